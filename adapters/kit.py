@@ -1,0 +1,97 @@
+"""What every adapter over HTTP reads the same way: status codes, Retry-After, X-Road errors, JSON bodies.
+
+One concern: the meaning HTTP itself gives an answer, before any counterparty's own contract speaks. It must never
+know one particular system, and never raise, whatever the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from hub.kernel.ports import NeedsPerson, NeverTry, Outcome, Reply, Text, TryLater, Unknown
+
+CREDENTIALS = Text(
+    "Đối tác từ chối tài khoản hoặc mã truy cập. Kiểm tra thông tin xác thực của kết nối.",
+    "The counterparty refused the account or token. Check the connector's credentials.",
+)
+ADDRESS = Text(
+    "Đối tác không nhận ra địa chỉ được gọi. Kiểm tra địa chỉ và phiên bản giao diện của kết nối.",
+    "The counterparty does not know the address called. Check the connector's address and interface version.",
+)
+EXCHANGE = Text(
+    "Trục kết nối từ chối yêu cầu của phía gửi. Kiểm tra định danh và quyền của kết nối trên trục.",
+    "The exchange refused the sender's request. Check the connector's identity and rights on the exchange.",
+)
+CONTRACT = Text(
+    "Đối tác từ chối cả gói tin vì không đúng giao diện. Cần đối chiếu ánh xạ với tài liệu của đối tác.",
+    "The counterparty refused the whole request as not following its interface. Compare the mapping with its contract.",
+)
+
+
+def retry_after(reply: Reply) -> float | None:
+    """Seconds asked for in `Retry-After`; None when absent or given as a date (an adapter has no clock)."""
+    value = reply.headers.get("retry-after", "").strip()
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 7 else None
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """The body as a JSON object, or None when it is anything else."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def text_of(value: Any, limit: int = 300) -> str:
+    """A short text for people out of any JSON value."""
+    return value[:limit] if isinstance(value, str) else "" if value is None else str(value)[:limit]
+
+
+def code_of(value: Any) -> str | None:
+    """A result code as text: counterparties send 0, "0" and "00" alike. None for anything but text or integer."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    return str(value).strip()[:50]
+
+
+def judged(kind: str, *, reason: str, message: Text, subject: str, after_s: float | None, scope: str) -> Outcome:
+    """The outcome a profile's table of result codes names: `kind` is `later | never | person | unknown`."""
+    match kind:
+        case "later":
+            return TryLater(reason=reason, after_s=after_s)
+        case "never":
+            return NeverTry(reason=reason, message=message)
+        case "person":
+            if scope == "connector":
+                return NeedsPerson(cause=reason, subject=subject, message=message, scope="connector")
+            return NeedsPerson(cause=reason, subject=subject, message=message)
+    return Unknown(reason=reason)
+
+
+def http_outcome(reply: Reply, subject: str) -> Outcome | None:
+    """What the status alone decides for a whole call; None when the body must be read (2xx, 400, 409, 422).
+
+    `subject` names the account or system a task is about. 500, 502 and 504 say nothing about what was done.
+    """
+    road = reply.headers.get("x-road-error", "")
+    if road.startswith("Server.ServerProxy"):
+        return Unknown(reason=f"X-Road: {road}"[:200])
+    if road.startswith("Server.ClientProxy"):
+        return TryLater(reason=f"X-Road: {road}"[:200])
+    if road.startswith("Client"):
+        return NeedsPerson(cause="exchange_refused", subject=road[:100], message=EXCHANGE, scope="connector")
+    status = reply.status
+    if 200 <= status < 300 or status in (400, 409, 422):
+        return None
+    if status in (401, 403, 407):
+        return NeedsPerson(cause="credentials", subject=subject, message=CREDENTIALS, scope="connector")
+    if status in (408, 425, 429, 503):
+        return TryLater(reason=f"HTTP {status}", after_s=retry_after(reply))
+    if 300 <= status < 400 or status in (404, 405, 410):
+        return NeedsPerson(cause="address", subject=subject, message=ADDRESS, scope="connector")
+    if 400 <= status < 500:
+        return NeedsPerson(cause="contract_refused", subject=f"HTTP {status}", message=CONTRACT)
+    return Unknown(reason=f"HTTP {status}")

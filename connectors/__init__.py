@@ -1,0 +1,1 @@
+"""Connectors: transports, authentication schemes and delivery policy for configured connections."""

@@ -1,0 +1,58 @@
+"""The outward guard: which addresses a connector may reach.
+
+One concern: deciding about one resolved IP address. It must never resolve a name itself and never take its exceptions
+from a connector's settings: an administrator of connectors must not be able to turn the hub inward. The decision is
+taken on the very address the socket is about to connect to, so a name that changes its answer gains nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class AddressPolicy:
+    """Public addresses are allowed; others only when a network in `allow_private` (CIDR, from the hub's own
+    configuration) holds them. Raises `ValueError` for a network that cannot be read."""
+
+    def __init__(self, allow_private: Iterable[str] = ()) -> None:
+        self._allowed = tuple(ipaddress.ip_network(n, strict=False) for n in allow_private)
+
+    def refusal(self, address: str) -> str | None:
+        """Why `address` (an IP literal, a zone such as `%eth0` allowed) must not be reached; None when it may."""
+        try:
+            ip: IpAddress = ipaddress.ip_address(address.split("%", 1)[0])
+        except ValueError:
+            return f"{address!r} is not an IP address"
+        for candidate in _faces(ip):
+            if not _public(candidate) and not any(
+                candidate.version == n.version and candidate in n for n in self._allowed
+            ):
+                return f"{address} is not a public address and is not in the hub's allow_private"
+        return None
+
+
+def _public(ip: IpAddress) -> bool:
+    if isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local:
+        return False  # deprecated, yet still routed inside where it was ever used
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
+
+
+def _faces(ip: IpAddress) -> list[IpAddress]:
+    """The addresses a packet to `ip` may end at: an IPv6 address can carry an IPv4 one inside. The embedded address
+    then decides alone, as the carrier's own range says nothing about where the packet goes."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return [ip]
+    if ip.ipv4_mapped is not None:
+        return [ip.ipv4_mapped]
+    if ip.sixtofour is not None:
+        return [ip.sixtofour]
+    if ip.teredo is not None:
+        return list(ip.teredo)
+    if ip in _NAT64:
+        return [ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)]
+    return [ip]

@@ -1,0 +1,1 @@
+"""Named authentication schemes: what a connector adds to a request to be let in."""

@@ -1,0 +1,256 @@
+"""A connector's settings, whole: what the console's form asks, what is stored, what `build` takes.
+
+One concern: composing the declarations of transports, schemes and policies into one model, and validating it with
+sentences in both languages. It must never hold a secret's value or know a particular system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from connectors.auth.fixed import ApiKeySettings, BasicSettings, BearerSettings, LgspHeaderSettings, NoneSettings
+from connectors.auth.oauth2 import OAuth2Settings
+from connectors.auth.population_signed import PopulationSignedSettings
+from connectors.auth.portal_session import PortalSessionSettings
+from connectors.declare import Declared, Secret, explain, schema, secrets_schema, setting, table, wrong
+from connectors.errors import SettingError, SettingsInvalid
+from connectors.policy.breaker import BreakerSettings
+from connectors.policy.calendar import CalendarSettings
+from connectors.policy.quota import QuotaSettings
+from connectors.policy.retry import RetrySettings
+from connectors.transports.mqtt_settings import MqttSettings
+from connectors.transports.rest import RestSettings
+from connectors.transports.soap import SoapSettings
+from hub.kernel.ports import Text
+
+Transport = RestSettings | SoapSettings | MqttSettings
+Auth = (
+    NoneSettings
+    | ApiKeySettings
+    | BasicSettings
+    | BearerSettings
+    | LgspHeaderSettings
+    | OAuth2Settings
+    | PortalSessionSettings
+    | PopulationSignedSettings
+)
+
+KINDS: dict[str, type[RestSettings] | type[SoapSettings] | type[MqttSettings]] = {
+    "rest": RestSettings,
+    "soap": SoapSettings,
+    "mqtt": MqttSettings,
+}
+SCHEMES: dict[str, type[Declared]] = {
+    "none": NoneSettings,
+    "api_key": ApiKeySettings,
+    "basic": BasicSettings,
+    "bearer": BearerSettings,
+    "lgsp_header": LgspHeaderSettings,
+    "oauth2_client_credentials": OAuth2Settings,
+    "portal_session": PortalSessionSettings,
+    "population_signed": PopulationSignedSettings,
+}
+_WITHOUT_HEADERS = frozenset({"mqtt"})
+
+
+class TimeoutSettings(Declared):
+    """How long each phase of a call may take."""
+
+    ABOUT = Text("Thời gian chờ", "Timeouts")
+    connect_s: float = setting(
+        "Kết nối (giây)",
+        "Connecting (seconds)",
+        default=5.0,
+        gt=0,
+        le=120,
+        help=Text("Gồm chờ kết nối rỗi, tên miền, TLS", "Includes the pool, the name and TLS"),
+    )
+    read_s: float = setting("Chờ trả lời (giây)", "Silence while answering (seconds)", default=30.0, gt=0, le=600)
+
+
+class QuickTrySettings(Declared):
+    """The first tries a worker makes at once: only of calls certainly not sent, or harmless to repeat."""
+
+    ABOUT = Text("Thử nhanh", "Quick tries")
+    attempts: int = setting("Số lần", "Tries", default=3, ge=1, le=10)
+    wait_s: float = setting(
+        "Chờ tối đa giữa hai lần (giây)", "Longest wait between (seconds)", default=0.5, ge=0, le=10
+    )
+
+
+class PolicySettings(Declared):
+    """When, how often and how patiently the connector is used."""
+
+    ABOUT = Text("Chính sách gửi", "Delivery policy")
+    concurrency: int = setting("Lời gọi đồng thời", "Calls at a time", default=8, ge=1, le=1000)
+    batch_max: int = setting("Số bản ghi mỗi lời gọi", "Records per call", default=100, ge=1, le=10_000)
+    timeouts: TimeoutSettings = setting("Thời gian chờ", "Timeouts", default=TimeoutSettings())
+    quick_tries: QuickTrySettings = setting("Thử nhanh", "Quick tries", default=QuickTrySettings())
+    retry: RetrySettings = setting("Thử lại", "Trying again", default=RetrySettings())
+    quota: QuotaSettings = setting("Hạn mức", "Quota", default=QuotaSettings())
+    breaker: BreakerSettings = setting("Ngắt mạch", "Circuit breaker", default=BreakerSettings())
+    calendar: CalendarSettings = setting("Lịch làm việc", "Calendar", default=CalendarSettings())
+    settle_after_s: float = setting(
+        "Hỏi lại sau (giây)",
+        "Inquire after (seconds)",
+        default=60.0,
+        ge=0,
+        le=86400,
+        help=Text("Khi chưa rõ đã nhận hay chưa", "When it is not known whether a call was taken"),
+    )
+    absent_gap_s: float = setting(
+        "Khoảng giữa hai lần hỏi (giây)",
+        "Between two inquiries (seconds)",
+        default=60.0,
+        ge=0,
+        le=86400,
+        help=Text(
+            "Hai lần “không có” cách nhau chừng này thì gửi lại",
+            "Two “absent” answers this far apart lead to a resend",
+        ),
+    )
+
+
+class ConnectorSettings(Declared):
+    """One configured connection to one running system. Secrets are not here: see `secrets_of`."""
+
+    ABOUT = Text("Kết nối", "Connector")
+    name: str = setting("Tên", "Name", example="bo-gddt", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    system: str = setting("Hệ thống", "System", example="ministry", pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    profile: str | None = setting(
+        "Hồ sơ giả định",
+        "Assumptions profile",
+        default=None,
+        example="default",
+        help=Text("Của bộ chuyển đổi; trống: mặc định", "The adapter's; empty: its default"),
+    )
+    transport: Annotated[Transport, Field(discriminator="kind")] = setting("Đường truyền", "Transport")
+    auth: Annotated[Auth, Field(discriminator="scheme")] = setting("Xác thực", "Authentication", default=NoneSettings())
+    adapter: dict[str, Any] = setting(
+        "Tham số bộ chuyển đổi",
+        "Adapter settings",
+        default={},
+        help=Text("Theo khai báo của bộ chuyển đổi", "As the adapter's manifest declares"),
+    )
+    policy: PolicySettings = setting("Chính sách gửi", "Delivery policy", default=PolicySettings())
+    state: Literal["active", "paused"] = setting("Trạng thái", "State", default="active")
+
+    @model_validator(mode="after")
+    def _fits(self) -> ConnectorSettings:
+        if self.transport.kind in _WITHOUT_HEADERS and self.auth.scheme != "none":
+            raise wrong(
+                "auth_unfit",
+                "đường truyền MQTT tự đăng nhập: cách xác thực phải là none",
+                "an MQTT transport logs in by itself: the scheme must be none",
+            )
+        return self
+
+
+def validate(data: Any) -> ConnectorSettings:
+    """Validated settings. Raises `SettingsInvalid` holding every error, for anything whatever given."""
+    if isinstance(data, ConnectorSettings):
+        return data
+    if not isinstance(data, Mapping):
+        message = Text("Thiết lập phải là một đối tượng", "The settings must be an object")
+        raise SettingsInvalid([SettingError(pointer="", code="model_type", message=message)])
+    try:
+        return ConnectorSettings.model_validate(dict(data))
+    except ValidationError as error:
+        names = {s.name for m in (*KINDS.values(), *SCHEMES.values()) for s in m.SECRETS}
+        asked = form(_named(data, "transport", "kind", KINDS), _named(data, "auth", "scheme", SCHEMES))
+        raise SettingsInvalid(explain(error, asked, tags=(*KINDS, *SCHEMES), secrets=names)) from None
+
+
+def _named(data: Mapping[Any, Any], part: str, tag: str, known: Mapping[str, Any]) -> str:
+    """The kind or scheme somebody chose; the first one when there is no such thing."""
+    chosen = data.get(part)
+    name = chosen.get(tag) if isinstance(chosen, Mapping) else None
+    return name if isinstance(name, str) and name in known else next(iter(known))
+
+
+def dump(settings: ConnectorSettings) -> dict[str, Any]:
+    """Plain data that `validate` takes again: what is stored."""
+    return settings.model_dump(mode="json")
+
+
+def secrets_of(settings: ConnectorSettings) -> tuple[Secret, ...]:
+    """The secrets this connector needs, of its transport and its scheme."""
+    return (*settings.transport.SECRETS, *settings.auth.SECRETS)
+
+
+def check_secrets(settings: ConnectorSettings, secrets: Mapping[str, str]) -> None:
+    """Raises `SettingsInvalid` naming required secrets that are missing or empty."""
+    missing = [s for s in secrets_of(settings) if s.required and not secrets.get(s.name)]
+    if missing:
+        raise SettingsInvalid(
+            [
+                SettingError(
+                    pointer=f"/secrets/{s.name}",
+                    code="missing",
+                    message=Text(f"“{s.title.vi}” bắt buộc phải có", f"“{s.title.en}” is required"),
+                )
+                for s in missing
+            ]
+        )
+
+
+def form(kind: str, scheme: str) -> dict[str, Any]:
+    """JSON Schema of a connector with this transport and scheme, for the generated form; secrets are write-only.
+
+    Titles stand in English in `title` and in both languages in `x-title`. Raises `SettingsInvalid` for an unknown
+    kind or scheme.
+    """
+    if kind not in KINDS or scheme not in SCHEMES:
+        place = "/transport/kind" if kind not in KINDS else "/auth/scheme"
+        message = Text("Không có loại này", "There is no such kind")
+        raise SettingsInvalid([SettingError(pointer=place, code="unknown", message=message)])
+    transport, auth = KINDS[kind], SCHEMES[scheme]
+    whole = schema(ConnectorSettings)
+    properties = whole["properties"]
+    for name, model in (("transport", transport), ("auth", auth)):
+        chosen = schema(model)
+        chosen["x-title"] = properties[name]["x-title"]
+        chosen["x-about"] = {"vi": model.ABOUT.vi, "en": model.ABOUT.en}
+        properties[name] = chosen
+    properties["secrets"] = secrets_schema((*transport.SECRETS, *auth.SECRETS))
+    return whole
+
+
+def choices() -> dict[str, dict[str, Text]]:
+    """What a form offers: transports and schemes by name, each with its title."""
+    return {
+        "transport": {name: model.ABOUT for name, model in KINDS.items()},
+        "auth": {name: model.ABOUT for name, model in SCHEMES.items()},
+    }
+
+
+def document() -> str:
+    """Markdown reference of every transport, scheme and policy."""
+    parts = ["# Thiết lập kết nối / Connector settings"]
+    groups: list[tuple[str, list[tuple[str, type[Declared]]]]] = [
+        ("Kết nối / Connector", [("", ConnectorSettings)]),
+        ("Đường truyền / Transports", list(KINDS.items())),
+        ("Xác thực / Authentication", list(SCHEMES.items())),
+        (
+            "Chính sách / Policy",
+            [
+                ("policy", PolicySettings),
+                ("policy.timeouts", TimeoutSettings),
+                ("policy.quick_tries", QuickTrySettings),
+                ("policy.retry", RetrySettings),
+                ("policy.quota", QuotaSettings),
+                ("policy.breaker", BreakerSettings),
+                ("policy.calendar", CalendarSettings),
+            ],
+        ),
+    ]
+    for heading, models in groups:
+        parts.append(f"## {heading}")
+        for name, model in models:
+            if name:
+                parts.append(f"### `{name}`: {model.ABOUT.vi} / {model.ABOUT.en}")
+            parts.append(table(model))
+    return "\n\n".join(parts) + "\n"

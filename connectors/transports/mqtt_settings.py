@@ -1,0 +1,51 @@
+"""What can be set about an MQTT broker and the session with it.
+
+One concern: the declaration. It must never connect.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import field_validator
+
+from connectors.declare import Declared, Secret, setting, wrong
+from connectors.transports.http_wire import tls_context
+from hub.kernel.ports import Text
+
+
+class MqttSettings(Declared):
+    """A broker and a session with it."""
+
+    ABOUT = Text("MQTT 3.1.1", "MQTT 3.1.1")
+    SECRETS = (Secret(name="mqtt_password", title=Text("Mật khẩu MQTT", "MQTT password"), required=False),)
+    kind: Literal["mqtt"] = "mqtt"
+    host: str = setting("Máy chủ", "Host", example="mqtt.example.vn", min_length=1, pattern=r"^[^\s/@]+$")
+    port: int = setting("Cổng", "Port", default=1883, ge=1, le=65535)
+    tls: bool = setting("Dùng TLS", "Use TLS", default=False)
+    ca_pem: str | None = setting("Chứng thư gốc (PEM)", "Authority certificate (PEM)", default=None)
+    username: str | None = setting("Tên đăng nhập", "User name", default=None, example="cau-noi")
+    client_id: str = setting(
+        "Mã máy khách",
+        "Client id",
+        example="lien-thong-cau-noi-1",
+        help=Text("Cố định: phiên gắn với mã này", "Fixed: the session belongs to it"),
+        pattern=r"^[0-9A-Za-z_.-]{1,64}$",
+    )
+    keepalive_s: int = setting("Nhịp giữ kết nối (giây)", "Keep-alive (seconds)", default=30, ge=5, le=3600)
+    capacity: int = setting(
+        "Hàng chờ tối đa (bản tin)", "Hand-off queue (publications)", default=4096, ge=1, le=1_000_000
+    )
+    capacity_bytes: int = setting(
+        "Hàng chờ tối đa (byte)", "Hand-off queue (bytes)", default=128 << 20, ge=1 << 16, le=4 << 30
+    )
+
+    @field_validator("ca_pem")
+    @classmethod
+    def _authority(cls, value: str | None) -> str | None:
+        if value:
+            try:
+                tls_context(value)
+            except ValueError:
+                raise wrong("certificate", "không phải chứng thư PEM", "is not a PEM certificate") from None
+        return value or None

@@ -1,0 +1,188 @@
+"""REST over HTTP: a call's path under a base address, its body as it is.
+
+One concern: making HTTP requests from calls. It must never add credentials (schemes do) or change a body.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import field_validator
+from yarl import URL
+
+from connectors.address import AddressPolicy
+from connectors.declare import Declared, setting, wrong
+from connectors.transports.base import Request
+from connectors.transports.http_wire import HttpWire, tls_context
+from hub.kernel.ports import Call, NotSent, Reply, Text
+
+CAPABILITIES = frozenset({"http", "headers", "status", "tls", "probe_path"})
+
+_CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "apikey", "x-api-key"})
+_CONTROLLED = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+_KEPT_URLS = 1024
+
+
+class HttpSettings(Declared):
+    """What every HTTP transport can be told."""
+
+    base_url: str = setting(
+        "Địa chỉ gốc",
+        "Base address",
+        example="https://trao-doi.example.vn/dich-vu",
+        help=Text(
+            "http hoặc https, không kèm tài khoản, truy vấn hay phần #",
+            "http or https, without credentials, query or fragment",
+        ),
+        max_length=2000,
+    )
+    headers: dict[str, str] = setting(
+        "Tiêu đề cố định",
+        "Fixed headers",
+        default={},
+        example={"dstcode": "VN:GOV:000.00.00.G04:portal"},
+        help=Text("Không đặt bí mật ở đây", "No secrets here"),
+    )
+    query: dict[str, str] = setting(
+        "Tham số cố định",
+        "Fixed query parameters",
+        default={},
+        example={"dstcode": "VN:GOV:000.00.00.G04:portal", "providerurl": "https://dich-vu.example.vn"},
+    )
+    ca_pem: str | None = setting(
+        "Chứng thư gốc (PEM)",
+        "Authority certificate (PEM)",
+        default=None,
+        help=Text("Thay cho danh sách của hệ thống", "Replaces the system's authorities"),
+    )
+    max_reply_bytes: int = setting(
+        "Cỡ trả lời tối đa (byte)", "Largest reply (bytes)", default=8 << 20, ge=1024, le=256 << 20
+    )
+    idle_s: float = setting(
+        "Giữ kết nối rỗi (giây)",
+        "Keep idle connections (seconds)",
+        default=10.0,
+        ge=0,
+        le=300,
+        help=Text("Ngắn hơn thời gian của đối tác", "Shorter than the counterparty's own"),
+    )
+    probe_path: str | None = setting(
+        "Đường dẫn thử",
+        "Path for the live test",
+        default=None,
+        example="health",
+        help=Text("GET; để trống thì chỉ thử kết nối", "A GET; empty tests connecting only"),
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            url = URL(value)
+            ok = url.scheme in ("http", "https") and url.host and not (url.query_string or url.fragment)
+            known = ok and url.port is not None and 0 < url.port < 65536
+        except ValueError:
+            known = False
+        if not known or _UNSAFE.search(value):
+            raise wrong("address", "phải là địa chỉ http(s) đầy đủ", "must be a whole http(s) address")
+        if url.user is not None or url.password is not None:
+            raise wrong("address_credentials", "không được kèm tài khoản", "must not hold credentials")
+        return value.rstrip("/")
+
+    @field_validator("headers")
+    @classmethod
+    def _fixed(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if name.lower() in _CREDENTIAL_HEADERS:
+                raise wrong(
+                    "secret_misplaced",
+                    f"không được chứa {name}: dùng cách xác thực",
+                    f"must not hold {name}: use an authentication scheme",
+                )
+            if name.lower() in _CONTROLLED or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+                raise wrong("header", "có tên tiêu đề không dùng được", "hold a header name that cannot be used")
+            if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
+                raise wrong("header", "có ký tự điều khiển", "hold a control character")
+        return value
+
+    @field_validator("ca_pem")
+    @classmethod
+    def _authority(cls, value: str | None) -> str | None:
+        if value:
+            try:
+                tls_context(value)
+            except ValueError:
+                raise wrong("certificate", "không phải chứng thư PEM", "is not a PEM certificate") from None
+        return value or None
+
+
+class RestSettings(HttpSettings):
+    """REST over HTTP or HTTPS."""
+
+    ABOUT = Text("REST qua HTTP(S)", "REST over HTTP(S)")
+    kind: Literal["rest"] = "rest"
+
+
+class RestTransport:
+    """See `connectors.transports.base.Transport`. Timeouts in seconds; `connections` caps the pool."""
+
+    def __init__(
+        self, settings: HttpSettings, policy: AddressPolicy, *, connections: int, connect_s: float, read_s: float
+    ) -> None:
+        self._settings = settings
+        self._base = URL(settings.base_url)
+        self._urls: dict[str, str] = {}
+        self._wire = HttpWire(
+            policy=policy,
+            connections=connections,
+            connect_s=connect_s,
+            read_s=read_s,
+            max_reply=settings.max_reply_bytes,
+            idle_s=settings.idle_s,
+            tls=tls_context(settings.ca_pem) if self._base.scheme == "https" else None,
+        )
+
+    def request(self, call: Call) -> Request:
+        """The call under the base address; its own headers stand above the fixed ones."""
+        headers = {**self._settings.headers, **call.headers}
+        if call.body and call.content_type:
+            headers["Content-Type"] = call.content_type
+        return Request(method=call.method.upper(), url=self.url(call.path), body=call.body, headers=headers)
+
+    def url(self, path: str) -> str:
+        """Whole address of a path. Raises `NotSent` for a path that could lead elsewhere."""
+        known = self._urls.get(path)
+        if known is not None:
+            return known
+        plain = path.split("?", 1)[0]
+        if _UNSAFE.search(path) or "#" in path or "//" in plain or "://" in plain or _climbs(plain):
+            raise NotSent("the call's path does not stay under the base address")
+        try:
+            url = URL(self._settings.base_url + ("/" + path.lstrip("/") if path and path[0] != "?" else path))
+            if self._settings.query:
+                url = url.extend_query(self._settings.query)
+        except ValueError as error:
+            raise NotSent("the call's path is not readable") from error
+        if url.origin() != self._base.origin():
+            raise NotSent("the call's path does not stay under the base address")
+        if len(self._urls) >= _KEPT_URLS:
+            self._urls.clear()
+        return self._urls.setdefault(path, str(url))
+
+    async def exchange(self, request: Request, deadline_s: float) -> Reply:
+        """Send and give the reply, whatever its status."""
+        return await self._wire.exchange(request, deadline_s)
+
+    async def reach(self, deadline_s: float) -> None:
+        """Connect and shake hands only."""
+        await self._wire.reach(self._settings.base_url, deadline_s)
+
+    async def close(self) -> None:
+        """Give back sockets."""
+        await self._wire.close()
+
+
+def _climbs(path: str) -> bool:
+    return any(part.lower().replace("%2e", ".") in ("..", ".") for part in path.split("/"))

@@ -1,0 +1,1 @@
+"""The gateway's HTTP faces: REST intake, receipts, control. They translate and authorise; the ledger decides."""

@@ -1,0 +1,173 @@
+"""Machine clients: OAuth2 client credentials, API keys, rights, scopes, rate limits.
+
+Secrets and keys are random, so they are kept as keyed hashes and compared in constant time. It must never let a client
+through on a cached answer older than a few seconds, nor say which of id and secret was wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import time
+from typing import Annotated, Any
+
+import jwt
+from fastapi import APIRouter, Depends, Form, Request
+from msgspec import Struct
+from redis.exceptions import RedisError
+
+from hub.api.context import Hub
+from hub.api.problems import Problem
+from hub.kernel.access import Scope
+from hub.kernel.intake import Source
+from hub.kernel.ledger import parties
+from hub.kernel.ports import Text
+from hub.keys import Keys
+
+router = APIRouter()
+
+TOKEN_S = 900
+_CACHE_S = 3.0
+_ISSUER = "lien-thong"
+
+_WHO = Text("Thiếu hoặc sai thông tin xác thực.", "Credentials are missing or wrong.")
+
+
+class Client(Struct, frozen=True, kw_only=True):
+    """A machine client that has shown who it is."""
+
+    id: str
+    scope: Scope
+    rights: frozenset[str]
+    source: Source
+
+
+def secret_digest(keys: Keys, secret: str) -> bytes:
+    """What is stored of a client's secret or key."""
+    return hmac.new(keys.hmac("client-secret"), secret.encode(), hashlib.sha256).digest()
+
+
+class Clients:
+    """The clients table in memory, read again after `_CACHE_S` seconds."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._read_at = -_CACHE_S
+        self._by_id: dict[str, Any] = {}
+        self._by_key: dict[bytes, Any] = {}
+
+    async def _rows(self) -> None:
+        if time.monotonic() - self._read_at >= _CACHE_S:
+            rows = await parties.clients(self._hub.core)
+            self._by_id = {r["id"]: r for r in rows}
+            self._by_key = {bytes(r["key_hash"]): r for r in rows if r["key_hash"]}
+            self._read_at = time.monotonic()
+
+    async def by_id(self, name: str) -> Any | None:
+        """The active client of that id."""
+        await self._rows()
+        return self._by_id.get(name)
+
+    async def by_key(self, key: str) -> Any | None:
+        """The active client with that API key."""
+        await self._rows()
+        return self._by_key.get(secret_digest(self._hub.keys, key))
+
+    def forget(self) -> None:
+        """Read the table at the next look."""
+        self._read_at = -_CACHE_S
+
+
+def _client(row: Any) -> Client:
+    return Client(
+        id=row["id"], scope=Scope(row["scope_kind"], row["scope_code"]), rights=frozenset(row["rights"]), source=Source("client", row["id"])
+    )
+
+
+def _refuse() -> Problem:
+    return Problem(401, "unauthenticated", _WHO, headers={"WWW-Authenticate": 'Bearer realm="lien-thong"'})
+
+
+async def current_client(request: Request) -> Client:
+    """The client of a request, by bearer token or API key. Raises a 401 problem; a 429 one when it goes too fast."""
+    hub: Hub = request.app.state.hub
+    clients: Clients = request.app.state.clients
+    key = request.headers.get("x-api-key")
+    row = None
+    if key:
+        row = await clients.by_key(key)
+    else:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token:
+            try:
+                claims = jwt.decode(token, hub.keys.hmac("oauth-token"), algorithms=["HS256"], issuer=_ISSUER, audience="api")
+            except jwt.InvalidTokenError:
+                raise _refuse() from None
+            row = await clients.by_id(str(claims["sub"]))
+    if row is None:
+        raise _refuse()
+    client = _client(row)
+    await _limit(hub, request, client)
+    return client
+
+
+async def _limit(hub: Hub, request: Request, client: Client) -> None:
+    """Requests per second, counted in Redis over all gateways. Without Redis there is no limit: availability first."""
+    most = hub.settings.http.client_requests_per_s
+    if hub.redis is None or not most:
+        return
+    second = int(time.time())
+    name = f"lt:rate:{client.id}:{second}"
+    try:
+        async with hub.redis.pipeline(transaction=False) as pipe:
+            used, _ = await pipe.incr(name).expire(name, 3).execute()
+    except (RedisError, OSError):
+        return
+    request.state.rate = {"RateLimit-Limit": str(most), "RateLimit-Remaining": str(max(0, most - used)), "RateLimit-Reset": "1"}
+    if used > most:
+        text = Text(f"Quá {most} yêu cầu mỗi giây; hãy gửi chậm lại.", f"More than {most} requests a second; slow down.")
+        raise Problem(429, "too_many_requests", text, headers={"Retry-After": "1", **request.state.rate})
+
+
+CurrentClient = Annotated[Client, Depends(current_client)]
+
+
+def require(client: Client, right: str) -> None:
+    """Refuse a client without a right."""
+    if right not in client.rights:
+        text = Text(f"Tài khoản không có quyền “{right}”.", f"The client lacks the right “{right}”.")
+        raise Problem(403, "missing_right", text)
+
+
+@router.post("/oauth/token", tags=["auth"])
+async def token(
+    request: Request,
+    grant_type: Annotated[str, Form()],
+    client_id: Annotated[str | None, Form()] = None,
+    client_secret: Annotated[str | None, Form()] = None,
+) -> dict[str, Any]:
+    """OAuth2 client credentials: id and secret in the form or as HTTP Basic; gives a bearer token for 15 minutes."""
+    hub: Hub = request.app.state.hub
+    if grant_type != "client_credentials":
+        text = Text("Chỉ hỗ trợ grant_type=client_credentials.", "Only grant_type=client_credentials is supported.")
+        raise Problem(400, "unsupported_grant_type", text)
+    scheme, _, basic = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            client_id, _, client_secret = base64.b64decode(basic, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            raise _refuse() from None
+    row = await request.app.state.clients.by_id(client_id or "")
+    given = secret_digest(hub.keys, client_secret or "")
+    stored = bytes(row["secret_hash"]) if row else given[::-1]
+    if not hmac.compare_digest(given, stored) or row is None:
+        raise _refuse()
+    now = int(time.time())
+    claims = {"iss": _ISSUER, "aud": "api", "sub": row["id"], "iat": now, "exp": now + TOKEN_S}
+    return {
+        "access_token": jwt.encode(claims, hub.keys.hmac("oauth-token"), algorithm="HS256"),
+        "token_type": "Bearer",
+        "expires_in": TOKEN_S,
+    }

@@ -1,0 +1,62 @@
+"""What the hub counts, for Prometheus: deliveries by state with the age of the oldest, the accounting identity, defaults.
+
+Read from the ledger when asked, at most every few seconds. It must never hold a name or a number of a person.
+"""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import Request
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from hub.api.context import Hub
+from hub.api.control import require_control
+from hub.kernel.ledger.accounting import account
+from hub.kernel.ledger.core import Core
+from hub.kernel.lifecycle import OPEN, State
+from hub.kernel.store.db import sql
+
+_KEEP_S = 5.0
+_ACCOUNT_KEEP_S = 60.0
+_LOCAL = {"127.0.0.1", "::1"}
+
+_registry = CollectorRegistry()
+_count = Gauge("lt_deliveries", "Open deliveries", ["connector", "state"], registry=_registry)
+_oldest = Gauge("lt_oldest_seconds", "Age of the oldest open delivery", ["connector", "state"], registry=_registry)
+_balance = Gauge("lt_account_difference", "What the accounting identity is off by; 0 is right", ["what"], registry=_registry)
+_paused = Gauge("lt_connector_paused", "1 while a connector is paused", ["connector"], registry=_registry)
+_read: dict[str, float] = {"states": -_KEEP_S, "account": -_ACCOUNT_KEEP_S}
+
+
+async def permit(request: Request) -> None:
+    """Let in the machine itself, and whoever has the control token."""
+    if request.client is None or request.client.host not in _LOCAL or "x-forwarded-for" in request.headers:
+        await require_control(request)
+
+
+async def _states(core: Core) -> None:
+    async with core.pool.acquire() as connection:
+        rows = await connection.fetch(sql.oldest_by_state)
+        connectors = await connection.fetch(sql.connectors_all)
+    found = {(r["connector"], r["state"]): r for r in rows}
+    for c in connectors:
+        _paused.labels(c["name"]).set(c["state"] == "paused")
+        for state in sorted(OPEN):
+            row = found.get((c["id"], int(state)))
+            _count.labels(c["name"], State(state).word).set(row["n"] if row else 0)
+            _oldest.labels(c["name"], State(state).word).set(row["oldest_s"] if row else 0)
+
+
+async def render(hub: Hub) -> bytes:
+    """The metrics in Prometheus' text format."""
+    now = time.monotonic()
+    if now - _read["states"] >= _KEEP_S:
+        await _states(hub.core)
+        _read["states"] = now
+    if now - _read["account"] >= _ACCOUNT_KEEP_S:
+        found = await account(hub.core)
+        for what in ("messages", "pending", "items", "records", "deliveries"):
+            _balance.labels(what).set(found.differences.get(what, 0))
+        _read["account"] = now
+    return bytes(generate_latest(_registry))

@@ -1,0 +1,98 @@
+"""The gateway: one FastAPI application with the REST intake, the control API and the console.
+
+Composes; decides nothing. It must never answer an intake before the ledger has committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+import connectors.settings as connector_settings
+from adapters import manifest as manifests
+from connectors.address import AddressPolicy
+from hub import console
+from hub.api import auth, control, intake, metrics, problems
+from hub.api.context import Hub, Probe
+from hub.embedded.airflow_client import AirflowClient
+from hub.kernel.grouping import GroupCommit
+from hub.kernel.ledger import intake as ledger
+from hub.kernel.ledger.core import TRANSIENT
+from hub.kernel.store.db import sql
+from hub.settings import Settings
+from hub.wiring import FLOWS, House, airflow_link, open_house
+from hub.worker.targets import live
+
+
+def _prober(house: House) -> Any:
+    addresses = AddressPolicy(house.settings.outward.allow_private)
+
+    async def probe(name: str) -> Probe:
+        async with house.core.pool.acquire() as connection:
+            row = await connection.fetchrow(sql.connector_by_name, name)
+        if row is None:
+            raise KeyError(name)
+        connector = live(row, house.keys, addresses)
+        try:
+            found = await connector.probe()
+        finally:
+            await connector.close()
+        return Probe(ok=found.ok, ms=found.ms, detail=found.detail)
+
+    return probe
+
+
+def create(settings: Settings) -> FastAPI:
+    """The application. Its parts are opened when it starts serving."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_house(settings, "gateway") as house:
+            link = airflow_link(settings)
+            airflow = AirflowClient(link) if link else None
+            app.state.hub = Hub(
+                settings=settings, keys=house.keys, core=house.core, redis=house.redis,
+                manifests={name: manifests.load(name) for name in manifests.systems()}, probe=_prober(house), airflow=airflow,
+                status_file=settings.data_dir / "status.json", flows_folder=FLOWS,
+            )  # fmt: skip
+            app.state.clients = auth.Clients(app.state.hub)
+            app.state.group = GroupCommit(lambda arrivals: ledger.accept(house.core, arrivals), batch=settings.intake.batch)
+            following = asyncio.create_task(house.follow())
+            try:
+                yield
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+                if airflow is not None:
+                    await airflow.close()
+
+    app = FastAPI(title="Liên Thông", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    problems.install(app)
+    app.include_router(auth.router)
+    app.include_router(intake.router)
+    app.include_router(control.router)
+
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz(request: Request) -> Response:
+        """Whether the gateway can take messages: its database answers."""
+        try:
+            async with request.app.state.hub.core.pool.acquire() as connection:
+                await connection.fetchval("SELECT 1")
+        except TRANSIENT:
+            return Response("database away\n", 503, media_type="text/plain")
+        return Response("ok\n", media_type="text/plain")
+
+    @app.get("/metrics", include_in_schema=False)
+    async def show_metrics(request: Request) -> Response:
+        """Prometheus metrics; for the machine itself and those with the control token."""
+        await metrics.permit(request)
+        return Response(await metrics.render(request.app.state.hub), media_type=CONTENT_TYPE_LATEST)
+
+    console.mount(app, connector_settings)
+    return app

@@ -1,0 +1,158 @@
+"""The door: who is visiting, what their role lets them do, and whether a form really came from our own page.
+
+Every page asks `Visitor` (or one of the narrower dependencies), every form goes through `taken`. It must never be
+possible to change anything with a GET, without the session's CSRF token, or outside one's scope.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from msgspec import Struct
+from starlette.datastructures import FormData
+
+from hub.api.context import Hub
+from hub.kernel.ledger import people
+from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.people import Person, Session
+
+COOKIE = "lt_session"
+IDLE_S = 3600.0
+"""A session nobody uses for this long ends."""
+LIVE_HEADER = "x-live"
+"""Set by pages that refresh themselves: such a request keeps no session alive."""
+_LARGEST_FORM = 262_144
+_RANK = {"auditor": 0, "operator": 1, "admin": 2}
+
+
+class SignInNeeded(Exception):
+    """Cần đăng nhập. / Sign in first."""
+
+
+class PasswordChangeNeeded(Exception):
+    """Cần đổi mật khẩu dùng một lần. / The one-time password must be changed first."""
+
+
+class Refused(Exception):
+    """Trang này từ chối yêu cầu. / The page refuses the request; `status` and `reason` (a key of the words) say how."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+
+class Guest(Struct, frozen=True, kw_only=True):
+    """A signed-in visitor of one request."""
+
+    session: Session
+    schools: list[str] | None
+    """The schools they may see; None means all, whatever they are. Goes into every query."""
+
+    @property
+    def person(self) -> Person:
+        """Who it is."""
+        return self.session.person
+
+    @property
+    def csrf(self) -> str:
+        """The token every form of this session carries."""
+        return self.session.csrf
+
+    @property
+    def whole(self) -> bool:
+        """True for the department: what concerns all schools is theirs alone."""
+        return self.person.scope.whole
+
+    def may(self, role: str) -> bool:
+        """Whether their role is at least this one."""
+        return _RANK[self.person.role] >= _RANK[role]
+
+    def may_run(self, role: str = "operator") -> bool:
+        """Whether they may do what concerns every school: role and scope together."""
+        return self.whole and self.may(role)
+
+
+def hub_of(request: Request) -> Hub:
+    """The gateway's parts."""
+    hub: Hub = request.app.state.hub
+    return hub
+
+
+def core_of(request: Request) -> Core:
+    """The ledger's common ground."""
+    return hub_of(request).core
+
+
+async def _guest(request: Request) -> Guest:
+    token = request.cookies.get(COOKIE)
+    core = core_of(request)
+    session = await people.find_session(core, token, IDLE_S, touch=LIVE_HEADER not in request.headers) if token else None
+    if session is None:
+        raise SignInNeeded
+    if session.person.must_change and request.url.path not in ("/password", "/logout"):
+        raise PasswordChangeNeeded
+    return Guest(session=session, schools=core.directory.schools_of(session.person.scope))
+
+
+Visitor = Annotated[Guest, Depends(_guest)]
+"""Anybody signed in."""
+
+
+def needs(guest: Guest, role: str, *, whole: bool = False) -> None:
+    """Refuse (403) whoever lacks the role, or, with `whole`, the department's scope."""
+    if not guest.may(role):
+        raise Refused(403, "error.role")
+    if whole and not guest.whole:
+        raise Refused(403, "error.scope")
+
+
+def same_origin(request: Request) -> bool:
+    """Whether a browser sent this from a page of ours: by its own word where it gives one."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None and site not in ("same-origin", "none"):
+        return False
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+async def read_form(request: Request) -> FormData:
+    """A form's fields. Refuses (403) what another site sent, (413) what is too large."""
+    if not same_origin(request):
+        raise Refused(403, "error.csrf")
+    if int(request.headers.get("content-length") or _LARGEST_FORM + 1) > _LARGEST_FORM:
+        raise Refused(413, "error.large")
+    return await request.form(max_files=0, max_fields=2000)
+
+
+async def taken(request: Request, guest: Guest, role: str = "operator", *, whole: bool = False) -> FormData:
+    """The fields of a form that may change something: CSRF token, role and scope have been checked."""
+    form = await read_form(request)
+    if not hmac.compare_digest(text(form, "csrf").encode(), guest.csrf.encode()):
+        raise Refused(403, "error.csrf")
+    needs(guest, role, whole=whole)
+    return form
+
+
+def text(form: FormData, name: str, longest: int = 2000) -> str:
+    """One text field, trimmed; empty when it is missing."""
+    value = form.get(name)
+    return value.strip()[:longest] if isinstance(value, str) else ""
+
+
+def number(value: str | None) -> int | None:
+    """An id out of an address or a form; None when it is none (also when it is beyond 63 bits)."""
+    if value is None or not value.isascii() or not value.isdigit() or len(value) > 18:
+        return None
+    return int(value)
+
+
+def known_id(value: str) -> int:
+    """An id out of an address, or 404."""
+    found = number(value)
+    if found is None:
+        raise Refused(404, "error.missing")
+    return found

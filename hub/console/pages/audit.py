@@ -1,0 +1,39 @@
+"""The journal of what people did: who, when, what, and why."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from hub.console.guard import Refused, Visitor, core_of, number
+from hub.console.render import respond
+from hub.kernel.store.db import sql
+
+router = APIRouter(prefix="/audit")
+
+PAGE = 50
+DAYS = 92
+_LAST = (1 << 62) - 1
+KINDS = (
+    "pause", "resume", "resolve", "approve_code", "cancel", "replay", "configure", "unmask", "sign_in", "sign_out", "sign_in_blocked",
+    "change_password", "first_admin", "add_user", "reset_password", "block_user", "unblock_user",
+)  # fmt: skip
+
+
+@router.get("")
+async def index(request: Request, visitor: Visitor) -> Response:
+    """Newest first; the last three months."""
+    if visitor.person.role == "operator":
+        raise Refused(403, "error.role")
+    if not visitor.whole:
+        raise Refused(403, "error.scope")
+    core, query = core_of(request), request.query_params
+    kinds = [query["kind"]] if query.get("kind") in KINDS else list(KINDS)
+    async with core.pool.acquire() as connection:
+        rows = await connection.fetch(
+            sql.console_audit, number(query.get("before")) or _LAST, DAYS, kinds, query.get("actor") or None, PAGE + 1, timeout=15
+        )
+    return respond(
+        request, "audit.html", visitor=visitor, rows=rows[:PAGE], more=rows[PAGE - 1]["id"] if len(rows) > PAGE else None, kinds=KINDS,
+        names={n: k for k, n in core.connectors.items()},
+    )  # fmt: skip

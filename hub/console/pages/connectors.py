@@ -1,0 +1,209 @@
+"""Connectors: how each is, what it may do, and for administrators its settings. Secrets go in and never come out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from hub.console import forms
+from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, taken, text
+from hub.console.pulse import Card, Pulses
+from hub.console.render import redirect, respond
+from hub.kernel.ledger import operations
+from hub.kernel.ports import Text
+from hub.kernel.store.db import sql
+
+router = APIRouter(prefix="/connectors")
+
+
+async def _card(request: Request, visitor: Any, name: str) -> Card:
+    pulses: Pulses = request.app.state.console_pulses
+    for card in (await pulses.read(hub_of(request), visitor.schools)).cards:
+        if card.name == name:
+            return card
+    raise Refused(404, "error.missing")
+
+
+async def _row(request: Request, name: str) -> Any:
+    """A connector as it stands this moment: what is edited must not be two seconds old."""
+    async with core_of(request).pool.acquire() as connection:
+        row = await connection.fetchrow(sql.connector_by_name, name)
+    if row is None:
+        raise Refused(404, "error.missing")
+    return row
+
+
+@router.get("")
+async def index(request: Request, visitor: Visitor) -> Response:
+    """All connectors."""
+    pulses: Pulses = request.app.state.console_pulses
+    return respond(request, "connectors.html", visitor=visitor, pulse=await pulses.read(hub_of(request), visitor.schools))
+
+
+@router.get("/{name}")
+async def detail(request: Request, visitor: Visitor, name: str) -> Response:
+    """One connector."""
+    return await _detail(request, visitor, name)
+
+
+async def _detail(request: Request, visitor: Any, name: str, probe: Any = None) -> Response:
+    card = await _card(request, visitor, name)
+    calls: list[Any] = []
+    revisions: list[Any] = []
+    if visitor.whole:
+        async with core_of(request).pool.acquire() as connection:
+            calls = await connection.fetch(sql.console_connector_calls, card.id)
+            revisions = await connection.fetch(sql.console_connector_revisions, card.id)
+    manifest = hub_of(request).manifests.get(card.system)
+    flows = [
+        {"flow": flow, "target": target}
+        for flow in core_of(request).router.flows.values()
+        for target in flow.to
+        if target.connector == name
+    ]
+    return respond(
+        request, "connector.html", visitor=visitor, card=card, calls=calls, revisions=_changes(revisions), manifest=manifest, flows=flows,
+        settings=forms.flat(card.row["settings"]), probe=probe,
+    )  # fmt: skip
+
+
+def _changes(revisions: list[Any]) -> list[dict[str, Any]]:
+    """Each revision with what it changed against the one before it, newest first."""
+    found = []
+    for row, before in zip(revisions, [*revisions[1:], None], strict=True):
+        old = dict(forms.flat(before["settings"])) if before is not None else {}
+        new = dict(forms.flat(row["settings"]))
+        changed = [(k, old.get(k), new.get(k)) for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
+        found.append({"row": row, "changed": changed if before is not None else []})
+    return found
+
+
+@router.post("/{name}/probe")
+async def probe(request: Request, visitor: Visitor, name: str) -> Response:
+    """Test the connection now and show what came of it."""
+    await taken(request, visitor, whole=True)
+    await _row(request, name)
+    return await _detail(request, visitor, name, await hub_of(request).probe(name))
+
+
+@router.post("/{name}/pause")
+async def pause(request: Request, visitor: Visitor, name: str) -> Response:
+    """Pause, with a reason."""
+    form = await taken(request, visitor, whole=True)
+    reason = text(form, "reason", 300)
+    if not reason:
+        return redirect(f"/connectors/{name}", done="done.reason_needed")
+    await _row(request, name)
+    done = await operations.pause(core_of(request), visitor.person.name, name, Text(reason, reason))
+    return redirect(f"/connectors/{name}", done="done.paused" if done else "done.nothing")
+
+
+@router.post("/{name}/resume")
+async def resume(request: Request, visitor: Visitor, name: str) -> Response:
+    """Resume."""
+    await taken(request, visitor, whole=True)
+    await _row(request, name)
+    done = await operations.resume(core_of(request), visitor.person.name, name)
+    return redirect(f"/connectors/{name}", done="done.resumed" if done else "done.nothing")
+
+
+def _schema(request: Request, row: Any, kind: str, scheme: str) -> dict[str, Any]:
+    """The form's schema for this transport and scheme, with the adapter's own settings in their place.
+
+    What is decided elsewhere is left out: name and system for good, the state by pausing and resuming.
+    """
+    made: dict[str, Any] = request.app.state.console_forms.form(kind, scheme)
+    properties = dict(made["properties"])
+    for name in ("name", "system", "state"):
+        properties.pop(name, None)
+    manifest = hub_of(request).manifests.get(row["system"])
+    if manifest is not None and "adapter" in properties:
+        properties["adapter"] = {**manifest.form(), **{k: v for k, v in properties["adapter"].items() if k.startswith("x-")}}
+    secrets = properties.get("secrets")
+    if secrets is not None:
+        # Leaving a secret empty keeps the stored one.
+        properties["secrets"] = {**secrets, "required": []}
+    return {**made, "properties": properties}
+
+
+def _edit_page(
+    request: Request, visitor: Any, row: Any, schema: dict[str, Any], value: Any, errors: dict[str, Text], kind: str, scheme: str
+) -> Response:
+    other = [error for pointer, error in errors.items() if not _placed(schema, pointer)]
+    return respond(
+        request, "connector_edit.html", status=422 if errors else 200, visitor=visitor, row=row, fields=forms.fields(schema, value, "", errors),
+        kind=kind, scheme=scheme, choices=request.app.state.console_forms.choices(), errors=errors, other=other,
+        manifest=hub_of(request).manifests.get(row["system"]),
+    )  # fmt: skip
+
+
+def _placed(schema: dict[str, Any], pointer: str) -> bool:
+    node: Any = schema
+    for part in pointer.strip("/").split("/"):
+        node = (node.get("properties") or {}).get(part) if isinstance(node, dict) else None
+        if node is None:
+            return False
+    return True
+
+
+def _chosen(request: Request, row: Any, given: Any) -> tuple[str, str]:
+    choices = request.app.state.console_forms.choices()
+    kind = given.get("kind") or (row["settings"].get("transport") or {}).get("kind", "")
+    scheme = given.get("scheme") or (row["settings"].get("auth") or {}).get("scheme", "none")
+    if kind not in choices["transport"] or scheme not in choices["auth"]:
+        raise Refused(404, "error.missing")
+    return kind, scheme
+
+
+@router.get("/{name}/edit")
+async def edit(request: Request, visitor: Visitor, name: str) -> Response:
+    """The generated form."""
+    needs(visitor, "admin", whole=True)
+    row = await _row(request, name)
+    kind, scheme = _chosen(request, row, request.query_params)
+    return _edit_page(request, visitor, row, _schema(request, row, kind, scheme), row["settings"], {}, kind, scheme)
+
+
+@router.post("/{name}/edit")
+async def save(request: Request, visitor: Visitor, name: str) -> Response:
+    """Store new settings as the next revision; whatever is wrong comes back beside its field."""
+    form = await taken(request, visitor, "admin", whole=True)
+    row = await _row(request, name)
+    kind, scheme = _chosen(request, row, {k: text(form, k, 60) for k in ("kind", "scheme")})
+    schema = _schema(request, row, kind, scheme)
+    data, errors = forms.read(schema, form)
+    typed = {k: v for k, v in (data.pop("secrets", None) or {}).items() if v}
+    if text(form, "revision") != str(row["revision"]):
+        errors[""] = Text("Có người vừa sửa kết nối này: hãy tải lại trang.", "Somebody has just changed this connector: reload the page.")
+    stored: dict[str, Any] = {}
+    secrets: dict[str, str] | None = None
+    if not errors:
+        try:
+            settings = request.app.state.console_forms.validate({**data, "name": row["name"], "system": row["system"]})
+            manifest = hub_of(request).manifests.get(row["system"])
+            if manifest is not None:
+                manifest.check_settings(data.get("adapter") or {})
+            stored = request.app.state.console_forms.dump(settings)
+            old = _secrets(request, row)
+            wanted = set((schema["properties"].get("secrets") or {}).get("properties", {}))
+            merged = {k: v for k, v in (old | typed).items() if k in wanted}
+            secrets = merged if merged != old else None
+            request.app.state.console_forms.check_secrets(settings, merged)
+        except ValueError as error:
+            errors = {e.pointer: e.message for e in getattr(error, "errors", ())} or {"": Text(str(error), str(error))}
+    if errors:
+        return _edit_page(request, visitor, row, schema, data, errors, kind, scheme)
+    # What is set by pausing and resuming is not part of what is edited here.
+    stored["state"] = row["settings"].get("state", "active")
+    await operations.update_connector(core_of(request), hub_of(request).keys, visitor.person.name, name, stored, secrets)
+    return redirect(f"/connectors/{name}", done="done.saved")
+
+
+def _secrets(request: Request, row: Any) -> dict[str, str]:
+    if row["secrets"] is None:
+        return {}
+    found: dict[str, str] = json.loads(hub_of(request).keys.decrypt(row["secrets"], row["name"].encode()))
+    return found

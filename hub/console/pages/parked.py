@@ -1,0 +1,84 @@
+"""What waits for a person: tasks grouped by cause, and the ways to resolve them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from msgspec import Struct
+
+from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, taken, text
+from hub.console.render import redirect, respond
+from hub.kernel.ledger import operations
+from hub.kernel.ledger.operations import Resolution
+from hub.kernel.store.db import sql
+
+router = APIRouter(prefix="/parked")
+
+_RESOLUTIONS: dict[str, Resolution] = {"release": "release", "delivered": "delivered", "give_up": "give_up", "cancel": "cancel"}
+
+
+class Group(Struct, kw_only=True):
+    """Open tasks of one cause."""
+
+    cause: str
+    tasks: list[Any]
+    count: int
+    oldest: Any
+
+
+@router.get("")
+async def index(request: Request, visitor: Visitor) -> Response:
+    """All open tasks by cause, the largest first."""
+    core = core_of(request)
+    async with core.pool.acquire() as connection:
+        rows = await connection.fetch(sql.console_tasks, visitor.schools, request.query_params.get("cause") or None)
+    groups: dict[str, Group] = {}
+    for row in rows:
+        group = groups.setdefault(row["cause"], Group(cause=row["cause"], tasks=[], count=0, oldest=None))
+        group.tasks.append(row)
+        group.count += row["n"]
+        since = row["oldest"] or row["opened_at"]
+        group.oldest = since if group.oldest is None else min(group.oldest, since)
+    ordered = sorted(groups.values(), key=lambda g: (-g.count, g.cause))
+    return respond(
+        request, "parked.html", visitor=visitor, groups=ordered, names={n: k for k, n in core.connectors.items()}, schools=core.directory
+    )
+
+
+async def _task(request: Request, visitor: Guest, task: int) -> tuple[Any, Any]:
+    async with core_of(request).pool.acquire() as connection:
+        row = await connection.fetchrow(sql.console_task, task)
+        sizes = await connection.fetchrow(sql.console_task_sizes, task, visitor.schools)
+    if row is None or not (visitor.whole or sizes["seen"]):
+        raise Refused(404, "error.missing")
+    return row, sizes
+
+
+@router.get("/{task}")
+async def detail(request: Request, visitor: Visitor, task: str) -> Response:
+    """One task and what waits for it."""
+    row, sizes = await _task(request, visitor, known_id(task))
+    core = core_of(request)
+    async with core.pool.acquire() as connection:
+        deliveries = await connection.fetch(sql.console_task_deliveries, row["id"], visitor.schools)
+    return respond(
+        request, "task.html", visitor=visitor, row=row, sizes=sizes, deliveries=deliveries, names={n: k for k, n in core.connectors.items()},
+        schools=core.directory,
+    )  # fmt: skip
+
+
+@router.post("/{task}/resolve")
+async def resolve(request: Request, visitor: Visitor, task: str) -> Response:
+    """Move everything that waits for the task. Only who may see all of it may do so."""
+    form = await taken(request, visitor)
+    row, sizes = await _task(request, visitor, known_id(task))
+    if not visitor.whole and sizes["seen"] != sizes["n"]:
+        raise Refused(403, "error.scope")
+    resolution = _RESOLUTIONS.get(text(form, "resolution"))
+    why = text(form, "note", 500)
+    if resolution is None or not why:
+        return redirect(f"/parked/{row['id']}", done="done.reason_needed")
+    moved = await operations.resolve_task(core_of(request), visitor.person.name, row["id"], resolution, why)
+    return redirect("/parked", done="done.resolved", n=moved)

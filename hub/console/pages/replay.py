@@ -1,0 +1,86 @@
+"""Sending again: first the plan, then the order. It must never queue anything without the plan having been shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from hub.console import times
+from hub.console.guard import Guest, Visitor, core_of, needs, number, taken, text
+from hub.console.render import redirect, respond
+from hub.kernel.ledger import operations
+from hub.kernel.ledger.operations import ReplayFilter
+from hub.kernel.lifecycle import State
+from hub.kernel.store.db import sql
+
+router = APIRouter(prefix="/replay")
+
+_STATES = (State.DEAD, State.CANCELLED, State.DELIVERED)
+
+
+async def _filter(request: Request, visitor: Guest, given: Mapping[str, Any], states: list[str]) -> ReplayFilter | None:
+    """The filter a form describes, held to the visitor's schools; None when it narrows nothing down."""
+    core = core_of(request)
+    school = str(given.get("school") or "").strip()
+    schools = visitor.schools
+    if school:
+        schools = [school] if schools is None or school in schools else []
+    connector = str(given.get("connector") or "")
+    delivery, message = number(str(given.get("delivery") or "")), number(str(given.get("message") or ""))
+    wanted = ReplayFilter(
+        deliveries=[delivery] if delivery else None,
+        message=message,
+        connector=connector if connector in core.connectors else None,
+        # An empty list would mean everybody to the filter: a scope that covers nothing asks for a school there is none of.
+        schools=None if schools is None else schools or ["-"],
+        states=[s for s in _STATES if s.word in states] or [State.DEAD, State.CANCELLED],
+        since=times.parse_local(str(given.get("since") or "")),
+        until=times.parse_local(str(given.get("until") or "")),
+    )
+    narrowed = any((wanted.deliveries, wanted.message, wanted.connector, school, wanted.since))
+    return wanted if narrowed else None
+
+
+async def _page(request: Request, visitor: Guest, given: Mapping[str, Any], states: list[str], error: str | None = None) -> Response:
+    core = core_of(request)
+    wanted = await _filter(request, visitor, given, states)
+    plan = await operations.plan_replay(core, wanted) if wanted is not None else None
+    sample: list[Any] = []
+    if wanted is not None and plan is not None and plan.count:
+        async with core.pool.acquire() as connection:
+            sample = await connection.fetch(
+                sql.replay_candidates, wanted.deliveries, wanted.message, core.connectors.get(wanted.connector or ""), wanted.schools,
+                [int(s) for s in wanted.states], wanted.since, wanted.until, 0, 10, timeout=30,
+            )  # fmt: skip
+    return respond(
+        request, "replay.html", status=422 if error else 200, visitor=visitor, given=given, plan=plan, sample=sample, error=error,
+        states=[(s.word, s in wanted.states if wanted else s is not State.DELIVERED) for s in _STATES], names={n: k for k, n in core.connectors.items()},
+    )  # fmt: skip
+
+
+@router.get("")
+async def show(request: Request, visitor: Visitor) -> Response:
+    """The filter and, once it narrows something down, the plan."""
+    needs(visitor, "operator")
+    return await _page(request, visitor, request.query_params, request.query_params.getlist("states"))
+
+
+@router.post("")
+async def order(request: Request, visitor: Visitor) -> Response:
+    """Queue what the plan showed. More than the plan had by now: show the plan again."""
+    form = await taken(request, visitor)
+    given = {k: text(form, k, 60) for k in ("school", "connector", "delivery", "message", "since", "until", "mode", "note")}
+    states = [str(s) for s in form.getlist("states")]
+    wanted = await _filter(request, visitor, given, states)
+    if wanted is None or not given["note"]:
+        return await _page(request, visitor, given, states, "replay.need_note" if wanted else "replay.need_filter")
+    core = core_of(request)
+    planned = number(text(form, "planned"))
+    if planned is None or (await operations.plan_replay(core, wanted)).count > planned:
+        return await _page(request, visitor, given, states, "replay.changed")
+    mode: Literal["as_sent", "remap"] = "remap" if given["mode"] == "remap" else "as_sent"
+    result = await operations.replay(core, visitor.person.name, wanted, mode, given["note"])
+    return redirect("/replay", done="done.replayed", n=result.queued)

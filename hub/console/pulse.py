@@ -1,0 +1,297 @@
+"""How the hub is: the figures of the overview, read once and shared by everybody who looks.
+
+One concern: gathering health, backlog, rates, processes and the accounting identity without weighing on the database,
+however many screens hang on walls. It must never hold up a page for a slow count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from hub.api.context import Hub
+from hub.kernel.ledger.accounting import Account, account
+from hub.kernel.ledger.core import TRANSIENT
+from hub.kernel.lifecycle import State
+from hub.kernel.ports import Text
+from hub.kernel.store.db import sql
+
+Health = Literal["good", "busy", "recovering", "broken", "attention", "paused"]
+
+_FRESH_S = 2.0
+_LINES = 4000
+_ACCOUNT_EVERY_S = 60.0
+_ACCOUNT_WAIT_S = 1.5
+_AIRFLOW_WAIT_S = 2.0
+
+
+class Backlog(Struct, kw_only=True):
+    """Open deliveries of one connector in one state."""
+
+    state: State
+    count: int
+    oldest_s: float
+
+
+class Card(Struct, kw_only=True):
+    """One connector as the overview shows it."""
+
+    id: int
+    name: str
+    title: Text
+    system: str
+    row: Any
+    health: Health
+    breaker: str | None
+    backlog: list[Backlog]
+    minute: int = 0
+    hour: int = 0
+    cut: bool = False
+    last_good: datetime | None = None
+    last_error: Any = None
+    day_used: int = 0
+    per_day: int | None = None
+    per_second: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Everything not yet closed."""
+        return sum(b.count for b in self.backlog)
+
+    def count(self, state: State) -> int:
+        """Open deliveries in one state."""
+        return sum(b.count for b in self.backlog if b.state is state)
+
+
+class Pulse(Struct, kw_only=True):
+    """Everything on the overview but the accounting identity."""
+
+    cards: list[Card]
+    tasks: int
+    intake_minute: int = 0
+    intake_hour: int = 0
+    intake_cut: bool = False
+    last_intake: datetime | None = None
+    inbox: int = 0
+    inbox_stuck: int = 0
+    gates: int = 0
+    gates_online: int = 0
+    clients: int = 0
+    processes: list[dict[str, Any]] = field(default_factory=list)
+    supervised: bool = False
+    warnings: list[Any] = field(default_factory=list)
+    airflow: str = "off"
+    airflow_parts: dict[str, str] = field(default_factory=dict)
+    default_rows: int = 0
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class Shared:
+    """One reader for many who ask: an answer younger than `fresh_s` is given again, and two never ask at once."""
+
+    def __init__(self) -> None:
+        self._found: dict[Any, tuple[float, Any]] = {}
+        self._locks: dict[Any, asyncio.Lock] = {}
+
+    async def get(self, key: Any, fresh_s: float, make: Callable[[], Awaitable[Any]]) -> Any:
+        """The answer for `key`, made anew when it is too old."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            at, found = self._found.get(key, (float("-inf"), None))
+            if time.monotonic() - at > fresh_s:
+                if len(self._found) > 500:
+                    self._found.clear()
+                found = await make()
+                self._found[key] = (time.monotonic(), found)
+            return found
+
+
+class Ledger:
+    """The accounting identity, counted in the background at most once a minute, and seldomer where counting is slow."""
+
+    def __init__(self) -> None:
+        self.found: Account | None = None
+        self.at: datetime | None = None
+        self._took_s = 0.0
+        self._began = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+
+    async def look(self, hub: Hub) -> Account | None:
+        """The last count; waits a moment for the first. None: still counting."""
+        pause = max(_ACCOUNT_EVERY_S if self.found is None or self.found.balanced else 5.0, 20 * self._took_s)
+        if (self._task is None or self._task.done()) and time.monotonic() - self._began > pause:
+            self._began = time.monotonic()
+            self._task = asyncio.create_task(self._count(hub))
+        if self.found is None and self._task is not None:
+            await asyncio.wait({self._task}, timeout=_ACCOUNT_WAIT_S)
+        return self.found
+
+    async def _count(self, hub: Hub) -> None:
+        try:
+            self.found = await account(hub.core)
+            self.at = datetime.now(UTC)
+        except TRANSIENT:
+            self.found = None
+        self._took_s = time.monotonic() - self._began
+
+
+class Pulses:
+    """One per gateway process."""
+
+    def __init__(self) -> None:
+        self.shared = Shared()
+        self.ledger = Ledger()
+
+    async def read(self, hub: Hub, schools: list[str] | None) -> Pulse:
+        """The overview for those who may see these schools (None: all). At most two seconds old."""
+        key = None if schools is None else tuple(schools)
+        found: Pulse = await self.shared.get(("pulse", key), _FRESH_S, lambda: _pulse(self, hub, schools))
+        return found
+
+    async def airflow(self, hub: Hub) -> tuple[str, dict[str, str]]:
+        """Airflow's state in one word, and its parts."""
+        found: tuple[str, dict[str, str]] = await self.shared.get("airflow", 5.0, lambda: _airflow(hub))
+        return found
+
+
+async def _pulse(pulses: Pulses, hub: Hub, schools: list[str] | None) -> Pulse:
+    whole = schools is None
+    async with hub.core.pool.acquire() as connection:
+        rows = await connection.fetch(sql.console_connectors)
+        backlog = await connection.fetch(sql.console_backlog, schools)
+        # What was sent for all schools together is the department's to see.
+        activity = await connection.fetch(sql.console_activity, _LINES) if whole else []
+        errors = await connection.fetch(sql.console_last_errors) if whole else []
+        tasks = await connection.fetchval(sql.console_tasks_count, schools)
+        gates = await connection.fetchrow(sql.console_gates_count, schools)
+        inbox = await connection.fetchrow(sql.console_inbox) if whole else None
+        clients = await connection.fetchval(sql.console_clients_count) if whole else 0
+    database = await pulses.shared.get("database", 30.0, lambda: _database(hub)) if whole else None
+    breakers = await _breakers(hub, [r["name"] for r in rows])
+    by_connector: dict[int, list[Backlog]] = {}
+    for b in backlog:
+        found = Backlog(state=State(b["state"]), count=b["n"], oldest_s=b["oldest_s"])
+        by_connector.setdefault(b["connector"], []).append(found)
+    busy = {a["connector"]: a for a in activity}
+    failed = {e["connector"]: e for e in errors}
+    pulse = Pulse(cards=[], tasks=tasks, gates=gates["n"], gates_online=gates["online"], clients=clients)
+    for row in rows:
+        pulse.cards.append(_card(hub, row, by_connector.get(row["id"], []), breakers.get(row["name"]), busy.get(row["id"]), failed.get(row["id"])))
+    if (taken := busy.get(None)) is not None:
+        pulse.intake_minute, pulse.intake_hour, pulse.intake_cut = taken["minute"], taken["hour"], taken["cut"]
+        pulse.last_intake = taken["last_good"]
+    if inbox is not None:
+        pulse.inbox, pulse.inbox_stuck = inbox["n"], inbox["stuck"]
+    if database is not None:
+        pulse.default_rows = database["default_rows"]
+    if whole:
+        _processes(hub, pulse)
+    pulse.airflow, pulse.airflow_parts = await pulses.airflow(hub)
+    return pulse
+
+
+async def _database(hub: Hub) -> Any:
+    async with hub.core.pool.acquire() as connection:
+        return await connection.fetchrow(sql.console_database)
+
+
+def title_of(hub: Hub, row: Any) -> Text:
+    """What people call a connector: its system's title, with the connector's own name where several share the system."""
+    manifest = hub.manifests.get(row["system"])
+    title: Text = getattr(manifest, "title", None) or Text(row["name"], row["name"])
+    return title
+
+
+def _card(hub: Hub, row: Any, backlog: list[Backlog], breaker: str | None, busy: Any, failed: Any) -> Card:
+    quota = ((row["settings"].get("policy") or {}).get("quota")) or {}
+    card = Card(
+        id=row["id"],
+        name=row["name"],
+        title=title_of(hub, row),
+        system=row["system"],
+        row=row,
+        health="good",
+        breaker=breaker,
+        backlog=sorted(backlog, key=lambda b: int(b.state)),
+        day_used=row["day_used"] or 0,
+        per_day=quota.get("per_day"),
+        per_second=quota.get("per_second"),
+        last_error=failed,
+    )
+    if busy is not None:
+        card.minute, card.hour, card.cut, card.last_good = busy["minute"], busy["hour"], busy["cut"], busy["last_good"]
+    card.health = health_of(card)
+    return card
+
+
+def health_of(card: Card) -> Health:
+    """The one word for a connector: the worst thing true of it."""
+    if card.row["state"] == "paused":
+        return "paused"
+    if card.breaker == "open":
+        return "broken"
+    if card.row["recovery"] == "open":
+        return "recovering"
+    if card.count(State.PARKED) or card.count(State.UNCERTAIN):
+        return "attention"
+    if card.count(State.WAITING) or card.breaker == "half_open":
+        return "recovering"
+    return "busy" if card.waiting else "good"
+
+
+async def _breakers(hub: Hub, names: list[str]) -> dict[str, str]:
+    """The breakers' states as the workers share them through Redis; empty when Redis is away: it is only news."""
+    if hub.redis is None or not names:
+        return {}
+    try:
+        stored = await asyncio.wait_for(hub.redis.mget([f"lt:breaker:{n}" for n in names]), 0.5)
+    except Exception:  # whatever Redis' client raises: the page goes on without this piece of news
+        return {}
+    found: dict[str, str] = {}
+    now = time.time()
+    for name, raw in zip(names, stored, strict=True):
+        try:
+            known = json.loads(raw) if raw else {}
+        except ValueError:
+            continue
+        if known.get("state") == "open":
+            found[name] = "open" if now < float(known.get("until") or 0) else "half_open"
+        elif known.get("state"):
+            found[name] = str(known["state"])
+    return found
+
+
+def _processes(hub: Hub, pulse: Pulse) -> None:
+    """The supervisor's own word on its children, from its status file."""
+    try:
+        status = json.loads(hub.status_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    pulse.supervised = True
+    for name, child in (status.get("children") or {}).items():
+        since = datetime.fromtimestamp(float(child.get("since") or 0), UTC)
+        pulse.processes.append({"name": name, **child, "since": since})
+    pulse.processes.sort(key=lambda p: (p["state"] == "up", p["name"]))
+    for note in (status.get("notes") or {}).values():
+        # A note in both languages is a warning for every screen; anything else is for programs.
+        if isinstance(note, dict) and note.get("vi") and note.get("en"):
+            pulse.warnings.append(note)
+        elif isinstance(note, dict) and isinstance(note.get("warning"), dict):
+            pulse.warnings.append(note["warning"])
+
+
+async def _airflow(hub: Hub) -> tuple[str, dict[str, str]]:
+    if hub.airflow is None:
+        return "off", {}
+    try:
+        parts: dict[str, str] = await asyncio.wait_for(hub.airflow.health(), _AIRFLOW_WAIT_S)
+    except Exception:  # its client's errors, a time-out: not there for now, and the hub is right without it
+        return "away", {}
+    bad = [name for name, state in parts.items() if state == "unhealthy"]
+    return ("unhealthy" if bad else "healthy"), parts

@@ -1,0 +1,192 @@
+"""Rendering: templates, languages and the headers every page carries.
+
+One concern: from data to a finished HTML response. It must never read the database or decide who may see what.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote, urlencode
+
+import jinja2
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from markupsafe import Markup
+
+from hub.console import times
+from hub.console.times import Lang
+from hub.console.words import WORDS
+from hub.kernel.lifecycle import State
+from hub.kernel.ports import Text
+
+FOLDER = Path(__file__).parent
+LANG_COOKIE = "lt_lang"
+_LANG_S = 365 * 86_400
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+
+
+def lang_of(request: Request) -> Lang:
+    """The language asked for now (`?lang=`), else the one chosen before, else Vietnamese."""
+    asked = request.query_params.get("lang") or request.cookies.get(LANG_COOKIE)
+    return "en" if asked == "en" else "vi"
+
+
+def secure(request: Request) -> bool:
+    """Whether the browser speaks HTTPS with us: by the configured public address, else by the connection."""
+    public = getattr(getattr(request.app.state.hub.settings, "http", None), "public_url", None)
+    return str(public).startswith("https:") if public else request.url.scheme == "https"
+
+
+@cache
+def _static_version(name: str) -> str:
+    return hashlib.sha256((FOLDER / "static" / name).read_bytes()).hexdigest()[:12]
+
+
+def static(name: str) -> str:
+    """The address of a static file; it changes with the content, so browsers may keep it for good."""
+    return f"/static/{name}?v={_static_version(name)}"
+
+
+def say(key: str, lang: Lang, **values: Any) -> str:
+    """A string of the table. `values` fill its braces; counts get the language's separators."""
+    vi, en = WORDS[key]
+    text = vi if lang == "vi" else en
+    if not values:
+        return text
+    return text.format_map({k: times.number(v, lang) if isinstance(v, int) else v for k, v in values.items()})
+
+
+def pick(text: Any, lang: Lang) -> str:
+    """The sentence of a `Text`, or of its stored form `{vi, en}`."""
+    if isinstance(text, Text):
+        return text.vi if lang == "vi" else text.en
+    if isinstance(text, Mapping):
+        return str(text.get(lang) or text.get("vi") or text.get("en") or "")
+    return "" if text is None else str(text)
+
+
+class _Helpers:
+    """What templates call, bound to one request's language."""
+
+    def __init__(self, lang: Lang) -> None:
+        self.lang = lang
+        self.now = times.now()
+
+    def t(self, key: str, **values: Any) -> str:
+        """A string of the table."""
+        return say(key, self.lang, **values)
+
+    def word(self, group: str, key: str | None) -> str:
+        """A word of an open-ended group (causes, kinds): the key itself where the table has none."""
+        return say(f"{group}.{key}", self.lang) if f"{group}.{key}" in WORDS else str(key or "–")
+
+    def tx(self, text: Any) -> str:
+        """A stored sentence in the page's language."""
+        return pick(text, self.lang)
+
+    def n(self, value: float | int | None) -> str:
+        """A number; a dash for none."""
+        return "–" if value is None else times.number(value, self.lang)
+
+    def size(self, value: int | None) -> str:
+        """A number of bytes."""
+        return "–" if value is None else times.size(value, self.lang)
+
+    def span(self, seconds: float | None) -> str:
+        """A length of time."""
+        return "–" if seconds is None else times.span(seconds, self.lang)
+
+    def at(self, moment: datetime | None) -> Markup:
+        """A moment with its age: `<time>` holding the local time and, beneath, how long ago."""
+        if moment is None:
+            return Markup("–")
+        return Markup('<time datetime="{}"><span>{}</span> <small>{}</small></time>').format(
+            moment.isoformat(), times.clock(moment), times.age(moment, self.now, self.lang)
+        )
+
+    def ago(self, moment: datetime | None) -> Markup:
+        """The age alone; the local time shows on hovering."""
+        if moment is None:
+            return Markup("–")
+        return Markup('<time datetime="{}" title="{}">{}</time>').format(
+            moment.isoformat(), times.clock(moment), times.age(moment, self.now, self.lang)
+        )
+
+    def state(self, number: int | str, count: int | None = None) -> Markup:
+        """A delivery state as a chip: sign, word and, if given, a count."""
+        state = State[number.upper()] if isinstance(number, str) else State(number)
+        return Markup('<span class="chip s-{}">{}{}</span>').format(
+            state.word, self.t(f"state.{state.word}"), "" if count is None else Markup(" <b>{}</b>").format(self.n(count))
+        )
+
+    def pretty(self, value: Any) -> str:
+        """Data as indented JSON."""
+        return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+
+
+def _query(request: Request) -> Any:
+    def link(**changes: Any) -> str:
+        """The present page's address with some query parameters changed; None takes one away."""
+        args = {k: v for k, v in request.query_params.items() if k not in ("done", "n", "lang")}
+        args |= {k: str(v) for k, v in changes.items() if v is not None}
+        for name in [k for k, v in changes.items() if v is None]:
+            args.pop(name, None)
+        return request.url.path + ("?" + urlencode(args) if args else "")
+
+    return link
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.globals["static"] = static
+    env.filters["urlpart"] = lambda text: quote(str(text), safe="")
+    return env
+
+
+def render(request: Request, template: str, lang: Lang, **context: Any) -> str:
+    """A template's text."""
+    helpers = _Helpers(lang)
+    names = {name: getattr(helpers, name) for name in dir(helpers) if not name.startswith("_")}
+    base = {"request": request, "path": request.url.path, "link": _query(request), "visitor": None, "title": ""}
+    return _environment().get_template(template).render(base | names | context)
+
+
+def respond(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+    """A whole page with the console's headers; a language chosen by `?lang=` is remembered."""
+    lang = lang_of(request)
+    response = HTMLResponse(render(request, template, lang, **context), status_code=status, headers=HEADERS)
+    if request.query_params.get("lang") in ("vi", "en"):
+        response.set_cookie(LANG_COOKIE, lang, max_age=_LANG_S, httponly=True, samesite="lax", secure=secure(request))
+    return response
+
+
+def redirect(address: str, **query: Any) -> Response:
+    """See other: what to look at after a form was taken. `query` is added to the address."""
+    if query:
+        address += ("&" if "?" in address else "?") + urlencode({k: str(v) for k, v in query.items()})
+    return cast(Response, RedirectResponse(address, status_code=303, headers=HEADERS))

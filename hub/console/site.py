@@ -1,0 +1,99 @@
+"""The console as one router, and how the gateway takes it in.
+
+One concern: putting pages, static files and error pages together. It must never leave an address of the API answered
+with a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from hub.console.forms import ConnectorForms
+from hub.console.guard import LIVE_HEADER, PasswordChangeNeeded, Refused, SignInNeeded
+from hub.console.pages import airflow, audit, codes, connectors, deliveries, door, gates, messages, overview, parked, replay, users
+from hub.console.pulse import Pulses
+from hub.console.render import FOLDER, HEADERS, redirect, respond
+
+router = APIRouter(include_in_schema=False)
+for _page in (door, overview, connectors, messages, deliveries, replay, parked, codes, gates, airflow, audit, users):
+    router.include_router(_page.router)
+
+_API = ("/v1/", "/control/", "/oauth", "/soap", "/device", "/metrics", "/health", "/openapi")
+_KNOWN = {403: "error.forbidden", 404: "error.missing", 405: "error.method", 413: "error.large"}
+
+
+class _Static(StaticFiles):
+    """Static files whose address changes with their content: kept by browsers for good."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def mount(app: FastAPI, forms: ConnectorForms) -> None:
+    """Take the console into the gateway's app. Call it last: other parts' error handlers stay behind the console's.
+
+    `forms` is the connectors' settings module (or anything that gives its functions). The app's `state.hub` must be set
+    before the first request.
+    """
+    app.state.console_forms = forms
+    app.state.console_pulses = Pulses()
+    app.mount("/static", _Static(directory=FOLDER / "static"), name="static")
+    app.include_router(router)
+    app.add_exception_handler(SignInNeeded, _sign_in)
+    app.add_exception_handler(PasswordChangeNeeded, _change_password)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(HTTPException, _page_or(app.exception_handlers.get(HTTPException), _http))
+    app.add_exception_handler(Exception, _page_or(app.exception_handlers.get(Exception), _broken))
+
+
+def _is_page(request: Request) -> bool:
+    return not request.url.path.startswith(_API) and "text/html" in request.headers.get("accept", "")
+
+
+def _page_or(other: Any, page: Callable[[Request, Exception], Awaitable[Response]]) -> Any:
+    """A page for people, the handler there was before for everybody else."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        if _is_page(request) or other is None:
+            return await page(request, error)
+        answer = other(request, error)
+        return await answer if isinstance(answer, Awaitable) else answer  # type: ignore[no-any-return]
+
+    return handle
+
+
+async def _sign_in(request: Request, error: Exception) -> Response:
+    if LIVE_HEADER in request.headers:
+        return Response(status_code=401, headers=HEADERS)
+    where = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if request.method != "GET" or where == "/":
+        return redirect("/login")
+    return redirect(f"/login?next={quote(where, safe='')}")
+
+
+async def _change_password(request: Request, error: Exception) -> Response:
+    return redirect("/password")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return respond(request, "error.html", status=error.status, code=error.status, reason=error.reason)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return respond(request, "error.html", status=error.status_code, code=error.status_code, reason=_KNOWN.get(error.status_code, "error.other"))
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return respond(request, "error.html", status=500, code=500, reason="error.broken")

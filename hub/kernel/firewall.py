@@ -1,0 +1,324 @@
+"""The biometric firewall: takes images, templates and embeddings out of a body before anything is stored or logged.
+
+One concern: bytes in, bytes without biometrics out, with a list of what was taken. Pure. It must never keep, return
+or log any removed content: only a keyed hash, a size and a reason. It removes rather too much from fields that are
+named after images or biometrics, and from anywhere what looks like an image whatever its field is called; ordinary
+text, codes and links stay as they are.
+
+JSON is judged by field names and values on the parsed tree (also JSON inside strings); everything else (broken JSON,
+XML, forms, CSV, multipart and other binary bodies) by the shape of its bytes. Office and PDF documents are opaque and
+pass whole: they are documents, not device messages, and may be signed."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import orjson
+from msgspec import Struct
+
+from hub.kernel.firewall_text import (
+    BLOB,
+    MARK,
+    SHORT,
+    STRONG,
+    WEAK,
+    Cut,
+    is_document,
+    levels,
+    looks_encoded,
+    remove_images,
+    scan_fields,
+    scan_large,
+    scan_text,
+    unwanted,
+)
+from hub.kernel.ports import Hasher, Removed
+
+MAX_DEPTH = 64
+"""JSON nested deeper than this is judged by its bytes, like broken JSON: no contract we know comes near it."""
+
+MAX_NESTED_JSON = 4
+"""How many times a string may hold JSON which holds a string which holds JSON …"""
+
+EMBEDDING = 64
+"""A list of at least this many numbers is taken for an embedding, wherever it stands."""
+
+EMBEDDING_NAMED = 16
+"""The same inside a field named after biometrics, where landmarks and boxes are shorter."""
+
+_B64_LINE = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
+_HINTS = ("data:", "/9j/", "_9j_", "iVBORw0", "R0lGOD", "UklGR", "%2F9j", "DATA:", "Data:")
+
+
+class Cleaned(Struct, frozen=True):
+    """A body after the firewall.
+
+    `body` is the very input when nothing was removed. `tree` is the cleaned body as parsed JSON when `is_json`, so that
+    a decoder need not parse it again; it must be treated as read-only.
+    """
+
+    body: bytes
+    removed: list[Removed]
+    is_json: bool = False
+    tree: Any = None
+
+
+class _TooDeep(Exception):
+    """Nested deeper than `MAX_DEPTH`: judged by its bytes instead."""
+
+
+class _Walk:
+    """One pass over a parsed tree: replaces in place, collects what was removed."""
+
+    __slots__ = ("hasher", "keys", "nested", "removed")
+
+    def __init__(self, hasher: Hasher, removed: list[Removed], nested: int = 0) -> None:
+        self.hasher = hasher
+        self.removed = removed
+        self.keys = 0
+        self.nested = nested
+
+    def cut(self, pointer: str, content: bytes, reason: str) -> str:
+        self.removed.append(Removed(pointer, self.hasher(content), len(content), reason))
+        return MARK
+
+    def value(self, value: Any, level: int, pointer: str, depth: int) -> Any:
+        kind = type(value)
+        if kind is str:
+            return self.string(value, level, pointer)
+        if kind is dict or kind is list:
+            if depth >= MAX_DEPTH:
+                raise _TooDeep
+            return (
+                self.mapping(value, level, pointer, depth) if kind is dict else self.items(value, level, pointer, depth)
+            )
+        return value
+
+    def mapping(self, node: dict[str, Any], level: int, pointer: str, depth: int) -> dict[str, Any]:
+        self.keys += len(node)
+        long_keys = False
+        for key, value in node.items():
+            if len(key) > 96:
+                long_keys = True
+            kind = type(value)
+            if kind is str:
+                size = len(value)
+                if size <= SHORT:
+                    continue
+                named = levels[key]
+                named = max(named, level)
+                if not named and size < 32:
+                    continue
+                cleaned: Any = self.string(value, named, f"{pointer}/{_escape(key)}")
+            elif kind is dict or kind is list:
+                cleaned = self.value(value, max(level, levels[key]), f"{pointer}/{_escape(key)}", depth + 1)
+            else:
+                continue
+            if cleaned is not value:
+                node[key] = cleaned
+        return self._without_long_keys(node, pointer) if long_keys else node
+
+    def _without_long_keys(self, node: dict[str, Any], pointer: str) -> dict[str, Any]:
+        return {(self._text(key, f"{pointer}/*") if len(key) > 96 else key): value for key, value in node.items()}
+
+    def items(self, node: list[Any], level: int, pointer: str, depth: int) -> Any:
+        if not node:
+            return node
+        first = type(node[0])
+        if first is int or first is float or first is list:
+            if _numbers(node, 0) >= (EMBEDDING_NAMED if level else EMBEDDING):
+                return self.cut(pointer, orjson.dumps(node), "embedding")
+        elif first is str and (_is_base64_in_lines(node) or (level == STRONG and _any_long(node))):
+            return self.cut(pointer, repr(node).encode("utf-8", "replace"), "field" if level else "base64")
+        for index, value in enumerate(node):
+            kind = type(value)
+            if kind is str or kind is dict or kind is list:
+                cleaned = self.value(value, level, f"{pointer}/{index}", depth + 1)
+                if cleaned is not value:
+                    node[index] = cleaned
+        return node
+
+    def string(self, value: str, level: int, pointer: str) -> str:
+        if unwanted(level, value):
+            return self.cut(pointer, value.encode("utf-8", "surrogatepass"), "field")
+        if len(value) < 32:
+            return value
+        if value[0] in '{["' or value[0].isspace():
+            return self._json(value, level, pointer)
+        return self._text(value, pointer)
+
+    def _json(self, value: str, level: int, pointer: str) -> str:
+        if self.nested < MAX_NESTED_JSON:
+            try:
+                tree = orjson.loads(value)
+            except orjson.JSONDecodeError:
+                return self._text(value, pointer)
+            before = len(self.removed)
+            inner = _Walk(self.hasher, self.removed, self.nested + 1)
+            try:
+                tree = inner.value(tree, level, pointer, 0)
+            except _TooDeep:
+                del self.removed[before:]
+                return self._text(value, pointer)
+            return value if len(self.removed) == before else _dump(tree).decode()
+        return self._text(value, pointer)
+
+    def _text(self, value: str, pointer: str) -> str:
+        if len(value) < 96 and not any(hint in value for hint in _HINTS):
+            return value
+        raw = value.encode("utf-8", "surrogatepass")
+        if len(value) >= BLOB and value.isascii() and looks_encoded(raw):
+            return self.cut(pointer, raw, "blob")
+        cuts: list[Cut] = []
+        cleaned = scan_text(raw, cuts)
+        if not cuts:
+            return value
+        for cut in cuts:
+            self.cut(pointer, cut.content, cut.reason)
+        return cleaned.decode("utf-8", "surrogatepass")
+
+
+def clean(payload: bytes, hasher: Hasher) -> Cleaned:
+    """`payload` without biometrics. Never raises for any bytes; cleaning a cleaned body changes nothing.
+
+    `Removed.pointer` is an RFC 6901 pointer into JSON (with the line's index first for NDJSON), or `@<offset>` in other
+    bodies. `Removed.bytes` and `Removed.digest` are of the content as the message carried it (still encoded).
+    """
+    try:
+        tree = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return _clean_other(payload, hasher)
+    removed: list[Removed] = []
+    walk = _Walk(hasher, removed)
+    try:
+        tree = walk.value(tree, 0, "", 0)
+    except _TooDeep:
+        return _clean_other(payload, hasher)
+    if removed:
+        return Cleaned(_dump(tree), removed, True, tree)
+    if walk.keys != payload.count(b'":') or any(blank in payload for blank in (b" :", b"\n:", b"\t:", b"\r:")):
+        # Either blanks before a colon, JSON inside strings, or a key given twice: of those only the last reached the
+        # tree, and the bytes still hold the others.
+        hidden: list[Cut] = []
+        scan_fields(scan_text(payload, hidden), hidden)
+        if hidden:
+            return Cleaned(_dump(tree), _report(hidden, hasher), True, tree)
+    return Cleaned(payload, removed, True, tree)
+
+
+def _clean_other(payload: bytes, hasher: Hasher) -> Cleaned:
+    if is_document(payload):
+        return Cleaned(payload, [])
+    wide = _from_utf16(payload)
+    if wide is not None:
+        cleaned = clean(wide, hasher)
+        return cleaned if cleaned.removed else Cleaned(payload, [], cleaned.is_json, cleaned.tree)
+    if payload.lstrip()[:1] in (b"{", b"[") and b"\n" in payload:
+        lines = _clean_lines(payload, hasher)
+        if lines is not None:
+            return lines
+    cuts: list[Cut] = []
+    body = remove_images(scan_large(payload, cuts), cuts)
+    body = scan_text(body, cuts)
+    body = scan_fields(body, cuts)
+    return Cleaned(body, _report(cuts, hasher)) if cuts else Cleaned(payload, [])
+
+
+def _clean_lines(payload: bytes, hasher: Hasher) -> Cleaned | None:
+    """NDJSON line by line; None when the first line is not JSON (then it is one broken document)."""
+    lines = payload.split(b"\n")
+    first = next(line for line in lines if line.strip())
+    try:
+        orjson.loads(first)
+    except orjson.JSONDecodeError:
+        return None
+    removed: list[Removed] = []
+    for index, line in enumerate(lines):
+        if not line.strip() or line is payload:
+            continue
+        cleaned = clean(line, hasher)
+        if cleaned.removed:
+            lines[index] = cleaned.body
+            removed.extend(Removed(f"/{index}{r.pointer}", r.digest, r.bytes, r.reason) for r in cleaned.removed)
+    return Cleaned(b"\n".join(lines), removed) if removed else Cleaned(payload, removed)
+
+
+def _report(cuts: list[Cut], hasher: Hasher) -> list[Removed]:
+    return [Removed(f"@{cut.offset}", hasher(cut.content), len(cut.content), cut.reason) for cut in cuts]
+
+
+def _from_utf16(payload: bytes) -> bytes | None:
+    """UTF-16 and UTF-32 text as UTF-8; None for anything else. Only these hide ASCII from the byte rules."""
+    head = payload[:4]
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-32" if head == b"\xff\xfe\x00\x00" else "utf-16"
+    elif len(head) == 4 and head[0] and not head[1] and head[2] and not head[3]:
+        encoding = "utf-16-le"
+    elif len(head) == 4 and head[1] and not head[0] and head[3] and not head[2]:
+        encoding = "utf-16-be"
+    else:
+        return None
+    try:
+        return payload.decode(encoding).encode()
+    except (UnicodeDecodeError, UnicodeEncodeError):
+        return None
+
+
+def _dump(tree: Any) -> bytes:
+    """Serialise what orjson parsed: integers it cannot write back and lone surrogates go through the standard
+    library."""
+    try:
+        return orjson.dumps(tree)
+    except (orjson.JSONEncodeError, RecursionError):
+        return json.dumps(tree, separators=(",", ":")).encode()
+
+
+def _numbers(node: list[Any], depth: int) -> int:
+    """How many numbers a (nested) list holds; -1 when it holds anything else."""
+    if depth > 4:
+        return -1
+    count = 0
+    for value in node:
+        kind = type(value)
+        if kind is float or kind is int:
+            count += 1
+        elif kind is list:
+            inner = _numbers(value, depth + 1)
+            if inner < 0:
+                return -1
+            count += inner
+        else:
+            return -1
+    return count
+
+
+def _any_long(node: list[Any]) -> bool:
+    return any(type(value) is str and len(value) > SHORT and value != MARK for value in node)
+
+
+def _is_base64_in_lines(node: list[Any]) -> bool:
+    """One base64 text cut into equal lines, as MIME writers do: never a list of codes, which lack mixed case."""
+    if len(node) < 3 or type(node[-1]) is not str:
+        return False
+    width = len(node[0])
+    if width < 32 or any(type(line) is not str or len(line) != width for line in node[:-1]):
+        return False
+    text = "".join(node)
+    return (
+        len(text) >= 160
+        and _B64_LINE.match(text) is not None
+        and not text.isupper()
+        and not text.islower()
+        and any(c.isdigit() for c in text)
+    )
+
+
+def _escape(key: str) -> str:
+    if len(key) > 96:
+        return "*"
+    return key.replace("~", "~0").replace("/", "~1") if "/" in key or "~" in key else key
+
+
+__all__ = ["MARK", "STRONG", "WEAK", "Cleaned", "clean"]

@@ -1,0 +1,56 @@
+"""Group commit: arrivals of many senders share one transaction, and each gets its own answer after the commit.
+
+Nobody waits for a timer: while one batch commits, the next gathers. It must never answer before the commit, and never
+hold more than `most_waiting` arrivals: beyond that it refuses, so that senders keep what they have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from hub.kernel.intake import Accepted, Arrival, Overloaded
+
+
+class GroupCommit:
+    """Batches calls of `accept`."""
+
+    def __init__(
+        self, accept: Callable[[list[Arrival]], Awaitable[list[Accepted]]], *, batch: int = 200, committers: int = 2, most_waiting: int = 5000
+    ) -> None:
+        self._accept = accept
+        self._batch = batch
+        self._most = most_waiting
+        self._committers = committers
+        self._running = 0
+        self._waiting: list[tuple[Arrival, asyncio.Future[Accepted]]] = []
+
+    async def put(self, arrival: Arrival) -> Accepted:
+        """Store one arrival with whoever comes at the same time. Raises `Overloaded`, or the database's own error."""
+        if len(self._waiting) >= self._most:
+            raise Overloaded
+        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        self._waiting.append((arrival, future))
+        if self._running < self._committers:
+            self._running += 1
+            asyncio.create_task(self._commit())
+        return await future
+
+    async def _commit(self) -> None:
+        try:
+            while self._waiting:
+                taken, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
+                try:
+                    answers = await self._accept([arrival for arrival, _ in taken])
+                except BaseException as error:
+                    for _, future in taken:
+                        if not future.done():
+                            future.set_exception(error)
+                    if not isinstance(error, Exception):
+                        raise
+                    continue
+                for (_, future), answer in zip(taken, answers, strict=True):
+                    if not future.done():
+                        future.set_result(answer)
+        finally:
+            self._running -= 1

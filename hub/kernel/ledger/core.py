@@ -1,0 +1,132 @@
+"""What the ledger's parts share: the pool, ids, the catalogue in force, the directory of schools, small dictionaries.
+
+It must never hold state that the database does not: everything here can be thrown away and read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import asyncpg
+import msgspec
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from hub.kernel.access import Directory, School
+from hub.kernel.intake import Source
+from hub.kernel.ports import Hasher
+from hub.kernel.router import Router
+from hub.kernel.store.db import Ids, Pool, sql
+from mappings.engine import Catalogue
+
+T = TypeVar("T")
+
+CLASSES = {"short": 1, "standard": 2, "long": 3}
+
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+
+TRANSIENT: tuple[type[BaseException], ...] = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DiskFullError,
+    ConnectionError,
+    OSError,
+    asyncio.TimeoutError,
+)
+"""Faults of the database that say nothing about the data: the same transaction may be tried again."""
+
+
+def content_hash(event: str, body: dict[str, Any]) -> bytes:
+    """16 bytes over a record's content as the source said it: field order does not matter, codes' meanings neither."""
+    return hashlib.blake2b(_encode_sorted((event == "CANCEL", body)), digest_size=16).digest()
+
+
+class Ranks:
+    """Fair shares without a table: each school's queue at a connector advances its own clock.
+
+    A delivery's rank is a time in microseconds: now, or just after the school's last one. A school that pushes 100,000
+    at once spreads over the future, so another school's next delivery goes between, not after. Lost on restart, which
+    costs nothing but the memory of who was greedy.
+    """
+
+    _MAX_SCHOOLS = 50_000
+
+    def __init__(self, cost_us: int = 1000) -> None:
+        self._cost = cost_us
+        self._last: dict[tuple[int, str | None], int] = {}
+
+    def next(self, connector: int, school: str | None, priority_s: float) -> int:
+        """The rank of the next delivery of a school; a smaller one goes first. `priority_s` moves it that much later."""
+        now = time.time_ns() // 1000
+        key = (connector, school)
+        rank = max(now, self._last.get(key, 0) + self._cost)
+        if len(self._last) > self._MAX_SCHOOLS:
+            self._last.clear()
+        self._last[key] = rank
+        return rank + int(priority_s * 1e6)
+
+
+class Core:
+    """The ledger's common ground, one per process."""
+
+    def __init__(self, pool: Pool, router: Router, catalogue: Catalogue, hasher: Hasher, worker: str = "-") -> None:
+        self.pool = pool
+        self.router = router
+        self.catalogue = catalogue
+        self.hasher = hasher
+        self.worker = worker
+        self.ids = Ids()
+        self.ranks = Ranks()
+        self.directory = Directory()
+        self._sources: dict[tuple[str, str], int] = {}
+        self.connectors: dict[str, int] = {}
+        self.on_commit: Callable[[str], None] = lambda _what: None
+        """The bell: called after commits that leave work for others. It may be lost; a ticker polls anyway."""
+        self._refresh_lock = asyncio.Lock()
+        self._refreshed = 0.0
+
+    async def refresh(self, max_age_s: float = 0.0) -> None:
+        """Read the small tables again: schools, connectors, approved codes. At most once per `max_age_s`."""
+        async with self._refresh_lock:
+            if time.monotonic() - self._refreshed < max_age_s:
+                return
+            async with self.pool.acquire() as connection:
+                schools = await connection.fetch(sql.schools_all)
+                connectors = await connection.fetch(sql.connectors_all)
+                approved = await connection.fetch(sql.approved_codes_all)
+            self.directory.replace(School(**dict(s)) for s in schools)
+            self.connectors = {c["name"]: c["id"] for c in connectors}
+            self.catalogue.overlay([dict(a) for a in approved])
+            self._refreshed = time.monotonic()
+
+    async def source_id(self, source: Source) -> int:
+        """The number of a source, made on first sight. Call it with no connection in hand: it takes its own."""
+        key = (source.kind, source.name)
+        found = self._sources.get(key)
+        if found is None:
+            async with self.pool.acquire() as apart:
+                found = await apart.fetchval(sql.source_add, *key)
+            self._sources[key] = found
+        return found
+
+    async def again(self, work: Callable[[], Awaitable[T]], *, for_s: float = 20.0) -> T:
+        """Run a transaction, again while the database's faults are passing ones, for at most `for_s` seconds."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(TRANSIENT),
+            stop=stop_after_delay(for_s),
+            wait=wait_random_exponential(0.02, max=1.0),
+            reraise=True,
+        ):
+            with attempt:
+                return await work()
+        raise AssertionError("unreachable")

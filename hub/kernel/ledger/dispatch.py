@@ -1,0 +1,420 @@
+"""TX3 claim, TX3b intent, TX4 conclusion: how a delivery gets out, and what is written about it.
+
+What a kill leaves: after TX3, a lease that ends and puts the delivery back; after TX3b, a lease that ends and makes it
+uncertain; before TX4's commit, the same as TX3 or TX3b; after it, the outcome. It must never send anything, and never
+move a delivery whose claim it does not hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Any
+
+import asyncpg
+import msgspec
+from msgspec import Struct, field
+
+from hub.kernel.failpoints import reach
+from hub.kernel.intake import Accepted, Arrival
+from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.intake import JOURNAL_COLUMNS, accept_within
+from hub.kernel.lifecycle import FINAL, State, check
+from hub.kernel.ports import Call, Outgoing, Reply, Text
+from hub.kernel.store.db import Connection, sql
+
+_json = msgspec.json.Encoder().encode
+
+CALL_COLUMNS = (
+    "id", "class", "connector", "operation", "deliveries", "idempotent", "key", "method", "path", "headers", "content_type",
+    "meta", "digest", "body", "mapping",
+)  # fmt: skip
+REPLY_COLUMNS = ("id", "class", "call", "status", "headers", "digest", "body", "error", "elapsed_ms")
+ATTEMPT_COLUMNS = ("id", "class", "delivery", "call", "number", "kind", "outcome", "reason", "late", "worker", "elapsed_ms")
+
+
+class Claimed(Struct, kw_only=True):
+    """One delivery in a worker's hands, under `claim` until `lease`."""
+
+    id: int
+    record: int
+    klass: int
+    claim: int
+    attempts: int
+    flow: str
+    key: str
+    school: str | None
+    order_key: int | None
+    state: State = State.SENDING
+    resend: int | None = None
+    intent: int | None = None
+    replay_of: int | None = None
+    absent: int = 0
+    age_s: float = 0.0
+    outgoing: Outgoing | None = None
+
+
+class Batch(Struct, kw_only=True):
+    """What one claim gave: deliveries, and when the first of their calls may leave (seconds from now) and how far apart."""
+
+    claim: int
+    deliveries: list[Claimed]
+    start_s: float = 0.0
+    interval_s: float = 0.0
+
+
+class TaskSpec(Struct, frozen=True, kw_only=True):
+    """What a person has to do; deliveries with the same connector, cause and subject share one task."""
+
+    connector: int | None
+    cause: str
+    subject: str
+    text: Text
+    data: dict[str, Any] | None = None
+
+
+class Conclusion(Struct, kw_only=True):
+    """What happened to one delivery: the move it makes and what is kept about the try."""
+
+    delivery: Claimed
+    target: State
+    cause: str
+    outcome: str
+    reason: str | None = None
+    kind: str = "send"
+    reference: str | None = None
+    detail: str | None = None
+    after_s: float | None = None
+    task: TaskSpec | None = None
+    resend: int | None = None
+    absent: int = 0
+    call: int | None = None
+    elapsed_ms: float | None = None
+    stay: bool = False
+    """True for an inquiry that settles nothing: the delivery stays uncertain and is asked about again after `after_s`."""
+
+
+class Exchange(Struct, kw_only=True):
+    """A call and what came of it. `stored`: its request is in the ledger already, as an intent."""
+
+    id: int
+    klass: int
+    connector: int
+    call: Call
+    mapping: str
+    reply: Reply | None = None
+    error: str | None = None
+    elapsed_ms: float = 0.0
+    tries: list[tuple[str, str | None]] = field(default_factory=list)
+    """Quick tries before the last one: outcome and error of each. Every one becomes an attempt."""
+    stored: bool = False
+    answered: bool = True
+    """False when the call was never tried (its lease was lost before the first byte)."""
+
+
+def new_claim() -> int:
+    """A claim's token: 63 random bits, so that a worker never guesses another's."""
+    return secrets.randbits(63)
+
+
+async def claim(
+    core: Core,
+    connector: int,
+    limit: int,
+    lease_s: float,
+    *,
+    batch_max: int = 1,
+    interval_s: float = 0.0,
+    per_day: int | None = None,
+) -> Batch:
+    """TX3: take up to `limit` ready heads with a lease and, where there is a quota, the slots to send them in."""
+    token = new_claim()
+    batch = Batch(claim=token, deliveries=[], interval_s=interval_s)
+    async with core.pool.acquire() as connection, connection.transaction():
+        if interval_s or per_day:
+            quota = await connection.fetchrow(sql.quota_lock, connector)
+            if quota["ahead_s"] > 2.0:
+                return batch
+            if per_day is not None:
+                limit = min(limit, max(0, per_day - quota["day_used"]) * batch_max)
+            if limit <= 0:
+                return batch
+        rows = await connection.fetch(sql.claim, connector, limit, token, lease_s)
+        if not rows:
+            return batch
+        if interval_s or per_day:
+            calls = -(-len(rows) // batch_max)
+            batch.start_s = max(0.0, await connection.fetchval(sql.quota_take, connector, calls, interval_s))
+        records = await _records(connection, rows)
+        rows.sort(key=lambda r: r["rank"])
+        for r in rows:
+            record = records[r["record"]]
+            batch.deliveries.append(
+                Claimed(
+                    id=r["id"], record=r["record"], klass=r["class"], claim=token, attempts=r["attempts"], flow=r["flow"], key=r["key"],
+                    school=r["school"], order_key=r["order_key"], resend=r["resend"], replay_of=r["replay_of"],
+                    outgoing=Outgoing(
+                        delivery=r["id"], record=r["record"], type=record["type"], key=record["key"], event=record["event"],
+                        version=record["version"], updated_at=record["updated_at"], school=record["school"],
+                        body=record["body"] or {}, mapped={}, attempt=r["attempts"],
+                    ),
+                )
+            )  # fmt: skip
+        reach("tx3.inside")
+    reach("tx3.after")
+    return batch
+
+
+async def anything_ready(core: Core, connector: int) -> bool:
+    """Whether a connector has a head to send."""
+    async with core.pool.acquire() as connection:
+        return bool(await connection.fetchval(sql.anything_ready, connector))
+
+
+async def claim_uncertain(core: Core, connector: int, limit: int, lease_s: float) -> list[Claimed]:
+    """Take uncertain deliveries whose time to inquire has come. Their state does not change."""
+    token = new_claim()
+    async with core.pool.acquire() as connection, connection.transaction():
+        rows = await connection.fetch(sql.claim_uncertain, connector, limit, token, lease_s)
+    return [
+        Claimed(
+            id=r["id"], record=r["record"], klass=r["class"], claim=token, attempts=r["attempts"], flow=r["flow"], key=r["key"],
+            school=r["school"], order_key=r["order_key"], state=State.UNCERTAIN, intent=r["intent"], absent=r["absent"], age_s=r["age_s"],
+        )
+        for r in rows
+    ]  # fmt: skip
+
+
+async def extend(core: Core, ids: list[int], token: int, lease_s: float) -> set[int]:
+    """Renew leases; returns those still held under this claim."""
+    async with core.pool.acquire() as connection:
+        return {r["id"] for r in await connection.fetch(sql.extend_leases, ids, lease_s, token)}
+
+
+async def _records(connection: Connection, rows: list[Any]) -> dict[int, Any]:
+    by_class: dict[int, list[int]] = {}
+    for r in rows:
+        by_class.setdefault(r["class"], []).append(r["record"])
+    found: dict[int, Any] = {}
+    for klass, ids in by_class.items():
+        for record in await connection.fetch(sql.records_of, klass, ids):
+            found[record["id"]] = record
+    return found
+
+
+async def stored_calls(core: Core, wanted: dict[int, int]) -> dict[int, tuple[Call, str]]:
+    """Requests kept in the ledger, by id: `wanted` maps call id to class. Returns the call and its mapping version."""
+    by_class: dict[int, list[int]] = {}
+    for call, klass in wanted.items():
+        by_class.setdefault(klass, []).append(call)
+    out: dict[int, tuple[Call, str]] = {}
+    async with core.pool.acquire() as connection:
+        for klass, ids in by_class.items():
+            for r in await connection.fetch(sql.calls_of, klass, ids):
+                call = Call(
+                    operation=r["operation"], deliveries=tuple(r["deliveries"]), body=r["body"] or b"", content_type=r["content_type"],
+                    idempotent=r["idempotent"], method=r["method"], path=r["path"], headers=r["headers"], key=r["key"], meta=r["meta"],
+                )  # fmt: skip
+                out[r["id"]] = (call, r["mapping"])
+    return out
+
+
+async def intend(core: Core, exchanges: list[Exchange], token: int) -> set[int]:
+    """TX3b: store requests before their first byte. Returns the deliveries still ours; only their calls may be sent.
+
+    For calls with `meta.lookup_of` a line of the look-up log is written with them: who, for what, and a keyed hash of
+    the input, never the input.
+    """
+    async with core.pool.acquire() as connection, connection.transaction():
+        ids = [d for e in exchanges for d in e.call.deliveries]
+        calls = [e.id for e in exchanges for _ in e.call.deliveries]
+        keep = [not e.call.idempotent for e in exchanges for _ in e.call.deliveries]
+        ours = {r["id"] for r in await connection.fetch(sql.intend, ids, calls, keep, token)}
+        live = [e for e in exchanges if all(d in ours for d in e.call.deliveries)]
+        await connection.copy_records_to_table("calls", records=[_call_row(e) for e in live], columns=CALL_COLUMNS)
+        lookups = [
+            (e.id, e.connector, e.call.deliveries[0], str(e.call.meta.get("request_id")), str(e.call.meta.get("officer")),
+             str(e.call.meta.get("purpose")), bytes.fromhex(core.hasher(str(e.call.meta["lookup_of"]).encode())))
+            for e in live if "lookup_of" in e.call.meta
+        ]  # fmt: skip
+        if lookups:
+            await connection.copy_records_to_table(
+                "lookups", records=lookups, columns=("call", "connector", "delivery", "request_id", "officer", "purpose", "input_hash")
+            )
+        reach("intent.inside")
+    for e in live:
+        e.stored = True
+    reach("intent.after")
+    return ours
+
+
+def _call_row(e: Exchange) -> tuple[Any, ...]:
+    c = e.call
+    meta = {k: v for k, v in c.meta.items() if k != "lookup_of"}
+    return (
+        e.id, e.klass, e.connector, c.operation, list(c.deliveries), c.idempotent, c.key, c.method, c.path, _json(c.headers), c.content_type,
+        _json(meta), hashlib.sha256(c.body).digest(), c.body, e.mapping,
+    )  # fmt: skip
+
+
+async def conclude(
+    core: Core, connector: int, conclusions: list[Conclusion], exchanges: list[Exchange], arrivals: list[Arrival] | None = None
+) -> list[Accepted]:
+    """TX4: outcomes, attempts, promotions, tasks, journal, and the records replies gave rise to, in one transaction."""
+    arrivals = arrivals or []
+    for c in conclusions:
+        if not c.stay:
+            check(c.delivery.state, c.target, c.cause)
+    attempt_ids: list[int] = []
+    message_ids: list[int] = []
+
+    async def once() -> list[Accepted]:
+        sources = [await core.source_id(a.source) for a in arrivals]
+        async with core.pool.acquire() as connection:
+            if not attempt_ids:
+                attempt_ids.extend(await core.ids.take(connection, len(conclusions)))
+                message_ids.extend(await core.ids.take(connection, len(arrivals)))
+            reach("tx4.before")
+            try:
+                async with connection.transaction():
+                    await _conclude(core, connection, connector, conclusions, exchanges, attempt_ids)
+                    answers = await accept_within(core, connection, arrivals, message_ids, sources) if arrivals else []
+                    reach("tx4.inside")
+            except asyncpg.UniqueViolationError:
+                # Only our own ids are unique here: an earlier try did commit and the answer was lost.
+                return []
+            reach("tx4.after")
+            return answers
+
+    answers = await core.again(once)
+    core.on_commit("ready")
+    return answers
+
+
+async def _conclude(
+    core: Core, connection: Connection, connector: int, conclusions: list[Conclusion], exchanges: list[Exchange], attempt_ids: list[int]
+) -> None:
+    keys = sorted({c.delivery.order_key for c in conclusions if c.delivery.order_key is not None})
+    if keys:
+        await connection.fetchval(sql.order_locks, keys)
+    tasks = await _open_tasks(connection, conclusions)
+    closing = [c for c in conclusions if c.target in FINAL]
+    moving = [c for c in conclusions if c.target not in FINAL]
+    done: set[int] = set()
+    free: set[int] = set()
+    if closing:
+        rows = await connection.fetch(
+            sql.close, [c.delivery.id for c in closing], [c.delivery.claim for c in closing], [int(c.delivery.state) for c in closing],
+            [int(c.target) for c in closing], [c.cause for c in closing], [c.reference for c in closing],
+            [c.detail for c in closing], [c.call for c in closing],
+        )  # fmt: skip
+        done |= {r["id"] for r in rows}
+        free |= {c.delivery.order_key for c in closing if c.delivery.id in done and c.delivery.order_key is not None}
+    if moving:
+        aside = [c.target is State.PARKED and core.router.steps_aside(c.delivery.flow, connector) for c in moving]
+        rows = await connection.fetch(
+            sql.move, [c.delivery.id for c in moving], [c.delivery.claim for c in moving], [int(c.delivery.state) for c in moving],
+            [int(c.target) for c in moving], [c.cause for c in moving], [-1.0 if c.after_s is None else c.after_s for c in moving],
+            [tasks.get(_task_key(c.task)) if c.task else None for c in moving], [c.resend for c in moving],
+            [c.absent for c in moving], aside, [c.call for c in moving],
+        )  # fmt: skip
+        moved = {r["id"] for r in rows}
+        done |= moved
+        free |= {
+            c.delivery.order_key
+            for c, steps in zip(moving, aside, strict=True)
+            if steps and c.delivery.id in moved and c.delivery.order_key is not None
+        }
+    late = [c for c in conclusions if c.delivery.id not in done]
+    settled = [c for c in late if c.target is State.DELIVERED and c.call is not None]
+    if settled:
+        rows = await connection.fetch(
+            sql.late_present, [c.delivery.id for c in settled], [c.call for c in settled], [c.reference for c in settled],
+            [c.detail for c in settled],
+        )  # fmt: skip
+        present = {r["id"] for r in rows}
+        free |= {c.delivery.order_key for c in settled if c.delivery.id in present and c.delivery.order_key is not None}
+    if free:
+        ordered = sorted(free)
+        await connection.execute(sql.promote, [connector] * len(ordered), ordered)
+    calls = [_call_row(e) for e in exchanges if not e.stored]
+    if calls:
+        await connection.copy_records_to_table("calls", records=calls, columns=CALL_COLUMNS)
+    answered = [e for e in exchanges if e.answered]
+    if answered:
+        reply_ids = await core.ids.take(connection, len(answered))
+        await connection.copy_records_to_table(
+            "replies", records=[_reply_row(i, e) for i, e in zip(reply_ids, answered, strict=True)], columns=REPLY_COLUMNS
+        )
+    await connection.copy_records_to_table(
+        "attempts", records=await _attempt_rows(core, connection, conclusions, exchanges, attempt_ids, done), columns=ATTEMPT_COLUMNS
+    )
+    await _journal(core, connection, connector, conclusions, exchanges, done)
+
+
+async def _attempt_rows(
+    core: Core, connection: Connection, conclusions: list[Conclusion], exchanges: list[Exchange], ids: list[int], done: set[int]
+) -> list[tuple[Any, ...]]:
+    tries = {e.id: e.tries for e in exchanges if e.tries}
+    rows: list[tuple[Any, ...]] = []
+    for c in conclusions:
+        for outcome, error in tries.get(c.call or 0, ()):
+            (extra,) = await core.ids.take(connection, 1)
+            rows.append((extra, c.delivery.klass, c.delivery.id, c.call, c.delivery.attempts, c.kind, outcome, error, False, core.worker, None))
+    for i, c in zip(ids, conclusions, strict=True):
+        rows.append(
+            (i, c.delivery.klass, c.delivery.id, c.call, c.delivery.attempts, c.kind, c.outcome, c.reason, c.delivery.id not in done,
+             core.worker, c.elapsed_ms)
+        )  # fmt: skip
+    return rows
+
+
+def _reply_row(reply_id: int, e: Exchange) -> tuple[Any, ...]:
+    if e.reply is None:
+        return (reply_id, e.klass, e.id, None, None, None, None, e.error, e.elapsed_ms)
+    r = e.reply
+    return (reply_id, e.klass, e.id, r.status, _json(r.headers), hashlib.sha256(r.body).digest(), r.body, e.error, e.elapsed_ms)
+
+
+def _task_key(task: TaskSpec) -> tuple[int | None, str, str]:
+    return (task.connector, task.cause, task.subject)
+
+
+async def _open_tasks(connection: Connection, conclusions: list[Conclusion]) -> dict[tuple[int | None, str, str], int]:
+    """Open (or find open) the tasks these conclusions wait for, in sorted order."""
+    wanted = {_task_key(c.task): c.task for c in conclusions if c.task is not None}
+    if not wanted:
+        return {}
+    specs = [wanted[k] for k in sorted(wanted, key=lambda k: (k[0] or 0, k[1], k[2]))]
+    rows = await connection.fetch(
+        sql.task_open, [t.connector for t in specs], [t.cause for t in specs], [t.subject for t in specs], [_json(t.text) for t in specs],
+        [_json(t.data) for t in specs],
+    )  # fmt: skip
+    return {(r["connector"], r["cause"], r["subject"]): r["id"] for r in rows}
+
+
+async def _journal(
+    core: Core, connection: Connection, connector: int, conclusions: list[Conclusion], exchanges: list[Exchange], done: set[int]
+) -> None:
+    """One line per class for the batch with a root over requests and replies; one line each for what people will ask about."""
+    digests = {e.id: (hashlib.sha256(e.call.body).digest(), hashlib.sha256(e.reply.body).digest() if e.reply else b"") for e in exchanges}
+    groups: dict[int, list[Conclusion]] = {}
+    for c in conclusions:
+        groups.setdefault(c.delivery.klass, []).append(c)
+    singles = [c for c in conclusions if c.delivery.id in done and c.target in (State.PARKED, State.UNCERTAIN, State.DEAD) and not c.stay]
+    ids = await core.ids.take(connection, len(groups) + len(singles))
+    rows: list[tuple[Any, ...]] = []
+    for i, (klass, group) in zip(ids, groups.items(), strict=False):
+        root = hashlib.sha256()
+        outcomes: dict[str, int] = {}
+        for c in group:
+            outcomes[c.target.word] = outcomes.get(c.target.word, 0) + 1
+            root.update(c.delivery.id.to_bytes(8, "big"))
+            root.update(bytes([int(c.target)]))
+            for part in digests.get(c.call or 0, ()):
+                root.update(part)
+        rows.append((i, klass, core.worker, "conclude", connector, None, [c.delivery.id for c in group], {"root": root.hexdigest(), "outcomes": outcomes}))
+    for i, c in zip(ids[len(groups) :], singles, strict=True):
+        data = {"cause": c.cause, "reason": c.reason}
+        rows.append((i, c.delivery.klass, core.worker, c.target.word, connector, c.delivery.id, None, data))
+    await connection.copy_records_to_table("journal", records=rows, columns=JOURNAL_COLUMNS)

@@ -1,0 +1,40 @@
+"""Receipt codes: a message's or upload's id in a form people can read aloud, which nobody can guess.
+
+16 letters and digits of Crockford's base 32 in groups of four: 53 bits of id and 27 bits of a keyed tag. Nothing is
+stored for them. It must never be the only thing that protects a receipt: the reader's scope does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_VALUE = {c: i for i, c in enumerate(_ALPHABET)} | {"O": 0, "I": 1, "L": 1}
+
+
+def _tag(key: bytes, number: int) -> int:
+    digest = hmac.new(key, number.to_bytes(8, "big"), hashlib.sha256).digest()
+    return int.from_bytes(digest[:4], "big") >> 5
+
+
+def receipt_code(key: bytes, number: int) -> str:
+    """The code of an id. `key` is the hub's key for the purpose `receipt`."""
+    tag = _tag(key, number)
+    # The tag also whitens the id, so that neighbours do not look alike.
+    value = ((number ^ (tag << 20)) << 27) | tag
+    text = "".join(_ALPHABET[(value >> (5 * i)) & 31] for i in range(15, -1, -1))
+    return "-".join(text[i : i + 4] for i in range(0, 16, 4))
+
+
+def receipt_id(key: bytes, code: str) -> int | None:
+    """The id of a code as a person may have typed it; None when it is no code of this hub."""
+    letters = [c for c in code.upper() if c not in "- "]
+    if len(letters) != 16 or any(c not in _VALUE for c in letters):
+        return None
+    value = 0
+    for c in letters:
+        value = value << 5 | _VALUE[c]
+    tag = value & ((1 << 27) - 1)
+    number = (value >> 27) ^ (tag << 20)
+    return number if hmac.compare_digest(_tag(key, number).to_bytes(4, "big"), tag.to_bytes(4, "big")) else None

@@ -1,0 +1,171 @@
+"""The content-based router: which flows a record takes, decided from its type and a few named conditions.
+
+Pure once loaded. Flows are declared in `flows/<flow>/flow.yaml`; YAML declares, it never computes. It must never map
+fields or know a connector's address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+from msgspec import Struct
+
+from hub.kernel.ports import Draft, Text
+
+_IDENTITY_FIELDS = ("personal_number", "full_name", "birth_date", "sex")
+PRIORITY_S = {"high": -600.0, "normal": 0.0, "low": 600.0}
+"""What a flow's priority is worth in the fair queue: a head start, never a right of way, so nothing starves."""
+HISTORY_S = 900.0
+"""How far stored-and-forwarded events stand behind live ones."""
+
+
+class Prior(Struct, frozen=True, kw_only=True):
+    """The current version of an entity, as the ledger holds it under lock."""
+
+    version: int
+    event: str
+    content: bytes
+    identity: bytes | None
+    record: int
+    school: str | None
+
+
+class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One target of a flow, as declared."""
+
+    connector: str
+    map: str
+    when: str = "always"
+    order: Literal["key", "none"] = "key"
+    on_park: Literal["hold", "skip"] = "hold"
+    coalesce: Literal["never", "latest"] = "never"
+    unmapped: Literal["park", "reject"] = "park"
+    priority: Literal["high", "normal", "low"] = "normal"
+
+
+class Flow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A declared route: which record types go where, mapped how."""
+
+    name: str
+    title: Text
+    records: list[str]
+    to: list[Target]
+    version: int = 1
+    note: Text | None = None
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """A flow's target with its connector's number: what the ledger needs for one delivery."""
+
+    flow: str
+    connector: int
+    ordered: bool
+    coalesce: bool
+    priority_s: float
+    history_s: float
+
+
+def _always(draft: Draft, prior: Prior | None, identity: bytes | None) -> bool:
+    return True
+
+
+def _identity_changed(draft: Draft, prior: Prior | None, identity: bytes | None) -> bool:
+    """A personal number is there, and it, the name, the birth date or the sex is new."""
+    if draft.event == "CANCEL" or not draft.body.get("personal_number"):
+        return False
+    return prior is None or prior.event == "CANCEL" or prior.identity != identity
+
+
+def _attended(draft: Draft, prior: Prior | None, identity: bytes | None) -> bool:
+    """The gate let the person in: refused and unregistered faces are kept, not reported as attendance."""
+    return draft.body.get("verify_status") in (None, "allowed")
+
+
+CONDITIONS: Mapping[str, Callable[[Draft, Prior | None, bytes | None], bool]] = {
+    "always": _always,
+    "identity_changed": _identity_changed,
+    "attended": _attended,
+}
+
+
+class FlowFaulty(Exception):
+    """Tệp luồng không hợp lệ. / A flow file is not valid: the message names the file and the place."""
+
+
+def load_flows(folder: Path) -> dict[str, Flow]:
+    """Read every `flow.yaml` under `folder`. Raises `FlowFaulty` with the file's name and what is wrong in it."""
+    flows: dict[str, Flow] = {}
+    for path in sorted(folder.glob("*/flow.yaml")):
+        try:
+            flow = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), Flow)
+        except (msgspec.ValidationError, yaml.YAMLError) as error:
+            raise FlowFaulty(f"{path.parent.name}/flow.yaml: {error}") from None
+        for target in flow.to:
+            if target.when not in CONDITIONS:
+                raise FlowFaulty(f"{path.parent.name}/flow.yaml: no condition {target.when!r}; there are {', '.join(CONDITIONS)}")
+        flows[flow.name] = flow
+    return flows
+
+
+class Router:
+    """Flows bound to the connectors that exist."""
+
+    def __init__(self, flows: Mapping[str, Flow], connectors: Mapping[str, int]) -> None:
+        self.flows = dict(flows)
+        self._by_type: dict[str, list[tuple[Callable[[Draft, Prior | None, bytes | None], bool], Route]]] = {}
+        self.targets: dict[tuple[str, int], Target] = {}
+        self.bind(connectors)
+
+    def bind(self, connectors: Mapping[str, int]) -> None:
+        """Take the connectors there are now. Targets without a connector get no deliveries."""
+        by_type: dict[str, list[tuple[Callable[[Draft, Prior | None, bytes | None], bool], Route]]] = {}
+        targets: dict[tuple[str, int], Target] = {}
+        for flow in self.flows.values():
+            for target in flow.to:
+                number = connectors.get(target.connector)
+                if number is None:
+                    continue
+                targets[flow.name, number] = target
+                route = Route(
+                    flow=flow.name,
+                    connector=number,
+                    ordered=target.order == "key",
+                    coalesce=target.coalesce == "latest",
+                    priority_s=PRIORITY_S[target.priority],
+                    history_s=HISTORY_S,
+                )
+                for record_type in flow.records:
+                    by_type.setdefault(record_type, []).append((CONDITIONS[target.when], route))
+        self._by_type, self.targets = by_type, targets
+
+    def of(self, record_type: str) -> list[Route]:
+        """Every route records of a type may take."""
+        return [route for _condition, route in self._by_type.get(record_type, ())]
+
+    def route(self, draft: Draft, prior: Prior | None) -> list[Route]:
+        """The routes this draft takes."""
+        candidates = self._by_type.get(draft.type)
+        if not candidates:
+            return []
+        identity = self.identity(draft)
+        return [route for condition, route in candidates if condition(draft, prior, identity)]
+
+    @staticmethod
+    def identity(draft: Draft) -> bytes | None:
+        """16 bytes over the fields that say who a person is; None for what is not a person."""
+        if draft.type not in ("learner", "staff"):
+            return None
+        body: Mapping[str, Any] = draft.body
+        sex = body.get("sex")
+        parts = [str((sex or {}).get("code")) if f == "sex" else str(body.get(f)) for f in _IDENTITY_FIELDS]
+        return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).digest()
+
+    def steps_aside(self, flow: str, connector: int) -> bool:
+        """Whether a parked delivery of this flow lets its followers pass."""
+        target = self.targets.get((flow, connector))
+        return target is not None and target.on_park == "skip"

@@ -1,0 +1,116 @@
+"""Connections to PostgreSQL and the named statements run over them.
+
+One concern: give the ledger a pool with the hub's codecs and search path, and its SQL by name. It must never decide
+anything: no retries, no rules, no SQL text in Python.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+
+_json_encode = msgspec.json.Encoder().encode
+_json_decode = msgspec.json.Decoder().decode
+
+Connection = asyncpg.Connection
+Pool = asyncpg.Pool
+
+
+class Statements:
+    """The statements of `sql/*.sql` as attributes. Each starts with a line `-- name: <name>`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._texts: dict[str, str] = {}
+        for path in sorted(folder.glob("*.sql")):
+            for part in re.split(r"^-- name: ", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
+                name, _, text = part.partition("\n")
+                if name.strip() in self._texts:
+                    raise ValueError(f"two statements named {name.strip()} in {path.name}")
+                self._texts[name.strip()] = text.strip().rstrip(";")
+
+    def __getattr__(self, name: str) -> str:
+        try:
+            return self._texts[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+sql = Statements(Path(__file__).parent / "sql")
+
+
+def _encode_jsonb(value: Any) -> bytes:
+    return b"\x01" + (value if isinstance(value, bytes) else _json_encode(value))
+
+
+def _decode_jsonb(data: bytes) -> Any:
+    return _json_decode(memoryview(data)[1:])
+
+
+async def _prepare(connection: Connection) -> None:
+    """Give every connection the jsonb codec: `bytes` are taken as ready JSON, anything else is encoded."""
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=_encode_jsonb, decoder=_decode_jsonb, format="binary"
+    )
+
+
+async def open_pool(dsn: str, *, low: int = 1, high: int = 8, application: str = "hub") -> Pool:
+    """Open a pool for the hub's work. `synchronous_commit` is left to the server, where it is on (a test says so)."""
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=low,
+        max_size=high,
+        init=_prepare,
+        command_timeout=60,
+        max_inactive_connection_lifetime=300,
+        server_settings={
+            "search_path": "hub",
+            "application_name": application,
+            "timezone": "UTC",
+            "jit": "off",
+            "idle_in_transaction_session_timeout": "60000",
+        },
+    )
+
+
+class Ids:
+    """Hands out ids from blocks the database grants. A block lives `_LIFE_S` seconds, so that an id's day stays true.
+
+    Ids of one process are handed out in order; nothing may be concluded from the order of two processes' ids.
+    """
+
+    _BLOCK = 1000
+    _MASK = (1 << 37) - 1
+    _LIFE_S = 60.0
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._end = 0
+        self._until = 0.0
+
+    async def take(self, connection: Connection, count: int) -> list[int]:
+        """Return `count` new ids. Awaits nothing between reading and moving the block: tasks may share one `Ids`."""
+        taken: list[int] = []
+        if time.monotonic() > self._until:
+            self._end = self._next
+        while len(taken) < count:
+            if self._next >= self._end:
+                blocks = max(1, -(-(count - len(taken)) // self._BLOCK))
+                row = await connection.fetchrow(sql.take_ids, blocks)
+                # Blocks asked for together are used whole before any is kept: only the last may be carried over.
+                *whole, last = row["starts"]
+                base = row["day"] << 37
+                for start in whole:
+                    taken.extend(range(base | (start & self._MASK), (base | (start & self._MASK)) + self._BLOCK))
+                self._next = base | (last & self._MASK)
+                self._end = self._next + self._BLOCK
+                self._until = time.monotonic() + self._LIFE_S
+            n = min(count - len(taken), self._end - self._next)
+            if n > 0:
+                taken.extend(range(self._next, self._next + n))
+                self._next += n
+        return taken[:count]

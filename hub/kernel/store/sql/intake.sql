@@ -1,0 +1,77 @@
+-- name: take_ids
+SELECT array_agg(nextval('ids') ORDER BY g) AS starts,
+       (extract(epoch FROM now()) / 86400)::int - 18262 AS day
+FROM generate_series(1, $1::int) g
+
+-- name: intake_keys_insert
+INSERT INTO intake_keys (digest, message, body_digest)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bytea[])
+ON CONFLICT DO NOTHING
+RETURNING message
+
+-- name: intake_keys_find
+SELECT digest, message, body_digest FROM intake_keys WHERE digest = ANY ($1::uuid[])
+
+-- name: order_locks
+SELECT count(pg_advisory_xact_lock(k)) FROM unnest($1::bigint[]) k
+
+-- name: streams_read
+SELECT s.type, s.key, s.version, s.event, s.content, s.identity, s.record, s.school
+FROM unnest($1::text[], $2::text[]) w(type, key)
+JOIN streams s ON s.type = w.type AND s.key = w.key
+
+-- name: streams_write
+INSERT INTO streams (type, key, version, event, content, identity, record, school)
+SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::bytea[], $6::bytea[], $7::bigint[], $8::text[])
+ON CONFLICT (type, key) DO UPDATE SET version = excluded.version, event = excluded.event, content = excluded.content,
+  identity = excluded.identity, record = excluded.record, school = excluded.school
+
+-- name: open_keys
+SELECT w.connector, w.order_key
+FROM unnest($1::smallint[], $2::bigint[]) w(connector, order_key)
+CROSS JOIN LATERAL (
+  SELECT 1 FROM deliveries d WHERE d.connector = w.connector AND d.order_key = w.order_key AND NOT d.aside LIMIT 1) x
+
+-- name: supersede
+WITH gone AS (
+  DELETE FROM deliveries d USING unnest($1::smallint[], $2::bigint[]) w(connector, order_key)
+  WHERE d.connector = w.connector AND d.order_key = w.order_key AND d.flow = $3 AND d.state IN (1, 2) AND d.resend IS NULL
+  RETURNING d.*),
+closed AS (
+  INSERT INTO deliveries_closed (id, class, seq, record, connector, state, attempts, created_at, flow, key, school, cause, replay_of)
+  SELECT id, class, seq, record, connector, 9, attempts, created_at, flow, key, school, 'superseded', replay_of FROM gone)
+SELECT DISTINCT connector, order_key FROM gone WHERE state = 2
+
+-- name: inbox_claim
+SELECT i.message, i.class, i.tries, m.source, m.type, m.school, m.content_type, m.body, m.received_at, m.attributes, m.digest, s.kind, s.name
+FROM inbox i JOIN messages m ON m.id = i.message AND m.class = i.class JOIN sources s ON s.id = m.source
+WHERE i.due_at <= clock_timestamp()
+ORDER BY i.message LIMIT $1
+FOR UPDATE OF i SKIP LOCKED
+
+-- name: inbox_done
+DELETE FROM inbox WHERE message = ANY ($1::bigint[])
+
+-- name: inbox_again
+UPDATE inbox SET tries = tries + 1, problem = $2, due_at = clock_timestamp() + least(2 ^ tries, 300) * interval '1 second'
+WHERE message = $1
+
+-- name: source_add
+INSERT INTO sources (kind, name) VALUES ($1, $2) ON CONFLICT (kind, name) DO UPDATE SET name = excluded.name RETURNING id
+
+-- name: upload_open
+INSERT INTO uploads (id, digest, source, type, school) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING RETURNING id
+
+-- name: upload_find
+SELECT id, finished_at FROM uploads WHERE digest = $1
+
+-- name: upload_finish
+UPDATE uploads SET finished_at = coalesce(finished_at, clock_timestamp()) WHERE id = $1
+
+-- name: schools_all
+SELECT code, name, ward, level FROM schools
+
+-- name: school_write
+INSERT INTO schools (code, name, ward, level)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+ON CONFLICT (code) DO UPDATE SET name = excluded.name, ward = excluded.ward, level = excluded.level

@@ -1,0 +1,268 @@
+"""`hub run`: everything on one machine, as children of one supervisor.
+
+PostgreSQL, Redis and the broker are embedded unless settings name others; Airflow starts in the background so that the
+hub does not wait for it. It must never hold data: killed at any moment, the next start goes on from the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from rich.console import Console
+
+from hub.api.control import control_token
+from hub.embedded.airflow import Control, EmbeddedAirflow
+from hub.embedded.area import Area, open_area
+from hub.embedded.broker import Broker, BrokerLimits, BrokerUser, Tls, choose_broker
+from hub.embedded.postgres import AIRFLOW, AIRFLOW_DATABASE, HUB_DATABASE, OWNER, EmbeddedPostgres
+from hub.embedded.process import free_port
+from hub.embedded.redis import EmbeddedRedis
+from hub.embedded.supervisor import ChildSpec, Supervisor
+from hub.kernel.ledger import parties, people
+from hub.kernel.store.migrate import migrate
+from hub.keys import Keys
+from hub.settings import Settings
+from hub.wiring import ROOT, House, open_house
+
+screen = Console(highlight=False, soft_wrap=True)
+
+_BRIDGE_USER = "lt-bridge"
+_AIRFLOW_AGAIN_S = 60.0
+
+
+@dataclass
+class Running:
+    """What `hub run` has up: addresses, and how devices become users of the broker."""
+
+    settings: Settings
+    keys: Keys
+    supervisor: Supervisor
+    house: House
+    url: str
+    mqtt: tuple[str, int]
+    renew_devices: Callable[[], Awaitable[None]]
+    airflow: asyncio.Task[None] | None = None
+
+
+def say(vi: str, en: str, started: float) -> None:
+    """One line of progress with the seconds since the start."""
+    screen.print(f"[dim]{time.monotonic() - started:6.1f}s[/dim]  {vi} [dim]/ {en}[/dim]")
+
+
+def topics_of(device: str, family: str, school: str) -> tuple[list[str], list[str]]:
+    """What a device may read and write at the broker: its own topics, and the shared ones its family has."""
+    if family == "face_mqtt":
+        return [f"mqtt/face/{device}"], [f"mqtt/face/{device}/+", "mqtt/face/basic", "mqtt/face/heartbeat"]
+    own = f"campus/v1/{school}/{device}"
+    return [f"{own}/cmd", "campus/v1/STATE"], [f"{own}/evt", f"{own}/state", f"{own}/res"]
+
+
+class Runner:
+    """Starts everything in order and keeps the pieces other steps need."""
+
+    def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
+        self.settings = settings
+        self.supervisor = supervisor
+        self.keys = Keys.open(settings.key_file, settings.data_dir)
+        self.started = time.monotonic()
+        self.area: Area | None = None
+        self.env: dict[str, str] = {
+            **os.environ,
+            "LT_DATA_DIR": str(settings.data_dir),
+            "LT_MASTER_KEY_FILE": str(settings.key_file),
+            "PYTHONPATH": str(ROOT),
+        }
+        self.overrides: dict[str, object] = {}
+
+    def _area(self) -> Area:
+        if self.area is None:
+            self.area = open_area(self.settings.data_dir)
+        return self.area
+
+    async def database(self) -> EmbeddedPostgres | None:
+        """Start PostgreSQL (or use the one settings name) and bring its schema up to date."""
+        embedded: EmbeddedPostgres | None = None
+        if self.settings.database_url is None:
+            embedded = EmbeddedPostgres(
+                self._area(), shared_buffers_mb=self.settings.database.shared_buffers_mb, max_connections=self.settings.database.max_connections
+            )
+            await asyncio.to_thread(embedded.prepare)
+            await self.supervisor.add(embedded.spec(), wait=True)
+            await embedded.create()
+            self.env["LT_DATABASE_URL"] = embedded.dsn().url
+            owner = embedded.dsn(HUB_DATABASE, OWNER).url
+        else:
+            self.env["LT_DATABASE_URL"] = self.settings.database_url.get_secret_value()
+            owner = (self.settings.database_owner_url or self.settings.database_url).get_secret_value()
+        say("PostgreSQL sẵn sàng", "PostgreSQL is up", self.started)
+        applied = await migrate(owner)
+        if applied:
+            say(f"Đã áp dụng {len(applied)} migration", f"{len(applied)} migrations applied", self.started)
+        return embedded
+
+    async def redis(self) -> None:
+        """Start Redis, unless settings name one."""
+        if self.settings.redis_url is None:
+            embedded = EmbeddedRedis(self._area(), max_memory_mb=self.settings.redis.max_memory_mb)
+            embedded.prepare()
+            await self.supervisor.add(embedded.spec(), wait=True)
+            self.env["LT_REDIS_URL"] = embedded.url
+        else:
+            self.env["LT_REDIS_URL"] = self.settings.redis_url.get_secret_value()
+        say("Redis sẵn sàng", "Redis is up", self.started)
+
+    async def broker(self) -> Broker | None:
+        """Start the devices' broker, unless settings name one."""
+        m = self.settings.mqtt
+        if m.host is not None:
+            return None
+        bridge = BrokerUser(
+            _BRIDGE_USER, self.keys.hmac("broker bridge", 24).hex(), reads=("mqtt/#", "campus/#"), writes=("mqtt/#", "campus/#")
+        )
+        tls = None
+        if m.tls_port and m.tls_cert_file and m.tls_key_file:
+            tls = Tls(m.tls_port, m.tls_cert_file, m.tls_key_file, m.tls_client_ca_file)
+        limits = BrokerLimits(queued_messages=m.queued_messages, inflight_messages=m.inflight_messages, message_bytes=m.message_max_bytes)
+        broker = choose_broker(self._area(), port=m.port or free_port(), bridge=bridge, host=m.listen, tls=tls, limits=limits)
+        broker.write_config()
+        await self.supervisor.add(broker.spec(), wait=True)
+        self.env |= {
+            "LT_MQTT__HOST": broker.host, "LT_MQTT__PORT": str(broker.port), "LT_MQTT__USERNAME": bridge.name,
+            "LT_MQTT__PASSWORD": bridge.secret,
+        }  # fmt: skip
+        self.supervisor.note("broker", {"name": broker.name, "warning": {"vi": broker.warning.vi, "en": broker.warning.en} if broker.warning else None})
+        say(f"Máy chủ MQTT sẵn sàng ({broker.name})", f"MQTT broker is up ({broker.name})", self.started)
+        if broker.warning is not None:
+            screen.print(f"[bold yellow]⚠ {broker.warning.vi} / {broker.warning.en}[/bold yellow]")
+        return broker
+
+    def airflow(self, embedded: EmbeddedPostgres | None, control_port: int) -> asyncio.Task[None] | None:
+        """Begin to start Airflow in the background; the hub does not wait for it, nor need it."""
+        a = self.settings.airflow
+        if a.mode == "off" or (a.mode == "embedded" and embedded is None):
+            return None
+        if a.mode == "embedded":
+            assert embedded is not None
+            own = EmbeddedAirflow(
+                self.settings.data_dir / "airflow", dags=ROOT / "airflow" / "dags", plugins=ROOT / "airflow" / "plugins",
+                database=embedded.dsn(AIRFLOW_DATABASE, AIRFLOW), keys=self.keys, port=a.port or free_port(),
+                control=Control("127.0.0.1", control_port, control_token(self.keys)), parallelism=a.parallelism,
+            )  # fmt: skip
+            self.env |= {
+                "LT_AIRFLOW__MODE": "url", "LT_AIRFLOW__URL": own.link.url, "LT_AIRFLOW__USERNAME": own.link.username,
+                "LT_AIRFLOW__PASSWORD": own.link.password,
+            }  # fmt: skip
+            return asyncio.create_task(self._keep_airflow(own))
+        return None
+
+    async def _keep_airflow(self, own: EmbeddedAirflow) -> None:
+        while True:
+            try:
+                await own.run(self.supervisor)
+                return
+            except Exception as error:
+                screen.print(f"[yellow]Airflow: {error}[/yellow]")
+                await asyncio.sleep(_AIRFLOW_AGAIN_S)
+
+    def child(self, name: str, *arguments: str, ready: Callable[[], Awaitable[bool]] | None = None) -> ChildSpec:
+        """A process of the hub itself."""
+        argv = [sys.executable, "-m", "hub.cli", *arguments]
+        return ChildSpec(name=name, argv=argv, env=dict(self.env), cwd=ROOT, ready=ready, stop_timeout_s=12.0, stage=2)
+
+
+def _answers(url: str) -> Callable[[], Awaitable[bool]]:
+    async def ready() -> bool:
+        try:
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session, session.get(f"{url}/healthz") as reply:
+                return reply.status == 200
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
+    return ready
+
+
+def _renewer(broker: Broker | None, house: House, supervisor: Supervisor) -> Callable[[], Awaitable[None]]:
+    async def renew() -> None:
+        if broker is None:
+            return
+        users = []
+        for d in await parties.devices(house.core):
+            reads, writes = topics_of(d["id"], d["family"], d["school"])
+            users.append(BrokerUser(d["id"], house.keys.decrypt(d["secret"], d["id"].encode()).decode(), reads=reads, writes=writes))
+        await asyncio.to_thread(broker.set_devices, users, supervisor.pid(broker.spec().name))
+
+    return renew
+
+
+async def run(settings: Settings, work: Callable[[Running], Awaitable[int]]) -> int:
+    """Start everything, hand over to `work`, and stop everything when it returns or is cancelled."""
+    async with Supervisor(settings.data_dir) as supervisor:
+        runner = Runner(settings, supervisor)
+        embedded = await runner.database()
+        await runner.redis()
+        broker = await runner.broker()
+        port = settings.http.port or free_port()
+        runner.env["LT_HTTP__PORT"] = str(port)
+        url = f"http://{settings.http.host}:{port}"
+        airflow = runner.airflow(embedded, port)
+        await supervisor.add(runner.child("gateway", "gateway", ready=_answers(url)), wait=True)
+        say(f"Cổng HTTP sẵn sàng tại {url}", f"gateway is up at {url}", runner.started)
+        await supervisor.add(runner.child("bridge", "bridge"))
+        for number in range(1, settings.dispatch.workers + 1):
+            await supervisor.add(runner.child(f"worker-{number}", "worker"))
+        mine = settings.model_copy(update=_addresses(runner.env))
+        try:
+            async with open_house(mine, "run", pool_max=4) as house:
+                renew = _renewer(broker, house, supervisor)
+                await renew()
+                mqtt = (runner.env.get("LT_MQTT__HOST") or str(settings.mqtt.host), int(runner.env.get("LT_MQTT__PORT") or settings.mqtt.port))
+                password = await people.ensure_first_admin(house.core)
+                running = Running(mine, runner.keys, supervisor, house, url, mqtt, renew, airflow)
+                _welcome(url, password)
+                follow = asyncio.create_task(_keep_devices(house, renew))
+                try:
+                    return await work(running)
+                finally:
+                    follow.cancel()
+        finally:
+            if airflow is not None:
+                airflow.cancel()
+
+
+def _addresses(env: dict[str, str]) -> dict[str, object]:
+    from pydantic import SecretStr
+
+    return {"database_url": SecretStr(env["LT_DATABASE_URL"]), "redis_url": SecretStr(env["LT_REDIS_URL"])}
+
+
+async def _keep_devices(house: House, renew: Callable[[], Awaitable[None]]) -> None:
+    """Devices registered or revoked while the hub runs become users of the broker, or cease to be, at once."""
+    async for word in house.bell.heard():
+        if word == "devices":
+            await renew()
+
+
+def _welcome(url: str, password: str | None) -> None:
+    screen.print()
+    screen.print(f"  [bold]Bảng điều khiển / Console[/bold]  {url}/")
+    if password is not None:
+        screen.print(f"  [bold]Tài khoản / User[/bold]          admin\n  [bold]Mật khẩu một lần / One-time password[/bold]  {password}")
+    else:
+        screen.print("  Tài khoản admin đã có; đặt lại bằng: hub users reset admin / user admin exists; reset with: hub users reset admin")
+    screen.print()
+
+
+async def serve_forever(running: Running) -> int:
+    """Stay up until interrupted."""
+    screen.print("Nhấn Ctrl-C để dừng. / Press Ctrl-C to stop.")
+    await asyncio.Event().wait()
+    return 0
+
+

@@ -1,0 +1,256 @@
+"""The groups of settings: each with its fields, limits and meaning.
+
+One concern: declaring. Reading and documenting is `hub.settings`'; nothing here may read the environment or a file.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+
+def both(vi: str, en: str) -> str:
+    """A description in both languages."""
+    return f"{vi} / {en}"
+
+
+class Group(BaseModel):
+    """Settings that belong together; an unknown name is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1, le=10_000)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
+
+
+class Http(Group):
+    """Cổng HTTP của trục liên thông / The hub's HTTP listener."""
+
+    host: str = Field("127.0.0.1", description=both("Địa chỉ lắng nghe", "Address to listen on"))
+    port: Port = Field(0, description=both("Cổng; 0: tự chọn cổng trống", "Port; 0: a free one is picked"))
+    public_url: AnyUrl | None = Field(
+        None,
+        description=both(
+            "Địa chỉ người dùng mở; mặc định theo host và cổng", "Address people open; host and port by default"
+        ),
+    )
+    single_max_bytes: int = Field(
+        1_048_576,
+        ge=1024,
+        le=16_777_216,
+        description=both("Kích thước tối đa của một bản tin đơn", "Largest body of a single message"),
+    )
+    bulk_max_bytes: int = Field(
+        268_435_456,
+        ge=1_048_576,
+        le=8_589_934_592,
+        description=both("Kích thước tối đa của một lô", "Largest body of a bulk upload"),
+    )
+    client_requests_per_s: Count = Field(
+        200,
+        description=both("Số yêu cầu mỗi giây của một hệ thống gửi", "Requests per second allowed to one API client"),
+    )
+    session_hours: Annotated[float, Field(gt=0, le=168)] = Field(
+        8.0,
+        description=both("Thời hạn phiên đăng nhập màn hình quản trị (giờ)", "Length of a console session (hours)"),
+    )
+
+
+class Database(Group):
+    """PostgreSQL nhúng và nhóm kết nối / The embedded PostgreSQL and connection pools."""
+
+    pool_min: Annotated[int, Field(ge=0, le=100)] = Field(
+        1, description=both("Số kết nối tối thiểu của mỗi tiến trình", "Fewest connections a process keeps")
+    )
+    pool_max: Annotated[int, Field(ge=1, le=100)] = Field(
+        8, description=both("Số kết nối tối đa của mỗi tiến trình", "Most connections a process opens")
+    )
+    command_timeout_s: Seconds = Field(
+        30.0, description=both("Thời hạn một câu lệnh (giây)", "Time limit of one statement (seconds)")
+    )
+    shared_buffers_mb: Annotated[int, Field(ge=16, le=65_536)] = Field(
+        256, description=both("Bộ đệm của PostgreSQL nhúng (MB)", "The embedded PostgreSQL's buffers (MB)")
+    )
+    max_connections: Annotated[int, Field(ge=20, le=1000)] = Field(
+        100, description=both("Số kết nối tối đa của PostgreSQL nhúng", "Most connections of the embedded PostgreSQL")
+    )
+
+    @model_validator(mode="after")
+    def _pool_order(self) -> Database:
+        if self.pool_min > self.pool_max:
+            raise ValueError("pool_min > pool_max")
+        return self
+
+
+class Redis(Group):
+    """Redis nhúng / The embedded Redis."""
+
+    max_memory_mb: Annotated[int, Field(ge=16, le=65_536)] = Field(
+        256, description=both("Bộ nhớ tối đa của Redis nhúng (MB)", "Most memory of the embedded Redis (MB)")
+    )
+
+
+class Mqtt(Group):
+    """Máy chủ MQTT và cầu nối / The MQTT broker and the bridge."""
+
+    host: str | None = Field(
+        None,
+        description=both(
+            "Máy chủ MQTT bên ngoài; trống: dùng máy chủ nhúng", "An outside broker; empty: the embedded one"
+        ),
+    )
+    port: Port = Field(
+        0,
+        description=both(
+            "Cổng MQTT; 0: tự chọn (nhúng), 1883 hay 8883 (bên ngoài)",
+            "Port; 0: picked (embedded), 1883 or 8883 (outside)",
+        ),
+    )
+    listen: str = Field(
+        "127.0.0.1", description=both("Địa chỉ lắng nghe của máy chủ nhúng", "Address the embedded broker listens on")
+    )
+    tls: bool = Field(False, description=both("Nối tới máy chủ bên ngoài bằng TLS", "Use TLS to the outside broker"))
+    ca_file: Path | None = Field(
+        None,
+        description=both("Chứng thư gốc để kiểm tra máy chủ", "Authority that signs the outside broker's certificate"),
+    )
+    username: str = Field(
+        "hub-bridge", min_length=1, max_length=64, description=both("Tài khoản cầu nối", "The bridge's user name")
+    )
+    password: SecretStr | None = Field(
+        None, description=both("Mật khẩu cầu nối (máy chủ bên ngoài)", "The bridge's password (outside broker)")
+    )
+    tls_port: Port = Field(
+        0, description=both("Cổng TLS của máy chủ nhúng; 0: không mở", "TLS port of the embedded broker; 0: none")
+    )
+    tls_cert_file: Path | None = Field(
+        None, description=both("Chứng thư TLS của máy chủ nhúng", "The embedded broker's certificate")
+    )
+    tls_key_file: Path | None = Field(None, description=both("Khóa TLS của máy chủ nhúng", "The embedded broker's key"))
+    tls_client_ca_file: Path | None = Field(
+        None,
+        description=both(
+            "Bắt buộc chứng thư thiết bị do gốc này ký", "Devices must show a certificate signed by this authority"
+        ),
+    )
+    queued_messages: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        100_000, description=both("Hàng đợi tối đa cho một thiết bị (bản tin)", "Longest queue per client (messages)")
+    )
+    inflight_messages: Annotated[int, Field(ge=1, le=65_535)] = Field(
+        200, description=both("Cửa sổ bản tin chưa xác nhận", "Window of unacknowledged messages")
+    )
+    message_max_bytes: Annotated[int, Field(ge=1024, le=268_435_456)] = Field(
+        4_194_304, description=both("Kích thước tối đa một bản tin MQTT", "Largest MQTT message")
+    )
+
+    @model_validator(mode="after")
+    def _tls_complete(self) -> Mqtt:
+        if self.tls_port and not (self.tls_cert_file and self.tls_key_file):
+            raise ValueError("tls_port needs tls_cert_file and tls_key_file")
+        if self.host is not None and self.password is None:
+            raise ValueError("an outside broker needs a password")
+        return self
+
+
+class Airflow(Group):
+    """Airflow chạy bên cạnh / Airflow beside the hub."""
+
+    mode: Literal["embedded", "off", "url"] = Field(
+        "embedded", description=both("Nhúng, tắt, hoặc Airflow có sẵn", "Embedded, off, or one that runs elsewhere")
+    )
+    url: AnyUrl | None = Field(None, description=both("Địa chỉ khi mode là url", "Its address when the mode is url"))
+    username: str = Field("hub", min_length=1, description=both("Tài khoản gọi API", "User of its API"))
+    password: SecretStr | None = Field(
+        None, description=both("Mật khẩu khi mode là url", "Its password when the mode is url")
+    )
+    port: Port = Field(
+        0, description=both("Cổng của Airflow nhúng; 0: tự chọn", "Port of the embedded one; 0: a free one is picked")
+    )
+    parallelism: Annotated[int, Field(ge=1, le=64)] = Field(
+        8, description=both("Số tác vụ chạy cùng lúc", "Tasks that run at once")
+    )
+
+    @model_validator(mode="after")
+    def _url_complete(self) -> Airflow:
+        if self.mode == "url" and (self.url is None or self.password is None):
+            raise ValueError("mode url needs url and password")
+        return self
+
+
+class Intake(Group):
+    """Tiếp nhận / Intake."""
+
+    batch: Count = Field(
+        200, description=both("Số bản tin ghi trong một giao dịch", "Messages committed in one transaction")
+    )
+    linger_ms: Annotated[float, Field(ge=0, le=1000)] = Field(
+        2.0, description=both("Chờ gom lô tối đa (ms)", "Longest wait for a batch to fill (ms)")
+    )
+    chunk: Count = Field(
+        500, description=both("Số mục của một lô lớn ghi mỗi lần", "Items of a bulk body committed at a time")
+    )
+    key_days: Days = Field(
+        30, description=both("Số ngày nhớ khóa chống gửi trùng", "Days an idempotency key is remembered")
+    )
+
+
+class Dispatch(Group):
+    """Gửi đi / Dispatch."""
+
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(1, description=both("Số tiến trình gửi", "Worker processes"))
+    lease_s: Seconds = Field(
+        60.0, description=both("Thời hạn giữ một lô đã nhận (giây)", "How long a claimed batch is held (seconds)")
+    )
+    claim_batch: Count = Field(100, description=both("Số lượt gửi nhận mỗi lần", "Deliveries claimed at a time"))
+    poll_interval_s: Annotated[float, Field(ge=0.05, le=60)] = Field(
+        1.0,
+        description=both(
+            "Nhịp hỏi hàng đợi khi không có chuông (giây)", "Pause between looks at the queue without a bell (seconds)"
+        ),
+    )
+    settle_after_s: Seconds = Field(
+        30.0,
+        description=both(
+            "Chờ trước khi hỏi lại kết quả chưa rõ (giây)", "Wait before asking about an uncertain delivery (seconds)"
+        ),
+    )
+
+
+class Retention(Group):
+    """Thời gian lưu theo nhóm (ngày) / Days kept, by retention class."""
+
+    short_days: Days = Field(30, description=both("Nhóm ngắn: điểm danh", "Short: check-ins"))
+    standard_days: Days = Field(365, description=both("Nhóm chuẩn: hồ sơ thường", "Standard: everyday records"))
+    long_days: Days = Field(3650, description=both("Nhóm dài: học bạ, văn bằng", "Long: school records, diplomas"))
+    ahead_days: Annotated[int, Field(ge=2, le=366)] = Field(
+        14, description=both("Số ngày phân vùng được tạo trước", "Days of partitions made ahead")
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> Retention:
+        if not self.short_days <= self.standard_days <= self.long_days:
+            raise ValueError("short_days <= standard_days <= long_days must hold")
+        return self
+
+
+class Outward(Group):
+    """Địa chỉ được phép gọi ra / Addresses the hub may call."""
+
+    allow_private: tuple[str, ...] = Field(
+        (),
+        description=both(
+            "Mạng nội bộ được phép gọi tới (CIDR, danh sách JSON); mặc định chỉ địa chỉ công khai",
+            "Private networks that may be called (CIDR, a JSON list); by default public addresses only",
+        ),
+    )
+
+    @field_validator("allow_private")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ip_network(network)) for network in value)

@@ -1,0 +1,119 @@
+"""Putting a process of the hub together: settings, keys, database, Redis, catalogue, flows, ledger.
+
+Shared by the gateway, the bridge and the workers. It must never start a service or a child process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import os
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from hub.bell import Bell
+from hub.embedded.airflow import Link
+from hub.kernel.ledger.core import TRANSIENT, Core
+from hub.kernel.ports import Hasher
+from hub.kernel.router import Router, load_flows
+from hub.kernel.store.db import open_pool
+from hub.keys import Keys
+from hub.settings import Settings
+from mappings.engine import Catalogue
+
+ROOT = Path(__file__).resolve().parent.parent
+FLOWS = ROOT / "flows"
+_DATABASE_PATIENCE_S = 60.0
+_REFRESH_S = 5.0
+
+
+@dataclass
+class House:
+    """What every process of the hub has."""
+
+    settings: Settings
+    keys: Keys
+    core: Core
+    redis: Redis | None
+    bell: Bell
+
+    async def refresh(self) -> None:
+        """Read the small tables again and bind flows to the connectors there are."""
+        await self.core.refresh()
+        self.core.router.bind(self.core.connectors)
+
+    async def follow(self) -> None:
+        """Keep the small tables fresh, without end: on the bell, and every few seconds without it."""
+
+        async def again() -> None:
+            with contextlib.suppress(*TRANSIENT):
+                await self.refresh()
+
+        async def by_bell() -> None:
+            async for word in self.bell.heard():
+                if word != "ready":
+                    await again()
+
+        async def by_clock() -> None:
+            while True:
+                await asyncio.sleep(_REFRESH_S)
+                await again()
+
+        await asyncio.gather(by_bell(), by_clock())
+
+
+def airflow_link(settings: Settings) -> Link | None:
+    """How this process reaches Airflow; None when it is off."""
+    a = settings.airflow
+    if a.mode != "url" or a.url is None or a.password is None:
+        return None
+    return Link(str(a.url).rstrip("/"), a.username, a.password.get_secret_value())
+
+
+def hasher_of(keys: Keys) -> Hasher:
+    """The keyed hash for originals and look-up inputs: 32 bytes, in hex."""
+    key = keys.hmac("message-digest")
+
+    def digest(data: bytes) -> str:
+        return hmac.new(key, data, hashlib.sha256).hexdigest()
+
+    return digest
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, application: str, *, pool_max: int | None = None) -> AsyncIterator[House]:
+    """Open what a process needs, waiting for a database that is still starting. Raises the database's error after a minute."""
+    assert settings.database_url is not None, "the supervisor gives every process its database"
+    keys = Keys.open(settings.key_file, settings.data_dir)
+    url = settings.database_url.get_secret_value()
+    until = time.monotonic() + _DATABASE_PATIENCE_S
+    while True:
+        try:
+            pool = await open_pool(url, low=settings.database.pool_min, high=pool_max or settings.database.pool_max, application=application)
+            break
+        except TRANSIENT:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(0.2)
+    redis = Redis.from_url(settings.redis_url.get_secret_value()) if settings.redis_url else None
+    try:
+        core = Core(
+            pool, Router(load_flows(FLOWS), {}), Catalogue.load(), hasher_of(keys), worker=f"{application}@{socket.gethostname()}:{os.getpid()}"
+        )
+        bell = Bell(redis)
+        core.on_commit = bell.ring
+        house = House(settings, keys, core, redis, bell)
+        await house.refresh()
+        yield house
+    finally:
+        if redis is not None:
+            await redis.aclose()
+        await pool.close()

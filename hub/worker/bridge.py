@@ -1,0 +1,302 @@
+"""The MQTT bridge: gates' publications into the ledger, and the gates' acknowledgements back.
+
+One concern: the order of things. Firewall, then decoding, then one transaction for a batch, then the device-level
+acknowledgements, then the PUBACKs. It must never acknowledge in either way before the commit, drop a publication, or
+let a stored image through; when the ledger fails nothing is acknowledged, and the same batch is tried again.
+
+Two lanes: events as they happen, and history sent after an outage. Each commits on its own, so a flood of history
+does not delay a live event. PUBACKs nevertheless leave in arrival order: the transport sees to that."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from hub.kernel.firewall import clean
+from hub.kernel.intake import Accepted, Arrival, Source, intake_key
+from hub.kernel.ports import Decoded, DeviceFamily, Hasher, Publication, Reject, Text
+from hub.worker import bridge_metrics as metrics
+from hub.worker.bridge_lanes import Lane, is_data_fault
+from hub.worker.bridge_registry import Gates
+
+log = logging.getLogger(__name__)
+
+_OFF_LOOP_BYTES = 256 * 1024
+"""A batch with more than this is cleaned in a thread: a picture takes milliseconds, and the loop has other work."""
+
+
+class Delivered(Protocol):
+    """One publication as the transport hands it over. `payload` is emptied once the firewall has seen it."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    mid: int
+    generation: int
+    received_at: float
+    """Time of arrival, seconds since 1970."""
+
+
+class Transport(Protocol):
+    """The bridge's side of an MQTT client with manual acknowledgement."""
+
+    async def batch(self, limit: int, linger_s: float = 0.0) -> Sequence[Any]:
+        """The next publications (`Delivered`) in arrival order: at least one, at most `limit`."""
+        ...
+
+    def ack(self, batch: Sequence[Any]) -> int:
+        """Acknowledge; PUBACKs leave in arrival order, those of an ended connection are discarded and counted."""
+        ...
+
+    def publish(self, topic: str, payload: bytes, qos: int = 0) -> int | None:
+        """Publish without waiting; None when it was not taken."""
+        ...
+
+
+Accept = Callable[[list[Arrival]], Awaitable[list[Accepted]]]
+"""The ledger's intake: one transaction; returns after commit, raises when nothing was stored."""
+Touch = Callable[[dict[str, dict[str, Any]]], Awaitable[None]]
+"""Takes what is new about gates since the last call: device → facts (see `bridge_registry.Gates`)."""
+Load = Callable[[], Awaitable[Mapping[str, Mapping[str, Any]]]]
+"""Loads the registry: device → `{family, profile, school, entrance, direction, zone …}`."""
+
+
+class BridgeOptions(Struct, frozen=True, kw_only=True):
+    """How the bridge batches and waits."""
+
+    batch_max: int = 500
+    linger_s: float = 0.005
+    live_capacity: int = 5_000
+    history_capacity: int = 20_000
+    """A lane that is full holds up the reader: memory stays bounded, and what waits, waits at the broker."""
+    backoff_s: float = 0.2
+    backoff_max_s: float = 10.0
+    refresh_s: float = 30.0
+    """How often the registry is loaded; an unknown device has it loaded at once, though not more often than every
+    `refresh_gap_s`."""
+    refresh_gap_s: float = 5.0
+    touch_s: float = 2.0
+
+
+class Item:
+    """One publication on its way. `arrival` None: nothing to store."""
+
+    __slots__ = ("acks", "arrival", "decoded", "delivered", "device", "family", "size")
+
+    def __init__(self, delivered: Delivered, family: str, device: str | None, decoded: Decoded) -> None:
+        self.delivered = delivered
+        self.family = family
+        self.device = device
+        self.decoded = decoded
+        self.acks: list[Publication] = decoded.acks
+        self.arrival: Arrival | None = None
+        self.size = len(delivered.payload)
+
+
+class Bridge:
+    """One bridge process's core, for one event loop. `run` ends only by cancellation."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        accept: Accept,
+        families: Mapping[str, DeviceFamily],
+        load: Load,
+        hasher: Hasher,
+        touch: Touch,
+        options: BridgeOptions | None = None,
+    ) -> None:
+        self._transport = transport
+        self._accept = accept
+        self._hasher = hasher
+        self._options = options or BridgeOptions()
+        self._gates = Gates(families, load, touch, self._options.refresh_gap_s)
+        self._live: Lane[Item] = Lane("live", self._options.live_capacity)
+        self._history: Lane[Item] = Lane("history", self._options.history_capacity)
+
+    @property
+    def depth(self) -> dict[str, int]:
+        """Publications waiting for their commit, per lane."""
+        return {lane.name: lane.depth for lane in (self._live, self._history)}
+
+    async def run(self) -> None:
+        """Load the registry (waiting for it: without it every gate would be a stranger), then serve."""
+        await self._gates.first_load(self._options.backoff_s, self._options.backoff_max_s)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._commits(self._live))
+            tasks.create_task(self._commits(self._history))
+            tasks.create_task(self._gates.keep_fresh(self._options.refresh_s))
+            tasks.create_task(self._gates.keep_telling(self._options.touch_s))
+            tasks.create_task(self._read())
+
+    # -- reading
+
+    async def _read(self) -> None:
+        while True:
+            batch: Sequence[Delivered] = await self._transport.batch(self._options.batch_max, self._options.linger_s)
+            await self._gates.refresh_for([d.topic for d in batch])
+            if sum(len(d.payload) for d in batch) > _OFF_LOOP_BYTES:
+                items = await asyncio.to_thread(self._prepare, batch)
+            else:
+                items = self._prepare(batch)
+            live: list[Item] = []
+            history: list[Item] = []
+            rest: list[Item] = []
+            for item in items:
+                if item.arrival is None:
+                    rest.append(item)
+                else:
+                    (history if item.decoded.historical else live).append(item)
+            if rest:
+                self._finish(rest)
+            await self._live.put(live)
+            await self._history.put(history)
+
+    def _prepare(self, batch: Sequence[Delivered]) -> list[Item]:
+        return [self._item(delivered) for delivered in batch]
+
+    def _item(self, delivered: Delivered) -> Item:
+        original = delivered.payload
+        received_at = datetime.fromtimestamp(delivered.received_at, UTC)
+        cleaned = clean(original, self._hasher)
+        name, family = self._gates.family_of(delivered.topic)
+        device = family.device_of(delivered.topic) if family else None
+        entry = self._gates.entry(device, name)
+        decoded = _decode(family, delivered.topic, cleaned.is_json, cleaned.tree, received_at, device, entry)
+        item = Item(delivered, name, device, decoded)
+        if decoded.advisory is not None:
+            item.acks = self._gates.advise(name, decoded, received_at)
+        else:
+            for draft in decoded.drafts:
+                draft.body["images_removed"] = len(cleaned.removed)
+            known = device is not None and entry is not None
+            source = Source("device", device if known and device else "unregistered")
+            digest = bytes.fromhex(self._hasher(original))
+            item.arrival = Arrival(
+                source=source,
+                type="checkin",
+                body=cleaned.body,
+                content_type="application/json" if cleaned.is_json else "application/octet-stream",
+                digest=digest,
+                key=_key(source, delivered.topic, decoded, digest),
+                removed=cleaned.removed,
+                drafts=decoded.drafts or None,
+                invalid=decoded.invalid,
+                school=str(entry["school"]) if known and entry and entry.get("school") else None,
+                historical=decoded.historical,
+                attributes={"topic": delivered.topic[:500], "family": name},
+            )
+            self._gates.learn(device if known else None, decoded, received_at)
+        if cleaned.removed:
+            metrics.REMOVED.inc(len(cleaned.removed))
+            metrics.REMOVED_BYTES.inc(sum(r.bytes for r in cleaned.removed))
+        delivered.payload = b""
+        return item
+
+    # -- committing
+
+    async def _commits(self, lane: Lane[Item]) -> None:
+        while True:
+            await self._commit(await lane.take(self._options.batch_max), lane)
+
+    async def _commit(self, items: list[Item], lane: Lane[Item]) -> None:
+        """One transaction for the items; again until it succeeds; in halves when the content is at fault."""
+        wait = self._options.backoff_s
+        while True:
+            started = time.perf_counter()
+            try:
+                answers = await self._accept([i.arrival for i in items if i.arrival is not None])
+                break
+            except Exception as error:
+                at_fault = is_data_fault(error)
+                metrics.FAILURES.labels(lane.name, "data" if at_fault else "ledger").inc()
+                if at_fault and len(items) > 1:
+                    middle = len(items) // 2
+                    await self._commit(items[:middle], lane)
+                    await self._commit(items[middle:], lane)
+                    return
+                if at_fault and _reduce(items[0]):
+                    log.error("a message from %s cannot be stored as it is: %s", items[0].device, type(error).__name__)
+                    continue
+                log.warning("intake failed (%s), next try in %.1f s", type(error).__name__, wait)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, self._options.backoff_max_s)
+        metrics.COMMIT_SECONDS.labels(lane.name).observe(time.perf_counter() - started)
+        self._finish(items, answers)
+
+    def _finish(self, items: list[Item], answers: Sequence[Accepted] = ()) -> None:
+        """After the commit: first the device's acknowledgement, then the broker's."""
+        for index, item in enumerate(items):
+            metrics.MESSAGES.labels(item.family, _outcome(item, answers[index] if answers else None)).inc()
+            for ack in item.acks:
+                taken = self._transport.publish(ack.topic, ack.payload, ack.qos)
+                metrics.ACKS.labels("sent" if taken is not None else "not_taken").inc()
+        stale = self._transport.ack([i.delivered for i in items if i.delivered.qos > 0])
+        if stale:
+            metrics.STALE.inc(stale)
+
+
+def _decode(
+    family: DeviceFamily | None,
+    topic: str,
+    is_json: bool,
+    tree: Any,
+    received_at: datetime,
+    device: str | None,
+    entry: Mapping[str, Any] | None,
+) -> Decoded:
+    if family is None:
+        text = Text("Không họ thiết bị nào nhận chủ đề này.", "No device family takes this topic.")
+        return Decoded(invalid=Reject(pointer="", code="unknown_topic", message=text))
+    if not is_json:
+        text = Text("Nội dung không phải JSON hợp lệ (UTF-8).", "The content is not valid JSON (UTF-8).")
+        return Decoded(invalid=Reject(pointer="", code="invalid_json", message=text, key=device))
+    try:
+        return family.decode(topic, tree, received_at, entry)
+    except Exception:
+        # A family's own fault must cost one message its meaning, not all of them the bridge.
+        log.exception("a decoder failed on topic %s", topic[:200])
+        text = Text("Bộ giải mã gặp lỗi với bản tin này.", "The decoder failed on this message.")
+        return Decoded(invalid=Reject(pointer="", code="decoder_failed", message=text, key=device))
+
+
+def _key(source: Source, topic: str, decoded: Decoded, digest: bytes) -> bytes:
+    """The event's identity at its device; for what is not understood, its bytes on its topic. The two never meet: an
+    event refused today (the gate is not registered) may be taken tomorrow."""
+    if decoded.invalid is None and decoded.dedupe is not None:
+        return intake_key(source, "event", decoded.dedupe)
+    code = decoded.invalid.code if decoded.invalid else ""
+    return intake_key(source, "bytes", topic, code, digest)
+
+
+def _reduce(item: Item) -> bool:
+    """Make a message that the ledger cannot take one that it can: first as invalid, then without its body. False when
+    both were tried: then not this message but the ledger is at fault."""
+    arrival = item.arrival
+    if arrival is None or (arrival.invalid is not None and arrival.invalid.code == "unstorable" and not arrival.body):
+        return False
+    if arrival.invalid is not None and arrival.invalid.code == "unstorable":
+        arrival.body = b""
+        arrival.removed = []
+        arrival.attributes = {"family": item.family}
+    metrics.POISON.inc()
+    text = Text("Bản tin không thể ghi vào sổ như nó được gửi.", "The message cannot be stored as it was sent.")
+    arrival.invalid = Reject(pointer="", code="unstorable", message=text)
+    arrival.drafts = None
+    arrival.rejects = []
+    arrival.key = intake_key(arrival.source, "bytes", "unstorable", arrival.digest)
+    return True
+
+
+def _outcome(item: Item, answer: Accepted | None) -> str:
+    if item.arrival is None:
+        return "advisory"
+    if answer is not None and answer.duplicate:
+        return "duplicate"
+    return "invalid" if item.arrival.invalid is not None else "stored"

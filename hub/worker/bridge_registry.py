@@ -1,0 +1,175 @@
+"""The bridge's view of the gates: who is registered, how their clocks run, and what is new about them.
+
+One concern: the registry in memory and the facts to tell back about it. It must never believe a shared topic's claim
+further than to note it, or take an empty registry for the truth before one was loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from hub.kernel.ports import Decoded, DeviceFamily, Publication
+from iot.clock import Skew, learn
+
+log = logging.getLogger(__name__)
+
+_COUNTS = ("events", "invalid", "strangers")
+
+
+class Gates:
+    """Registered devices.
+
+    Facts told through `touch`, per device: `last_seen` and `last_event` (datetime), `events`, `invalid`, `strangers`
+    (counts since the last telling), `state` (`online`/`offline`) with `state_trusted` (False when only a shared topic
+    says so), `offset_s` and `offset_uncertainty_s` (device clock minus the hub's), `firmware`."""
+
+    def __init__(
+        self,
+        families: Mapping[str, DeviceFamily],
+        load: Callable[[], Awaitable[Mapping[str, Mapping[str, Any]]]],
+        touch: Callable[[dict[str, dict[str, Any]]], Awaitable[None]],
+        refresh_gap_s: float,
+    ) -> None:
+        self._filters = [
+            (name, family, re.compile("|".join(_pattern(f) for f in family.subscriptions)))
+            for name, family in families.items()
+        ]
+        self._load = load
+        self._touch = touch
+        self._gap_s = refresh_gap_s
+        self._loaded_at = float("-inf")
+        self._entries: dict[str, dict[str, Any]] = {}
+        self._skews: dict[str, Skew] = {}
+        self._news: dict[str, dict[str, Any]] = {}
+
+    # -- who is who
+
+    def family_of(self, topic: str) -> tuple[str, DeviceFamily | None]:
+        """The family that subscribes to a topic, with its name; `none` and None when there is none."""
+        for name, family, pattern in self._filters:
+            if pattern.fullmatch(topic):
+                return name, family
+        return "none", None
+
+    def entry(self, device: str | None, family: str) -> dict[str, Any] | None:
+        """A device's registry entry; None when it is not registered, or registered as another family."""
+        entry = self._entries.get(device) if device is not None else None
+        return entry if entry is not None and entry.get("family") == family else None
+
+    async def first_load(self, wait_s: float, most_s: float) -> None:
+        """Load until it succeeds."""
+        while not await self._refresh():
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, most_s)
+
+    async def keep_fresh(self, every_s: float) -> None:
+        """Load again and again."""
+        while True:
+            await asyncio.sleep(every_s)
+            await self._refresh()
+
+    async def refresh_for(self, topics: Sequence[str]) -> None:
+        """Load at once when a topic names a device not known yet: it may have been registered a moment ago."""
+        if time.monotonic() - self._loaded_at < self._gap_s:
+            return
+        for topic in topics:
+            name, family = self.family_of(topic)
+            device = family.device_of(topic) if family else None
+            if device is not None and self.entry(device, name) is None:
+                await self._refresh()
+                return
+
+    async def _refresh(self) -> bool:
+        self._loaded_at = time.monotonic()
+        try:
+            loaded = await self._load()
+        except Exception as error:
+            log.warning("the gates' registry could not be loaded: %s", type(error).__name__)
+            return False
+        entries: dict[str, dict[str, Any]] = {}
+        for device, entry in loaded.items():
+            skew = self._skews.get(device)
+            entries[device] = {**entry, "clock": skew.estimate if skew else None}
+        self._entries = entries
+        for device in self._skews.keys() - entries.keys():
+            del self._skews[device]
+        return True
+
+    # -- what is new
+
+    def learn(self, device: str | None, decoded: Decoded, received_at: datetime) -> None:
+        """Note an event or a refused message of a registered device, and let a live event teach its clock."""
+        if device is None:
+            return
+        news = self._news_of(device, received_at)
+        if decoded.invalid is not None:
+            news["invalid"] = news.get("invalid", 0) + 1
+            return
+        entry = self._entries.get(device)
+        skew = self._skews.setdefault(device, Skew())
+        for draft in decoded.drafts:
+            news["events"] = news.get("events", 0) + 1
+            news["last_event"] = received_at
+            learn(skew, draft.body, draft.updated_at, received_at)
+        if entry is not None and skew.estimate is not None and skew.estimate is not entry.get("clock"):
+            entry["clock"] = skew.estimate
+            news["offset_s"] = round(skew.estimate.offset_s, 3)
+            news["offset_uncertainty_s"] = skew.estimate.uncertainty_s
+
+    def advise(self, family: str, decoded: Decoded, received_at: datetime) -> list[Publication]:
+        """Note presence, heartbeat, strangers and command results; returns the acknowledgements to publish: none for a
+        device that is not registered in that family."""
+        facts = decoded.advisory or {}
+        device = facts.get("device")
+        if not isinstance(device, str) or self.entry(device, family) is None:
+            return []
+        news = self._news_of(device, received_at)
+        if facts.get("kind") == "stranger":
+            news["strangers"] = news.get("strangers", 0) + 1
+        if state := facts.get("state"):
+            news["state"] = state
+            news["state_trusted"] = facts.get("trusted") is not False
+        if firmware := facts.get("firmware"):
+            news["firmware"] = firmware
+        return decoded.acks
+
+    def _news_of(self, device: str, received_at: datetime) -> dict[str, Any]:
+        news = self._news.setdefault(device, {})
+        news["last_seen"] = received_at
+        return news
+
+    async def keep_telling(self, every_s: float) -> None:
+        """Tell what is new, again and again."""
+        while True:
+            await asyncio.sleep(every_s)
+            await self.tell()
+
+    async def tell(self) -> None:
+        """Tell what is new. What could not be told is kept for the next time."""
+        if not self._news:
+            return
+        news, self._news = self._news, {}
+        try:
+            await self._touch(news)
+        except Exception as error:
+            log.warning("what is new about %d gates could not be noted: %s", len(news), type(error).__name__)
+            for device, facts in news.items():
+                later = self._news.get(device, {})
+                merged = {**facts, **later}
+                for count in _COUNTS:
+                    if total := facts.get(count, 0) + later.get(count, 0):
+                        merged[count] = total
+                self._news[device] = merged
+
+
+def _pattern(topic_filter: str) -> str:
+    """An MQTT topic filter as a regular expression."""
+    levels = [
+        ("[^/]*" if level == "+" else ".*" if level == "#" else re.escape(level)) for level in topic_filter.split("/")
+    ]
+    return "/".join(levels)

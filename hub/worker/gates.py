@@ -1,0 +1,72 @@
+"""The bridge process: the devices' broker on one side, the ledger on the other.
+
+Composes; the work is `hub.worker.bridge`'s. It must never acknowledge anything itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from connectors.transports.mqtt import MqttClient, MqttSettings
+from hub.kernel.ledger import intake, parties
+from hub.kernel.ports import DeviceFamily
+from hub.settings import Settings
+from hub.wiring import House, open_house
+from hub.worker.bridge import Bridge
+from iot.face_mqtt.decode import FaceMqtt
+from iot.native.decode import Native
+
+log = logging.getLogger("hub.gates")
+
+_CLIENT_ID = "lien-thong-bridge-1"
+
+
+def families() -> dict[str, DeviceFamily]:
+    """The device families this hub speaks, by name."""
+    return {"face_mqtt": FaceMqtt(), "native": Native()}
+
+
+def registry(house: House) -> Any:
+    """A loader of the registry for the bridge: device → its entry, without secrets."""
+
+    async def load() -> Mapping[str, Mapping[str, Any]]:
+        rows = await parties.devices(house.core)
+        return {r["id"]: {k: r[k] for k in ("family", "profile", "school", "entrance", "direction", "zone")} for r in rows}
+
+    return load
+
+
+async def main(settings: Settings) -> None:
+    """Run the bridge until SIGTERM or SIGINT. What is not committed by then stays with the broker."""
+    mqtt = settings.mqtt
+    assert mqtt.host is not None and mqtt.password is not None, "the supervisor gives the bridge its broker"
+    async with open_house(settings, "bridge") as house:
+        known = families()
+        client = MqttClient(
+            MqttSettings(host=mqtt.host, port=mqtt.port, tls=mqtt.tls, ca_pem=mqtt.ca_file.read_text() if mqtt.ca_file else None,
+                         username=mqtt.username, client_id=_CLIENT_ID),
+            password=mqtt.password.get_secret_value(),
+            subscriptions=[(topic, 1) for family in known.values() for topic in family.subscriptions],
+        )  # fmt: skip
+        bridge = Bridge(
+            client, lambda arrivals: intake.accept(house.core, arrivals), known, registry(house), house.core.hasher,
+            lambda facts: parties.touch_devices(house.core, facts),
+        )  # fmt: skip
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await client.start()
+        running = asyncio.create_task(bridge.run())
+        refreshing = asyncio.create_task(house.follow())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (running, refreshing, stopping):
+            task.cancel()
+        results = await asyncio.gather(running, refreshing, stopping, return_exceptions=True)
+        await client.stop()
+        if isinstance(results[0], Exception):
+            raise results[0]

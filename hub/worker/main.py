@@ -1,0 +1,166 @@
+"""The worker process: one dispatcher per connector, and the ticker that looks after what no event will wake.
+
+Many workers may run at once. It must never assume that it is the only one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from adapters import manifest as manifests
+from connectors.address import AddressPolicy
+from hub.kernel.ledger import intake, operations, recovery, upkeep
+from hub.kernel.ledger.core import TRANSIENT
+from hub.kernel.ports import Reject, Text
+from hub.kernel.store.db import sql
+from hub.settings import Settings
+from hub.wiring import House, open_house
+from hub.worker.dispatch import Dispatcher
+from hub.worker.recovery import RecoveryLoop
+from hub.worker.targets import target_of
+from mappings.canonical.registry import parse_item
+from mappings.engine import FieldMap, load_field_maps
+
+log = logging.getLogger("hub.worker")
+_ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
+
+
+class Worker:
+    """Keeps a dispatcher running for every connector, rebuilt when its settings change."""
+
+    def __init__(self, house: House, airflow: Any | None) -> None:
+        self.house = house
+        self.core = house.core
+        self.settings = house.settings
+        self._stop = asyncio.Event()
+        self._running: dict[str, tuple[int, Dispatcher, asyncio.Task[None]]] = {}
+        self._maps: dict[str, FieldMap] = load_field_maps()
+        self._addresses = AddressPolicy(house.settings.outward.allow_private)
+        self._recovery = RecoveryLoop(self.core, airflow, house.settings)
+        self._opened: dict[str, float] = {}
+        house.bell.local.append(self._ring)
+
+    def stop(self) -> None:
+        """Begin to end: nothing more is claimed, what is on the wire is waited for."""
+        self._stop.set()
+
+    def _ring(self, what: str) -> None:
+        for _revision, dispatcher, _task in self._running.values():
+            dispatcher.bell.set()
+
+    async def run(self) -> None:
+        """Work until stopped."""
+        loops = [
+            asyncio.create_task(self._listen()),
+            asyncio.create_task(self._every(self.settings.dispatch.poll_interval_s, self._tick)),
+            asyncio.create_task(self._every(2.0, self._sync)),
+            asyncio.create_task(self._every(10.0, self._sweep)),
+            asyncio.create_task(self._every(3600.0, self._hourly)),
+            asyncio.create_task(self._recovery.run(self._stop)),
+        ]
+        await self._stop.wait()
+        for _revision, dispatcher, _task in self._running.values():
+            await dispatcher.stop()
+        await asyncio.gather(*(task for _r, _d, task in self._running.values()), return_exceptions=True)
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+
+    async def _every(self, seconds: float, work: Any) -> None:
+        while not self._stop.is_set():
+            try:
+                await work()
+            except TRANSIENT as error:
+                log.warning("%s waits for the database: %s", work.__name__, error)
+            except Exception:
+                log.exception("%s failed", work.__name__)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), seconds)
+
+    async def _listen(self) -> None:
+        async for word in self.house.bell.heard():
+            if word in ("connectors", "codes", "lost"):
+                with contextlib.suppress(*TRANSIENT):
+                    await self._sync()
+            self._ring(word)
+
+    async def _sync(self) -> None:
+        """Follow the connectors' table: start, stop, pause, rebuild."""
+        await self.house.refresh()
+        async with self.core.pool.acquire() as connection:
+            rows = await connection.fetch(sql.connectors_all)
+        for row in rows:
+            name = row["name"]
+            running = self._running.get(name)
+            if running and running[0] != row["revision"]:
+                await running[1].stop()
+                await asyncio.gather(running[2], return_exceptions=True)
+                running = None
+            if running is None or running[2].done():
+                try:
+                    target = target_of(
+                        row, manifests.load(row["system"]), self.core.router, self._maps, self.house.keys, self._addresses,
+                        self.house.redis, self.settings.dispatch.lease_s,
+                    )  # fmt: skip
+                except Exception as error:
+                    log.error("%s cannot be set up: %s", name, error)
+                    text = Text(f"Không dựng được kết nối: {error}", f"The connector cannot be set up: {error}")
+                    await operations.pause(self.core, "hub", name, text, "cannot_set_up")
+                    continue
+                dispatcher = Dispatcher(
+                    self.core, target, poll_s=self.settings.dispatch.poll_interval_s, on_fault=self._on_fault, on_pause=self._on_pause
+                )
+                running = (row["revision"], dispatcher, asyncio.create_task(dispatcher.run(), name=f"dispatch {name}"))
+                self._running[name] = running
+            running[1].paused = row["state"] == "paused"
+
+    async def _on_fault(self, connector: str, reason: str) -> None:
+        """A connector's own fault: recovery takes it from here. Asked for at most once a second per connector."""
+        now = asyncio.get_running_loop().time()
+        if now - self._opened.get(connector, -10.0) >= 1.0:
+            self._opened[connector] = now
+            with contextlib.suppress(*TRANSIENT):
+                await recovery.open_recovery(self.core, connector, reason)
+
+    async def _on_pause(self, connector: str, cause: str, message: Text) -> None:
+        with contextlib.suppress(*TRANSIENT):
+            if await operations.pause(self.core, "hub", connector, message, cause):
+                log.error("%s paused: %s: %s", connector, cause, message.en)
+
+    async def _tick(self) -> None:
+        await upkeep.end_leases(self.core)
+        if await intake.work_inbox(self.core, decode_stored):
+            self._ring("ready")
+
+    async def _sweep(self) -> None:
+        await operations.sweep_codes(self.core, datetime.now(_ZONE).date())
+        await upkeep.seal(self.core)
+
+    async def _hourly(self) -> None:
+        made, strays = await upkeep.make_partitions(self.core, self.settings.retention.ahead_days)
+        if made:
+            log.info("made %d partitions", made)
+        if strays:
+            log.error("%d rows stand in DEFAULT partitions: the days' partitions were not there in time", strays)
+
+
+def decode_stored(row: Any) -> tuple[list[Any], list[Reject], Reject | None]:
+    """Make drafts of a message that was stored before its records were made."""
+    found = parse_item(row["type"], row["body"] or b"", "", row["received_at"])
+    return ([], found, None) if isinstance(found, list) else ([found], [], None)
+
+
+async def main(settings: Settings, airflow: Any | None = None) -> None:
+    """Run a worker until SIGTERM or SIGINT."""
+    async with open_house(settings, "worker") as house:
+        worker = Worker(house, airflow)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        await worker.run()

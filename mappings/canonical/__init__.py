@@ -1,0 +1,1 @@
+"""The canonical data model: one language for every fact the hub keeps."""

@@ -1,0 +1,277 @@
+"""What the MQTT client promises, against a real broker: nothing lost, PUBACKs in order, no acknowledgement of another
+connection, and a client's thread that is never blocked."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from connectors.address import AddressPolicy
+from connectors.connector import build
+from connectors.errors import AddressRefused, CredentialsRefused
+from connectors.settings import validate
+from connectors.transports.mqtt import Arrived, MqttClient
+from connectors.transports.mqtt_settings import MqttSettings
+from hub.kernel.ports import Call, NotSent
+
+_BROKER = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+pytestmark = pytest.mark.skipif(_BROKER is None, reason="needs mosquitto")
+
+
+class Broker:
+    """Mosquitto as a child, with its data kept over restarts."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        passwords = folder / "passwords"
+        subprocess.run(
+            ["mosquitto_passwd", "-b", "-c", str(passwords), "hub", "mat-khau"], check=True, capture_output=True
+        )
+        self._conf = folder / "mosquitto.conf"
+        self._conf.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
+            f"persistence true\npersistence_location {folder}/\nmax_inflight_messages 50\nmax_queued_messages 0\n"
+            "user root\n"
+        )
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert _BROKER is not None
+        self._child = subprocess.Popen(
+            [_BROKER, "-c", str(self._conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise AssertionError("the broker does not answer")
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.terminate()
+            self._child.wait(10)
+            self._child = None
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    b = Broker(tmp_path)
+    b.start()
+    yield b
+    b.stop()
+
+
+def settings(port: int, **more: object) -> MqttSettings:
+    base = {"kind": "mqtt", "host": "127.0.0.1", "port": port, "username": "hub", "client_id": "cau-noi-1"}
+    return MqttSettings.model_validate({**base, **more})
+
+
+def client(port: int, **more: object) -> MqttClient:
+    return MqttClient(settings(port, **more), password="mat-khau", subscriptions=[("t/#", 1)], redeliver_gap_s=0.3)
+
+
+async def gather(c: MqttClient, count: int, timeout_s: float = 15.0) -> list[Arrived]:
+    got: list[Arrived] = []
+    async with asyncio.timeout(timeout_s):
+        while len(got) < count:
+            got += await c.batch(64)
+    return got
+
+
+async def until(true: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+async def publish(port: int, payloads: list[bytes], qos: int = 1) -> None:
+    def go() -> None:
+        p = paho.Client(CallbackAPIVersion.VERSION2, client_id="cong-truong")
+        p.username_pw_set("hub", "mat-khau")
+        p.max_inflight_messages_set(1000)
+        p.connect("127.0.0.1", port)
+        p.loop_start()
+        infos = [p.publish("t/1", payload, qos) for payload in payloads]
+        for info in infos:
+            info.wait_for_publish(10)
+        p.disconnect()
+        p.loop_stop()
+
+    await asyncio.to_thread(go)
+
+
+def test_unacknowledged_publications_come_again_and_acknowledged_ones_do_not(broker: Broker) -> None:
+    async def go() -> None:
+        c = client(broker.port)
+        await c.start()
+        assert await c.connected(5)
+        await publish(broker.port, [b"%d" % n for n in range(20)])
+        first = await gather(c, 20)
+        assert [a.payload for a in first] == [b"%d" % n for n in range(20)]
+        assert c.ack(first[:12]) == 0
+        await c.stop()
+        assert c.ack(first[12:]) == 8  # nobody is connected: these stay with the broker
+        again = client(broker.port)
+        await again.start()
+        back = await gather(again, 8)
+        assert [a.payload for a in back] == [b"%d" % n for n in range(12, 20)] and all(a.dup for a in back)
+        again.ack(back)
+        await until(lambda: again.stats.acked == 8)
+        await again.stop()
+        last = client(broker.port)
+        await last.start()
+        assert await last.connected(5)
+        with pytest.raises(TimeoutError):
+            await gather(last, 1, 0.5)
+        await last.stop()
+
+    asyncio.run(go())
+
+
+def test_pubacks_leave_in_arrival_order_over_batches(broker: Broker) -> None:
+    async def go() -> None:
+        c = client(broker.port)
+        sent: list[int] = []
+        real = c._client.ack
+        c._client.ack = lambda mid, qos: (sent.append(mid), real(mid, qos))[1]  # type: ignore[method-assign]
+        await c.start()
+        assert await c.connected(5)
+        await publish(broker.port, [b"%d" % n for n in range(9)])
+        got = await gather(c, 9)
+        c.ack(got[6:])
+        c.ack(got[3:6])
+        assert sent == []
+        c.ack(got[:3])
+        assert sent == [a.mid for a in got]
+        await c.stop()
+
+    asyncio.run(go())
+
+
+def test_acknowledgements_of_an_ended_connection_are_thrown_away(broker: Broker) -> None:
+    async def go() -> None:
+        c = client(broker.port)
+        await c.start()
+        assert await c.connected(5)
+        await publish(broker.port, [b"a", b"b"])
+        old = await gather(c, 2)
+        before = c.stats.generation
+        await asyncio.to_thread(broker.stop)
+        await until(lambda: c.stats.generation > before)
+        assert c.ack(old) == 2
+        await asyncio.to_thread(broker.start)
+        back = await gather(c, 2)
+        assert [a.payload for a in back] == [b"a", b"b"] and back[0].generation > before
+        assert c.ack(back) == 0
+        stats = c.stats
+        assert stats.stale_acks == 2 and stats.acked == 2
+        await c.stop()
+
+    asyncio.run(go())
+
+
+def test_a_full_queue_sheds_without_acknowledging_and_gets_everything_later(broker: Broker) -> None:
+    async def go() -> None:
+        c = client(broker.port, capacity=10)
+        await c.start()
+        assert await c.connected(5)
+        sent = [b"%d" % n for n in range(40)]
+        await publish(broker.port, sent)
+        await until(lambda: c.stats.received >= 40)
+        stats = c.stats
+        assert stats.shed == 30 and stats.queued == 10
+        seen: set[bytes] = set()
+        async with asyncio.timeout(40):
+            while len(seen) < 40:
+                batch = await c.batch(4)
+                seen |= {a.payload for a in batch}
+                c.ack(batch)
+        assert seen == set(sent)
+        await c.stop()
+
+    asyncio.run(go())
+
+
+def test_a_flood_reaches_the_loop_in_few_wakes_and_never_blocks(broker: Broker) -> None:
+    async def go() -> None:
+        c = client(broker.port, capacity=20000)
+        await c.start()
+        assert await c.connected(5)
+        wakes = 0
+        real = c._awake
+
+        def count() -> None:
+            nonlocal wakes
+            wakes += 1
+            real()
+
+        c._awake = count  # type: ignore[method-assign]
+        flood = asyncio.create_task(publish(broker.port, [b"x" * 300] * 3000))
+        got = 0
+        async with asyncio.timeout(30):
+            while got < 3000:
+                batch = await c.batch(500, 0.02)
+                c.ack(batch)
+                got += len(batch)
+        await flood
+        assert wakes < 3000 and c.stats.shed == 0
+        await c.stop()
+
+    asyncio.run(go())
+
+
+def test_a_connector_publishes_and_takes_the_puback_as_reply(broker: Broker) -> None:
+    def made(port: int, policy: AddressPolicy, password: str = "mat-khau") -> object:
+        return build(
+            validate(
+                {
+                    "name": "ra",
+                    "system": "kho",
+                    "transport": {**settings(port).model_dump(), "client_id": "ra-1"},
+                    "policy": {"timeouts": {"connect_s": 2}},
+                }
+            ),
+            {"mqtt_password": password},
+            policy,
+        )
+
+    def call(topic: str) -> Call:
+        return Call(
+            operation="o", deliveries=(1,), body=b"{}", content_type="application/json", idempotent=True, path=topic
+        )
+
+    async def go() -> None:
+        local = AddressPolicy(["127.0.0.0/8"])
+        listener = client(broker.port)
+        await listener.start()
+        assert await listener.connected(5)
+        c = made(broker.port, local)
+        assert (await c.send(call("t/ra"), 5)).status == 200
+        assert (await gather(listener, 1))[0].topic == "t/ra"
+        with pytest.raises(NotSent):
+            await c.send(call("t/+"), 5)
+        assert (await c.probe(3)).ok
+        await c.close()
+        await listener.stop()
+        wrong = made(broker.port, local, "sai")
+        with pytest.raises(CredentialsRefused):
+            await wrong.send(call("t/ra"), 3)
+        await wrong.close()
+        inward = made(broker.port, AddressPolicy())
+        with pytest.raises(AddressRefused):
+            await inward.send(call("t/ra"), 3)
+        await inward.close()
+
+    asyncio.run(go())

@@ -1,0 +1,86 @@
+"""The DAGs load, and do what they should against a control API, without Airflow's processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+SHORT = {"PROBE_FOR_S": 1.5, "CANARY_FOR_S": 2.0, "PROBE_PAUSES_S": (0.1, 0.2), "CANARY_PAUSES_S": (0.1, 0.2)}
+CONF = {"connector": "portal", "epoch": 3}
+
+
+def _states(found: dict[str, Any]) -> dict[str, str]:
+    return {k.removeprefix("recover."): v.lower().removeprefix("taskinstancestate.") for k, v in found["tasks"].items()}
+
+
+def test_dags_load_serialise_and_import_nothing_of_the_hub(drive: Any) -> None:
+    found = drive("listing")
+    assert found["errors"] == {}
+    assert set(found["dags"]) == {"redeliver", "maintenance"}
+    assert found["modules"] == []
+    assert found["tasks"]["redeliver"] == [
+        "connectors", "recover.canary", "recover.drain", "recover.probe", "recover.ramp", "recover.reconcile",
+    ]  # fmt: skip
+    assert found["policies"]["redeliver"] == ["ExceptionRetryPolicy"]
+
+
+def test_a_run_leads_from_probe_to_the_end(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    found = drive("run", "redeliver", CONF, SHORT, control)
+    assert set(_states(found).values()) == {"success"}, found
+    assert fake.state == "idle" and fake.waiting == 0
+    counts = [n for _step, n in fake.releases]
+    assert counts[0] == 1, "a canary first"
+    assert counts[1] == 10 and sum(counts) == 25
+    assert [s for s, _ in fake.releases] == list(range(1, len(counts) + 1))
+    assert fake.calls.index("probe") < fake.calls.index("release")
+
+
+def test_a_sweep_leaves_alone_what_another_run_leads(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    fake.owner = "airflow:another-run"
+    found = drive("run", "redeliver", {}, SHORT, control)
+    assert _states(found)["connectors[-1]"] == "success"
+    assert fake.releases == [] and fake.owner == "airflow:another-run"
+
+
+def test_a_sweep_takes_over_from_a_ticker(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    fake.owner = "ticker:worker@1"
+    drive("run", "redeliver", {}, SHORT, control)
+    assert fake.state == "idle"
+
+
+def test_a_stale_epoch_has_nothing_to_do(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    found = drive("run", "redeliver", CONF | {"epoch": 2}, SHORT, control)
+    assert "failed" not in _states(found).values()
+    assert fake.releases == [] and fake.state == "open"
+
+
+def test_an_unreachable_counterparty_is_handed_to_the_ticker_and_alarmed(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    fake.reachable = False
+    found = drive("run", "redeliver", CONF, SHORT, control)
+    states = _states(found)
+    assert states["probe[0]"] == "failed" and found["state"].lower().endswith("failed")
+    assert fake.calls.count("probe") > 1
+    assert fake.releases == [] and fake.owner is None and "hand-over" in fake.calls
+
+
+def test_a_step_that_fails_whole_is_handed_over(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    fake.takes = lambda n: n <= 1
+    found = drive("run", "redeliver", CONF, SHORT, control)
+    states = _states(found)
+    assert states["canary[0]"] == "success" and states["ramp[0]"] == "failed"
+    assert [n for _s, n in fake.releases] == [1, 10] and fake.owner is None
+
+
+@pytest.mark.parametrize(("balanced", "stray", "ends"), [(True, 0, "success"), (False, 0, "failed"), (True, 2, "failed")])
+def test_nightly_check_alarms(drive: Any, hub: Any, balanced: bool, stray: int, ends: str) -> None:
+    fake, control = hub
+    fake.balanced, fake.stray = balanced, stray
+    found = drive("run", "maintenance", {}, {}, control)
+    assert found["state"].lower().endswith(ends), found

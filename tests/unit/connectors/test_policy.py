@@ -1,0 +1,158 @@
+"""Backoff, quota slices and calendars: pure, so held against their own definitions."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.policy.calendar import Calendar, CalendarSettings, is_holiday
+from connectors.policy.quota import QuotaSettings, slices
+from connectors.policy.retry import RetrySettings, delay
+
+VN = ZoneInfo("Asia/Ho_Chi_Minh")
+MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31))  # noqa: DTZ001 (the strategy wants naive bounds)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=VN)
+
+
+# ------------------------------------------------------------------------------------------------- retry
+
+
+@given(st.integers(-3, 10_000), st.integers())
+def test_a_delay_is_never_above_the_cap_nor_nothing(tries: int, seed: int) -> None:
+    settings = RetrySettings(base_s=2, cap_s=900)
+    assert 0 < delay("not_sent", tries, settings, random.Random(seed)) <= 900
+
+
+def test_jitter_is_full_and_the_ceiling_doubles() -> None:
+    settings, rng = RetrySettings(base_s=2, cap_s=900), random.Random(1)
+    for tries, ceiling in ((1, 2), (2, 4), (5, 32), (30, 900)):
+        drawn = [delay("not_sent", tries, settings, rng) for _ in range(2000)]
+        assert max(drawn) <= ceiling and max(drawn) > ceiling * 0.95 and min(drawn) < max(ceiling * 0.05, 0.11)
+        assert abs(sum(drawn) / len(drawn) - ceiling / 2) < ceiling * 0.05
+    assert delay("try_later", 1, settings, random.Random(3)) > delay("not_sent", 1, settings, random.Random(3))
+
+
+@given(st.floats(0, 1e6), st.integers(1, 50), st.integers())
+def test_the_counterpartys_wish_is_never_undercut(after: float, tries: int, seed: int) -> None:
+    waited = delay("try_later", tries, RetrySettings(), random.Random(seed), after)
+    assert after <= waited <= after + max(after, 1.0) * 0.2
+
+
+# ------------------------------------------------------------------------------------------------- quota
+
+
+def test_fixed_second_and_the_counterpartys_day() -> None:
+    now = datetime(2026, 9, 1, 16, 59, 59, 250_000, tzinfo=UTC)  # 23:59:59.25 in Vietnam
+    second, day = slices(QuotaSettings(per_second=50, per_day=1000), now)
+    assert (second.limit, day.limit) == (50, 1000)
+    assert second.ends - second.starts == timedelta(seconds=1) and second.starts <= now < second.ends
+    assert day.starts == at("2026-09-01T00:00") and day.ends == at("2026-09-02T00:00")
+    _, late = slices(QuotaSettings(per_second=50, per_day=1000, day_starts="06:00"), at("2026-09-02T05:59"))
+    assert late.starts == at("2026-09-01T06:00")
+    assert slices(QuotaSettings(), now) == []
+
+
+@given(st.integers(1, 300), MOMENTS, st.integers(0, 2_000_000))
+def test_no_sliding_second_ever_holds_more_than_the_limit(limit: int, moment: datetime, offset_us: int) -> None:
+    """Worst case: every slice is used up at whichever of its ends lies nearer."""
+    settings = QuotaSettings(per_second=limit, window="sliding")
+    start = moment.replace(tzinfo=UTC) + timedelta(microseconds=offset_us)
+    total, seen, now = 0, set(), start
+    while now < start + timedelta(seconds=1):
+        (piece,) = slices(settings, now)
+        assert piece.starts <= now < piece.ends
+        if piece.key not in seen:
+            seen.add(piece.key)
+            total += piece.limit
+        now = piece.ends
+    assert total <= limit
+
+
+def test_a_sliding_quota_wastes_little() -> None:
+    for limit, least in ((50, 0.85), (10, 0.7), (1, 0.5)):
+        settings = QuotaSettings(per_second=limit, window="sliding")
+        now = datetime(2026, 1, 1, tzinfo=UTC)
+        end, granted = now + timedelta(seconds=20), 0
+        while now < end:
+            (piece,) = slices(settings, now)
+            granted += piece.limit
+            now = piece.ends
+        assert granted >= least * limit * 20
+
+
+# ---------------------------------------------------------------------------------------------- calendar
+
+
+def test_an_empty_calendar_is_always_open() -> None:
+    now = at("2026-02-17T03:00")
+    assert Calendar(CalendarSettings()).open_at(now) and Calendar(CalendarSettings()).next_open(now) == now
+
+
+OFFICE = CalendarSettings(
+    days=("mon", "tue", "wed", "thu", "fri"),
+    hours=("07:30-11:30", "13:30-17:00"),
+    skip_holidays=True,
+    open_dates=(date(2026, 8, 22),),
+    closed_dates=(date(2026, 8, 31),),
+)
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ("2026-09-14T08:00", "2026-09-14T08:00"),
+        ("2026-09-14T07:29", "2026-09-14T07:30"),
+        ("2026-09-14T11:30", "2026-09-14T13:30"),
+        ("2026-09-14T17:00", "2026-09-15T07:30"),
+        ("2026-09-18T18:00", "2026-09-21T07:30"),
+        ("2026-08-22T09:00", "2026-08-22T09:00"),  # a Saturday made up for
+        ("2026-08-31T09:00", "2026-09-03T07:30"),  # closed, then National Day
+    ],
+)
+def test_office_hours(now: str, expected: str) -> None:
+    calendar = Calendar(OFFICE)
+    assert calendar.next_open(at(now)) == at(expected)
+    assert calendar.open_at(at(now)) == (now == expected)
+
+
+def test_tet_is_known() -> None:
+    assert is_holiday(date(2026, 2, 17)) and is_holiday(date(2027, 2, 6)) and not is_holiday(date(2026, 3, 3))
+
+
+def test_windows_over_midnight_and_maintenance() -> None:
+    night = CalendarSettings.model_validate(
+        {
+            "days": ["fri"],
+            "hours": ["22:00-05:00"],
+            "maintenance": [{"starts": "2026-09-18T21:00:00+07:00", "ends": "2026-09-18T23:30:00+07:00"}],
+        }
+    )
+    calendar = Calendar(night)
+    assert calendar.open_at(at("2026-09-19T04:59")) and not calendar.open_at(at("2026-09-19T05:00"))
+    assert not calendar.open_at(at("2026-09-18T23:00"))
+    assert calendar.next_open(at("2026-09-17T00:00")) == at("2026-09-18T23:30")
+    assert calendar.open_at(at("2026-09-18T23:45").astimezone(UTC))
+
+
+def test_a_calendar_that_never_opens_says_so() -> None:
+    closed = CalendarSettings.model_validate(
+        {"maintenance": [{"starts": "2026-01-01T00:00:00+07:00", "ends": "2030-01-01T00:00:00+07:00"}]}
+    )
+    assert Calendar(closed).next_open(at("2026-05-01T00:00")) is None
+
+
+@given(MOMENTS)
+def test_the_next_open_moment_is_open_and_the_first(moment: datetime) -> None:
+    calendar, now = Calendar(OFFICE), moment.replace(tzinfo=VN)
+    following = calendar.next_open(now)
+    assert following is not None and following >= now and calendar.open_at(following)
+    if following > now:
+        assert not calendar.open_at(now) and not calendar.open_at(following - timedelta(microseconds=1))
