@@ -68,7 +68,7 @@ class GateOptions(Struct, frozen=True, kw_only=True):
     patience_s: float = 120.0
     """How long after the last planned event it keeps resending what is not acknowledged."""
     claims: str | None = None
-    """For a gate that lies: another device's id to put into its messages, or another school for its topic, by family."""
+    """For a gate that lies: another device's id in its messages, or another school in its topic, by family."""
 
 
 class Gate(ABC):

@@ -27,9 +27,10 @@ class ControlRefused(Exception):
     """Trục liên thông từ chối: gọi lại cũng vô ích. / The hub refused: the same call again would be refused again."""
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
-        super().__init__(f"HTTP {status} {problem.get('code', '')}: {problem.get('detail', '')} / {problem.get('detail_vi', '')}")
+        said = problem.get("texts") or {}
         self.status = status
         self.code = str(problem.get("code", ""))
+        super().__init__(f"HTTP {status} {self.code}: {said.get('vi', '')} / {said.get('en', '')}")
 
 
 class ControlUnreachable(Exception):

@@ -199,7 +199,7 @@ with DAG(
             try:
                 lead.renew()
             except ControlRefused as refused:
-                if refused.code != "stale-epoch":
+                if refused.code != "stale_epoch":
                     raise
             done = lead.hub.finish(lead.connector, lead.epoch, lead.owner)
             if done["done"]:

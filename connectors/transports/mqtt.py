@@ -5,8 +5,9 @@ must never block the client's thread, acknowledge anything the caller has not, o
 to an earlier connection.
 
 What is not acknowledged stays with the broker. So when the hand-off queue is full, a QoS 1 publication is *shed*: left
-unacknowledged and counted; once the queue has drained the client reconnects, and the broker delivers it again. Keep the
-broker's in-flight window below `capacity` and this never happens. A shed QoS 0 publication is lost, as QoS 0 allows.
+unacknowledged and counted; once everything else is acknowledged the client reconnects, and the broker delivers it
+again. Keep the broker's in-flight window below `capacity` and this never happens. A shed QoS 0 publication is lost, as
+QoS 0 allows.
 """
 
 from __future__ import annotations
@@ -209,9 +210,7 @@ class MqttClient:
                 arrived = self._queue.popleft()
                 self._queued_bytes -= len(arrived.payload)
                 taken.append(arrived)
-            redeliver = self._owed and len(self._queue) <= self._settings.capacity // 2
-        if redeliver:
-            self._ask_again()
+        self._ask_again_if_due()
         return taken
 
     def ack(self, batch: Sequence[Arrived]) -> int:
@@ -232,6 +231,7 @@ class MqttClient:
                 self._client.ack(head.mid, head.qos)
                 self._stats.acked += 1
             self._stats.stale_acks += stale
+        self._ask_again_if_due()
         return stale
 
     def publish(self, topic: str, payload: bytes, qos: int = 0) -> int | None:
@@ -261,15 +261,16 @@ class MqttClient:
             return False
         return True
 
-    def _ask_again(self) -> None:
-        """End the connection so that the broker delivers what was shed. The client's thread sees the end of the
-        socket and reconnects by itself."""
-        now = time.monotonic()
-        if self._loop is None or self._asking:
+    def _ask_again_if_due(self) -> None:
+        """End the connection so that the broker delivers what was shed; the client's thread sees the end of the socket
+        and reconnects by itself. Only once everything taken is acknowledged, so that no work is done twice: what was
+        shed fills the broker's window, hence the moment comes however busy the broker is."""
+        if not self._owed or self._queue or self._order or self._loop is None or self._asking:
             return
+        now = time.monotonic()
         if now - self._redelivered_at < self._redeliver_gap_s:
             self._asking = True
-            self._loop.call_later(self._redeliver_gap_s, self._ask_again_if_owed)
+            self._loop.call_later(self._redeliver_gap_s, self._ask_later)
             return
         self._redelivered_at = now
         with self._lock:
@@ -281,10 +282,9 @@ class MqttClient:
             except OSError:
                 return  # gone already: the reconnect it is for is under way
 
-    def _ask_again_if_owed(self) -> None:
+    def _ask_later(self) -> None:
         self._asking = False
-        if self._owed and len(self._queue) <= self._settings.capacity // 2:
-            self._ask_again()
+        self._ask_again_if_due()
 
     def _awake(self) -> None:
         self._waking = False
@@ -341,6 +341,7 @@ class MqttClient:
             self._stats.connected = False
             self._stats.generation += 1
             self._order.clear()
+            self._owed = False  # the next connection brings all of it
         self._wake()
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:

@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hub.api.context import Hub
+from hub.api.problems import Problem
 from hub.kernel.ledger import accounting, recovery, upkeep
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Text
@@ -32,18 +33,14 @@ def control_token(keys: Keys) -> str:
     return keys.hmac("control-token").hex()
 
 
-class ControlDenied(Exception):
-    """Cần mã truy cập điều khiển. / The control token is missing or wrong."""
+_DENIED = Text("Cần mã truy cập điều khiển.", "The control token is missing or wrong.")
+_AWAY = Text("Cơ sở dữ liệu tạm thời không trả lời; hãy gọi lại.", "The database does not answer for now; call again.")
 
 
-def _problem(status: int, code: str, error: Exception, headers: dict[str, str] | None = None) -> Response:
+def _told(error: Exception, with_why: bool = False) -> Text:
     vi, _, en = (error.__doc__ or "").partition(" / ")
-    said = ": ".join(filter(None, (vi.strip(), str(error) if status == 409 else "")))
-    body = {
-        "type": f"urn:lien-thong:problem:{code}", "title": en.strip(), "title_vi": vi.strip(), "status": status,
-        "detail": f"{en.strip()} {error}".strip() if status == 409 else en.strip(), "detail_vi": said, "code": code,
-    }  # fmt: skip
-    return Response(msgspec.json.encode(body), status, headers, media_type="application/problem+json")
+    why = f" ({error})" if with_why and str(error) else ""
+    return Text(vi.strip() + why, en.strip() + why)
 
 
 class _ControlRoute(APIRoute):
@@ -55,20 +52,14 @@ class _ControlRoute(APIRoute):
         async def handled(request: Request) -> Response:
             try:
                 return await handle(request)
-            except ControlDenied as error:
-                return _problem(401, "control-denied", error, {"WWW-Authenticate": "Bearer"})
             except recovery.UnknownConnector as error:
-                return _problem(404, "unknown-connector", error)
+                raise Problem(404, "unknown_connector", _told(error)) from error
             except recovery.RecoveryConflict as error:
-                return _problem(409, error.code, error)
-            except TRANSIENT:
-                return _problem(503, "database-away", DatabaseAway(), {"Retry-After": "2"})
+                raise Problem(409, error.code, _told(error, with_why=True)) from error
+            except TRANSIENT as error:
+                raise Problem(503, "database_away", _AWAY, headers={"Retry-After": "2"}) from error
 
         return handled
-
-
-class DatabaseAway(Exception):
-    """Cơ sở dữ liệu tạm thời không trả lời; hãy gọi lại. / The database does not answer for now; call again."""
 
 
 def _hub(request: Request) -> Hub:
@@ -77,11 +68,11 @@ def _hub(request: Request) -> Hub:
 
 
 async def require_control(request: Request) -> None:
-    """Let only bearers of the control token in. Raises `ControlDenied`."""
+    """Let only bearers of the control token in. Raises a `Problem` with status 401."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     wanted = control_token(_hub(request).keys)
     if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), wanted.encode()):
-        raise ControlDenied
+        raise Problem(401, "control_denied", _DENIED, headers={"WWW-Authenticate": "Bearer"})
 
 
 router = APIRouter(

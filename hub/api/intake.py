@@ -29,6 +29,7 @@ from hub.kernel.ports import Draft, Reject, Removed, Text
 from hub.kernel.receipts import receipt_code, receipt_id
 from mappings.canonical.parse import parse_item
 from mappings.canonical.registry import TYPES
+from mappings.fieldmap import today_of
 
 router = APIRouter(prefix="/v1")
 
@@ -84,7 +85,7 @@ def _drafts(record_type: str, item: bytes, pointer: str, at: datetime, hub: Hub)
     found = parse_item(record_type, cleaned.tree if cleaned.is_json else cleaned.body, pointer, at)
     removed = [Removed(pointer + r.pointer, r.digest, r.bytes, r.reason) for r in cleaned.removed] if pointer else cleaned.removed
     if isinstance(found, Draft):
-        hub.core.catalogue.standardise_record(TYPES[record_type], found.body, found.updated_at.date())
+        hub.core.catalogue.standardise_record(TYPES[record_type], found.body, today_of(found.updated_at))
         return cleaned.body, [found], [], removed
     return cleaned.body, [], found, removed
 

@@ -71,7 +71,7 @@ def say(key: str, lang: Lang, **values: Any) -> str:
     text = vi if lang == "vi" else en
     if not values:
         return text
-    return text.format_map({k: times.number(v, lang) if isinstance(v, int) else v for k, v in values.items()})
+    return text.format_map({k: times.number(v, lang) if isinstance(v, int | float) else v for k, v in values.items()})
 
 
 def pick(text: Any, lang: Lang) -> str:
@@ -105,6 +105,10 @@ class _Helpers:
     def n(self, value: float | int | None) -> str:
         """A number; a dash for none."""
         return "–" if value is None else times.number(value, self.lang)
+
+    def clock(self, moment: datetime) -> str:
+        """A moment in local time."""
+        return times.clock(moment)
 
     def size(self, value: int | None) -> str:
         """A number of bytes."""
@@ -164,6 +168,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.globals["static"] = static
+    env.globals["known_done"] = frozenset(key for key in WORDS if key.startswith("done."))
     env.filters["urlpart"] = lambda text: quote(str(text), safe="")
     return env
 

@@ -26,6 +26,7 @@ from hub.kernel.firewall_text import (
     WEAK,
     Cut,
     is_document,
+    is_proof,
     levels,
     looks_encoded,
     remove_images,
@@ -169,11 +170,14 @@ class _Walk:
         if len(value) < 96 and not any(hint in value for hint in _HINTS):
             return value
         raw = value.encode("utf-8", "surrogatepass")
-        if len(value) >= BLOB and value.isascii() and looks_encoded(raw):
+        name = pointer.rpartition("/")[2].encode()
+        if len(value) >= BLOB and value.isascii() and looks_encoded(raw) and not is_proof(name, len(raw)):
             return self.cut(pointer, raw, "blob")
         cuts: list[Cut] = []
         cleaned = scan_text(raw, cuts)
         if not cuts:
+            return value
+        if cuts[0].reason == "base64" and is_proof(name, len(raw)):
             return value
         for cut in cuts:
             self.cut(pointer, cut.content, cut.reason)
@@ -198,7 +202,8 @@ def clean(payload: bytes, hasher: Hasher) -> Cleaned:
         return _clean_other(payload, hasher)
     if removed:
         return Cleaned(_dump(tree), removed, True, tree)
-    if walk.keys != payload.count(b'":') or any(blank in payload for blank in (b" :", b"\n:", b"\t:", b"\r:")):
+    spaced = b" :" in payload or b"\n:" in payload or b"\t:" in payload or b"\r:" in payload
+    if spaced or walk.keys != payload.count(b'":'):
         # Either blanks before a colon, JSON inside strings, or a key given twice: of those only the last reached the
         # tree, and the bytes still hold the others.
         hidden: list[Cut] = []

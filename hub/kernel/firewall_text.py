@@ -23,6 +23,10 @@ RUN = 200
 """Length from which an unbroken base64 text is taken for an image whatever its field is called. Above a SHA-512 in
 hex."""
 
+PROOF = 1400
+"""Longest base64 text that a field named after signatures may hold: an RSA-8192 signature. Longer ones are
+certificates, known by how they begin."""
+
 STRONG = 2
 """The field holds an image or a template by its name: any longer string in it goes."""
 WEAK = 1
@@ -78,6 +82,7 @@ def unwanted(level: int, value: str) -> bool:
 _DOCUMENTS = (b"%PDF-", b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 # The same, in base64, with XML and DER (signatures, certificates).
 _DOCUMENTS_B64 = (b"JVBERi0", b"UEsDB", b"0M8R4KGx", b"PD94bWw", b"MII")
+_PROOF_NAMES = re.compile(rb"(?i:signature(?:value)?|certificate|digest(?:value)?|chu_?ky(?:_?so)?|jws|hmac)\W*$")
 _IMAGES_B64 = (b"/9j/", b"_9j_", b"iVBORw0KGgo", b"R0lGOD", b"UklGR", b"\\/9j\\/", b"%2F9j%2F", b"%2f9j%2f")
 _IMAGE = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP", re.DOTALL)
 _CONTROL = bytes(c for c in range(32) if c not in b"\t\n\r\x0c\x1b")
@@ -140,6 +145,12 @@ def _in_link(data: bytes, start: int, end: int) -> bool:
     )
 
 
+def is_proof(name: bytes, size: int) -> bool:
+    """Whether a base64 text in a field so called is a signature, a certificate or a digest, which must stay
+    verifiable."""
+    return size <= PROOF and _PROOF_NAMES.search(name) is not None
+
+
 def _judge_run(data: bytes, start: int, end: int) -> int:
     least = max(0, start - 64)
     while start > least and data[start - 1] in _EXTENDS and not data.startswith((b"\\n", b"\\r", b"\\t"), start - 1):
@@ -154,7 +165,9 @@ def _judge_run(data: bytes, start: int, end: int) -> int:
     run = data[start:end]
     if len(set(run[:4096])) < 12 or (run.count(b"\n") + 1) * 16 > len(run):
         return -1
-    return -1 if _in_link(data, start, end) else start
+    if _in_link(data, start, end) or is_proof(data[max(0, start - 48) : start], end - start):
+        return -1
+    return start
 
 
 def _judge_data(data: bytes, start: int, end: int) -> int:

@@ -87,7 +87,7 @@ class BridgeOptions(Struct, frozen=True, kw_only=True):
 class Item:
     """One publication on its way. `arrival` None: nothing to store."""
 
-    __slots__ = ("acks", "arrival", "decoded", "delivered", "device", "family", "size")
+    __slots__ = ("acks", "arrival", "decoded", "delivered", "device", "family", "received_at")
 
     def __init__(self, delivered: Delivered, family: str, device: str | None, decoded: Decoded) -> None:
         self.delivered = delivered
@@ -96,7 +96,7 @@ class Item:
         self.decoded = decoded
         self.acks: list[Publication] = decoded.acks
         self.arrival: Arrival | None = None
-        self.size = len(delivered.payload)
+        self.received_at = datetime.fromtimestamp(delivered.received_at, UTC)
 
 
 class Bridge:
@@ -145,6 +145,8 @@ class Bridge:
                 items = await asyncio.to_thread(self._prepare, batch)
             else:
                 items = self._prepare(batch)
+            for item in items:
+                self._note(item)
             live: list[Item] = []
             history: list[Item] = []
             rest: list[Item] = []
@@ -162,6 +164,7 @@ class Bridge:
         return [self._item(delivered) for delivered in batch]
 
     def _item(self, delivered: Delivered) -> Item:
+        """Clean and decode. Pure but for the counters: it may run off the loop."""
         original = delivered.payload
         received_at = datetime.fromtimestamp(delivered.received_at, UTC)
         cleaned = clean(original, self._hasher)
@@ -169,14 +172,11 @@ class Bridge:
         device = family.device_of(delivered.topic) if family else None
         entry = self._gates.entry(device, name)
         decoded = _decode(family, delivered.topic, cleaned.is_json, cleaned.tree, received_at, device, entry)
-        item = Item(delivered, name, device, decoded)
-        if decoded.advisory is not None:
-            item.acks = self._gates.advise(name, decoded, received_at)
-        else:
+        item = Item(delivered, name, device if entry is not None else None, decoded)
+        if decoded.advisory is None:
             for draft in decoded.drafts:
                 draft.body["images_removed"] = len(cleaned.removed)
-            known = device is not None and entry is not None
-            source = Source("device", device if known and device else "unregistered")
+            source = Source("device", item.device or "unregistered")
             digest = bytes.fromhex(self._hasher(original))
             item.arrival = Arrival(
                 source=source,
@@ -188,16 +188,22 @@ class Bridge:
                 removed=cleaned.removed,
                 drafts=decoded.drafts or None,
                 invalid=decoded.invalid,
-                school=str(entry["school"]) if known and entry and entry.get("school") else None,
+                school=str(entry["school"]) if entry and entry.get("school") else None,
                 historical=decoded.historical,
                 attributes={"topic": delivered.topic[:500], "family": name},
             )
-            self._gates.learn(device if known else None, decoded, received_at)
         if cleaned.removed:
             metrics.REMOVED.inc(len(cleaned.removed))
             metrics.REMOVED_BYTES.inc(sum(r.bytes for r in cleaned.removed))
         delivered.payload = b""
         return item
+
+    def _note(self, item: Item) -> None:
+        """What the publication tells about its gate; on the loop, where the registry lives."""
+        if item.decoded.advisory is not None:
+            item.acks = self._gates.advise(item.family, item.decoded, item.received_at)
+        else:
+            self._gates.learn(item.device, item.decoded, item.received_at)
 
     # -- committing
 
@@ -233,7 +239,10 @@ class Bridge:
     def _finish(self, items: list[Item], answers: Sequence[Accepted] = ()) -> None:
         """After the commit: first the device's acknowledgement, then the broker's."""
         for index, item in enumerate(items):
-            metrics.MESSAGES.labels(item.family, _outcome(item, answers[index] if answers else None)).inc()
+            outcome = _outcome(item, answers[index] if answers else None)
+            metrics.MESSAGES.labels(item.family, outcome).inc()
+            if item.arrival is not None and outcome != "duplicate":
+                self._gates.count(item.device, item.decoded, outcome == "invalid", len(item.arrival.removed))
             for ack in item.acks:
                 taken = self._transport.publish(ack.topic, ack.payload, ack.qos)
                 metrics.ACKS.labels("sent" if taken is not None else "not_taken").inc()

@@ -18,15 +18,17 @@ from iot.clock import Skew, learn
 
 log = logging.getLogger(__name__)
 
-_COUNTS = ("events", "invalid", "strangers")
+_COUNTS = ("events", "quarantined", "images", "invalid", "strangers")
 
 
 class Gates:
     """Registered devices.
 
-    Facts told through `touch`, per device: `last_seen` and `last_event` (datetime), `events`, `invalid`, `strangers`
-    (counts since the last telling), `state` (`online`/`offline`) with `state_trusted` (False when only a shared topic
-    says so), `offset_s` and `offset_uncertainty_s` (device clock minus the hub's), `firmware`."""
+    Facts told through `touch`, per device: `last_seen` and `last_event` (datetime); since the last telling, `events`
+    stored, how many of them `quarantined`, `images` taken out of them, `invalid` messages, `strangers`; `state`
+    (`online`/`offline`) with `state_trusted` (False when only a shared topic says so); `offset_s` and
+    `offset_uncertainty_s` (device clock minus the hub's); `firmware`.
+    """
 
     def __init__(
         self,
@@ -36,7 +38,7 @@ class Gates:
         refresh_gap_s: float,
     ) -> None:
         self._filters = [
-            (name, family, re.compile("|".join(_pattern(f) for f in family.subscriptions)))
+            (name, family, re.compile("|".join(map(_pattern, family.subscriptions))))
             for name, family in families.items()
         ]
         self._load = load
@@ -103,23 +105,37 @@ class Gates:
     # -- what is new
 
     def learn(self, device: str | None, decoded: Decoded, received_at: datetime) -> None:
-        """Note an event or a refused message of a registered device, and let a live event teach its clock."""
+        """Note that a registered device sent something, and let a live event teach its clock. Before the commit: the
+        next batch already profits."""
         if device is None:
             return
         news = self._news_of(device, received_at)
-        if decoded.invalid is not None:
-            news["invalid"] = news.get("invalid", 0) + 1
-            return
+        if decoded.drafts and not decoded.historical:
+            news["state"], news["state_trusted"] = "online", True
         entry = self._entries.get(device)
         skew = self._skews.setdefault(device, Skew())
         for draft in decoded.drafts:
-            news["events"] = news.get("events", 0) + 1
             news["last_event"] = received_at
             learn(skew, draft.body, draft.updated_at, received_at)
         if entry is not None and skew.estimate is not None and skew.estimate is not entry.get("clock"):
             entry["clock"] = skew.estimate
             news["offset_s"] = round(skew.estimate.offset_s, 3)
             news["offset_uncertainty_s"] = skew.estimate.uncertainty_s
+
+    def count(self, device: str | None, decoded: Decoded, invalid: bool, images: int) -> None:
+        """Count what was stored for a registered device. After the commit, and not for an event sent again."""
+        if device is None:
+            return
+        news = self._news.setdefault(device, {})
+        found = {
+            "events": len(decoded.drafts) if not invalid else 0,
+            "quarantined": sum(bool(draft.body["quarantine"]) for draft in decoded.drafts),
+            "images": images,
+            "invalid": int(invalid),
+        }
+        for name, number in found.items():
+            if number:
+                news[name] = news.get(name, 0) + number
 
     def advise(self, family: str, decoded: Decoded, received_at: datetime) -> list[Publication]:
         """Note presence, heartbeat, strangers and command results; returns the acknowledgements to publish: none for a

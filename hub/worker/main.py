@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ from zoneinfo import ZoneInfo
 from adapters import manifest as manifests
 from connectors.address import AddressPolicy
 from hub.kernel.ledger import intake, operations, recovery, upkeep
-from hub.kernel.ledger.core import TRANSIENT
+from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ports import Reject, Text
 from hub.kernel.store.db import sql
 from hub.settings import Settings
@@ -24,8 +25,7 @@ from hub.wiring import House, open_house
 from hub.worker.dispatch import Dispatcher
 from hub.worker.recovery import RecoveryLoop
 from hub.worker.targets import target_of
-from mappings.canonical.registry import parse_item
-from mappings.engine import FieldMap, load_field_maps
+from mappings.engine import TYPES, FieldMap, load_field_maps, parse_item, today_of
 
 log = logging.getLogger("hub.worker")
 _ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -135,7 +135,7 @@ class Worker:
 
     async def _tick(self) -> None:
         await upkeep.end_leases(self.core)
-        if await intake.work_inbox(self.core, decode_stored):
+        if await intake.work_inbox(self.core, decoder(self.core)):
             self._ring("ready")
 
     async def _sweep(self) -> None:
@@ -150,10 +150,17 @@ class Worker:
             log.error("%d rows stand in DEFAULT partitions: the days' partitions were not there in time", strays)
 
 
-def decode_stored(row: Any) -> tuple[list[Any], list[Reject], Reject | None]:
-    """Make drafts of a message that was stored before its records were made."""
-    found = parse_item(row["type"], row["body"] or b"", "", row["received_at"])
-    return ([], found, None) if isinstance(found, list) else ([found], [], None)
+def decoder(core: Core) -> Callable[[Any], tuple[list[Any], list[Reject], Reject | None]]:
+    """How drafts are made of a message that was stored before its records were."""
+
+    def decode(row: Any) -> tuple[list[Any], list[Reject], Reject | None]:
+        found = parse_item(row["type"], row["body"] or b"", "", row["received_at"])
+        if isinstance(found, list):
+            return [], found[:1], None
+        core.catalogue.standardise_record(TYPES[found.type], found.body, today_of(found.updated_at))
+        return [found], [], None
+
+    return decode
 
 
 async def main(settings: Settings, airflow: Any | None = None) -> None:

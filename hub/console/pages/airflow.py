@@ -43,4 +43,4 @@ async def index(request: Request, visitor: Visitor) -> Response:
         run["began"], run["ended"] = _moment(run.get("start_date")), _moment(run.get("end_date"))
     recoveries = [c for c in (await pulses.read(hub, visitor.schools)).cards if c.row["recovery"] == "open"]
     link = getattr(hub.airflow, "url", None)
-    return respond(request, "airflow.html", visitor=visitor, state=state, parts=parts, runs=runs, dags=dags, recoveries=recoveries, web=link)
+    return respond(request, "airflow.html", visitor=visitor, state=state, parts_of=parts, runs=runs, dags=dags, recoveries=recoveries, web=link)

@@ -94,6 +94,7 @@ class Core:
         """The bell: called after commits that leave work for others. It may be lost; a ticker polls anyway."""
         self._refresh_lock = asyncio.Lock()
         self._refreshed = 0.0
+        self._approved = 0
 
     async def refresh(self, max_age_s: float = 0.0) -> None:
         """Read the small tables again: schools, connectors, approved codes. At most once per `max_age_s`."""
@@ -106,7 +107,10 @@ class Core:
                 approved = await connection.fetch(sql.approved_codes_all)
             self.directory.replace(School(**dict(s)) for s in schools)
             self.connectors = {c["name"]: c["id"] for c in connectors}
-            self.catalogue.overlay([dict(a) for a in approved])
+            if len(approved) != self._approved:
+                # Approvals are only ever added, so their number says whether there are new ones.
+                self.catalogue = self.catalogue.with_overlay([dict(a) for a in approved])
+                self._approved = len(approved)
             self._refreshed = time.monotonic()
 
     async def source_id(self, source: Source) -> int:

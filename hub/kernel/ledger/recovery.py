@@ -42,25 +42,25 @@ class RecoveryConflict(Exception):
 class StaleEpoch(RecoveryConflict):
     """Đợt khôi phục này đã kết thúc hoặc đã có đợt mới. / This recovery is over, or a newer one has been opened."""
 
-    code = "stale-epoch"
+    code = "stale_epoch"
 
 
 class NotLeader(RecoveryConflict):
     """Bên khác đang điều phối, hoặc quyền điều phối đã hết hạn. / Another leads, or the lease has ended."""
 
-    code = "not-leader"
+    code = "not_leader"
 
 
 class OutOfStep(RecoveryConflict):
     """Số bước không nối tiếp bước trước. / The step does not follow the last one."""
 
-    code = "out-of-step"
+    code = "out_of_step"
 
 
 class ConnectorPaused(RecoveryConflict):
     """Kết nối đang tạm dừng. / The connector is paused: nothing to lead until it is resumed."""
 
-    code = "connector-paused"
+    code = "connector_paused"
 
 
 class Recovery(Struct, frozen=True, kw_only=True):

@@ -178,7 +178,7 @@ def test_decoding_never_raises(family: str, data: st.DataObject) -> None:
         payload = data.draw(JSON)
     topic = data.draw(st.sampled_from([sample["topic"], "mqtt/face/é/Rec", "campus/v1/a/b/evt", ""]) | st.text())
     device = data.draw(st.just(sample["device"]) | DEVICES)
-    received_at = data.draw(st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))
+    received_at = data.draw(st.datetimes(timezones=st.just(UTC)))
     decoded = module(family).FAMILY.decode(topic, payload, received_at, device)
     assert [bool(decoded.drafts), decoded.invalid is not None, decoded.advisory is not None].count(True) == 1
     plain(decoded)
@@ -230,5 +230,7 @@ def test_native_samples_follow_their_schema(case: str) -> None:
     channel = sample["topic"].rpartition("/")[2]
     path = IOT / "native" / f"{channel}.schema.json"
     if path.is_file():
-        valid = jsonschema.Draft202012Validator(json.loads(path.read_text(encoding="utf-8"))).is_valid(sample["payload"])
+        valid = jsonschema.Draft202012Validator(json.loads(path.read_text(encoding="utf-8"))).is_valid(
+            sample["payload"]
+        )
         assert valid == (case not in ("no-id", "wrong-type"))

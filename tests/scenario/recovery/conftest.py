@@ -1,44 +1,29 @@
-"""A real PostgreSQL with the hub's schema, one connector `portal`, and hands to put deliveries into it."""
+"""A ledger with one connector `portal`, and hands to put deliveries into it."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
 import pytest
 
-from hub.embedded.area import open_area, remove_area
-from hub.embedded.postgres import HUB_DATABASE, OWNER, EmbeddedPostgres
-from hub.kernel.ledger.core import Core
-from hub.kernel.router import Router
-from hub.kernel.store.db import open_pool
-from hub.kernel.store.migrate import migrate
-
-
-class _NoCodes:
-    """Recovery knows no codes."""
-
-    def overlay(self, approved: list[Any]) -> None:
-        """Nothing to take."""
 
 
 class Bench:
     """A ledger core on an empty database, and a worker made up: what is ready is delivered, or begins to wait again."""
 
-    def __init__(self, core: Core, owner: Any) -> None:
-        self.core = core
-        self._owner = owner
+    def __init__(self, ledger: Any) -> None:
+        self._ledger = ledger
+        self.core = core = ledger.core
+        self._owner = ledger.owner
         self._ids = count(1)
         self.rung: list[str] = []
         core.on_commit = self.rung.append
 
     async def connector(self, name: str = "portal") -> int:
-        number = await self.sql("INSERT INTO connectors (name, system, settings) VALUES ($1, 'x', '{}') RETURNING id", name)
-        await self.core.refresh()
-        return int(number)
+        return int(await self._ledger.connector(name, "x"))
 
     async def sql(self, text: str, *args: Any) -> Any:
         return await self._owner.fetchval(text, *args)
@@ -85,34 +70,18 @@ class Bench:
         await self.sql("UPDATE recoveries SET until = now() - interval '60 seconds'")
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    data = tmp_path_factory.mktemp("recovery") / "data"
-    postgres = EmbeddedPostgres(open_area(data), shared_buffers_mb=32)
-    postgres.start()
-    try:
-        asyncio.run(postgres.create())
-        asyncio.run(migrate(postgres.dsn(HUB_DATABASE, OWNER).url))
-        yield postgres
-    finally:
-        postgres.stop()
-        remove_area(data)
-
-
 @pytest.fixture
-def bench(server: EmbeddedPostgres) -> Any:
-    """Opens a bench: `async with bench() as b`."""
+def bench(ledger: Any) -> Any:
+    """Opens a bench, emptied: `async with bench() as b`."""
 
     @asynccontextmanager
-    async def opened(worker: str = "worker@test") -> AsyncIterator[Bench]:
+    async def opened() -> AsyncIterator[Bench]:
         # What works as hub_app is proved to be allowed to it; the test's own hand is the owner's.
-        async with (
-            await open_pool(server.dsn().url, high=16) as pool,
-            await open_pool(server.dsn(HUB_DATABASE, OWNER).url, high=2) as owner,
-        ):
-            await owner.execute("TRUNCATE deliveries, deliveries_closed, recoveries, journal, connectors RESTART IDENTITY CASCADE")
-            core = Core(pool, Router({}, {}), _NoCodes(), lambda data: data.hex(), worker=worker)  # type: ignore[arg-type]
-            bench = Bench(core, owner)
+        async with ledger(worker="worker@test", high=16) as opened:
+            for table in ("deliveries", "deliveries_closed", "recoveries", "quotas", "connector_revisions", "connectors", "journal"):
+                await opened.owner.execute(f"DELETE FROM {table}")
+            await opened.owner.execute("ALTER TABLE connectors ALTER COLUMN id RESTART")
+            bench = Bench(opened)
             await bench.connector()
             yield bench
 

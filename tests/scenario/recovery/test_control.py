@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from hub.api import problems
 from hub.api.context import Probe
 from hub.api.control import control_token, router
 from hub.kernel.ledger import recovery
@@ -25,6 +26,7 @@ def go(bench: Any, use: Callable[[Any, httpx.AsyncClient], Awaitable[None]], tok
     async def run() -> None:
         async with bench() as b:
             app = FastAPI()
+            problems.install(app)
             app.include_router(router)
 
             async def probe(name: str) -> Probe:
@@ -45,16 +47,17 @@ def go(bench: Any, use: Callable[[Any, httpx.AsyncClient], Awaitable[None]], tok
 def test_every_endpoint_needs_the_token(bench: Any, token: str) -> None:
     async def use(b: Any, client: httpx.AsyncClient) -> None:
         await recovery.open_recovery(b.core, "portal", "x")
-        client.headers["Authorization"] = f"Bearer {token}".encode()  # type: ignore[assignment]
+        del client.headers["Authorization"]
+        bearer = [(b"authorization", f"Bearer {token}".encode())]
         seen = 0
         for route in router.routes:
             for method in route.methods:  # type: ignore[attr-defined]
                 path = route.path.removeprefix("/control/v1").replace("{connector}", "portal")  # type: ignore[attr-defined]
-                reply = await client.request(method, path, json={})
+                reply = await client.request(method, path, json={}, headers=bearer)
                 assert reply.status_code == 401, (method, path)
                 assert reply.headers["content-type"] == "application/problem+json"
                 assert reply.headers["www-authenticate"] == "Bearer"
-                assert reply.json()["title_vi"] and reply.json()["title"]
+                assert all(reply.json()["texts"].values())
                 seen += 1
         assert seen == 9
 
@@ -95,17 +98,17 @@ def test_conflicts_are_problems_in_both_languages(bench: Any) -> None:
         held = {"epoch": 1, "owner": OWNER}
         await client.post("/recoveries/portal/lead", json=held)
         for path, body, status, code in (
-            ("/recoveries/portal/lead", held | {"epoch": 9}, 409, "stale-epoch"),
-            ("/recoveries/portal/lead", held | {"owner": "airflow:other"}, 409, "not-leader"),
-            ("/recoveries/portal/release", held | {"step": 7, "count": 1}, 409, "out-of-step"),
-            ("/recoveries/portal/release", {"epoch": 1, "owner": "airflow:other", "step": 1, "count": 1}, 409, "not-leader"),
-            ("/recoveries/nowhere/lead", held, 404, "unknown-connector"),
-            ("/recoveries/nowhere/probe", {}, 404, "unknown-connector"),
+            ("/recoveries/portal/lead", held | {"epoch": 9}, 409, "stale_epoch"),
+            ("/recoveries/portal/lead", held | {"owner": "airflow:other"}, 409, "not_leader"),
+            ("/recoveries/portal/release", held | {"step": 7, "count": 1}, 409, "out_of_step"),
+            ("/recoveries/portal/release", {"epoch": 1, "owner": "airflow:other", "step": 1, "count": 1}, 409, "not_leader"),
+            ("/recoveries/nowhere/lead", held, 404, "unknown_connector"),
+            ("/recoveries/nowhere/probe", {}, 404, "unknown_connector"),
         ):
             reply = await client.post(path, json=body)
             found = reply.json()
             assert (reply.status_code, found["code"], found["status"]) == (status, code, status), (path, found)
-            assert found["title"] and found["title_vi"] and found["detail"] and found["detail_vi"]
+            assert found["title"] and found["detail"] and all(found["texts"].values())
         for bad in (
             held | {"owner": "ticker:pretender"},
             held | {"epoch": 0},

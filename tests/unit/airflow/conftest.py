@@ -57,10 +57,10 @@ class FakeHub:
         if method == "GET":
             return 200, {"recovery": self._row(), "progress": self._progress()}
         if body["epoch"] != self.epoch or (self.state != "open" and verb != "finish"):
-            return 409, {"code": "stale-epoch", "detail": "over", "detail_vi": "đã xong"}
+            return 409, {"code": "stale_epoch", "texts": {"en": "over", "vi": "đã xong"}}
         if verb == "lead":
             if self.owner not in (None, body["owner"]) and not str(self.owner).startswith("ticker:"):
-                return 409, {"code": "not-leader", "detail": "another leads", "detail_vi": "bên khác"}
+                return 409, {"code": "not_leader", "texts": {"en": "another leads", "vi": "bên khác"}}
             self.owner = body["owner"]
             return 200, {"step": self.step, "released": 0, "now": NOW, "owner": self.owner, "lease_s": 30.0, "epoch": self.epoch}
         if verb == "release":
@@ -102,7 +102,7 @@ def hub() -> Iterator[tuple[FakeHub, str]]:
             at = urlsplit(self.path)
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length) or b"{}")
-            status, found = 401, {"code": "control-denied"}
+            status, found = 401, {"code": "control_denied"}
             if self.headers.get("Authorization") == f"Bearer {TOKEN}":
                 status, found = fake.answer(self.command, at.path, parse_qs(at.query), body)
             text = json.dumps(found).encode()

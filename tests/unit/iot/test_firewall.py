@@ -206,6 +206,8 @@ LEGITIMATE = {
     "picturesNumber": 2,
     "phones": "0912345678, " * 80,
     "big": 12345678901234567890,
+    "signature": base64.b64encode(random.Random(4).randbytes(256)).decode(),
+    "certificate": "MIIDdzCCAl+gAwIBAgIE" + base64.b64encode(random.Random(5).randbytes(900)).decode(),
 }
 
 
@@ -224,7 +226,9 @@ def test_documents_pass_whole() -> None:
 
 
 def test_xml_and_csv_without_images_stay() -> None:
+    signature = base64.b64encode(random.Random(4).randbytes(256)).decode()
     for body in (
+        f"<ds:Signature><ds:SignatureValue>\n{signature}\n</ds:SignatureValue></ds:Signature>".encode(),
         "<Envelope><Body><HoVaTen>Nguyễn Văn An</HoVaTen><GhiChu>Xin chào</GhiChu></Body></Envelope>".encode(),
         ("ma;ten;ngaysinh\n" + "HS0001;Trần Thị Bé;2015-02-03\n" * 500).encode(),
         "HS0001;Trần Thị Bé\n".encode("utf-16"),

@@ -67,8 +67,8 @@ GRANT USAGE ON SCHEMA hub TO hub_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA hub TO hub_app;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA hub TO hub_app;
 GRANT INSERT ON messages, message_results, rejects, records, deliveries_closed, calls, replies, attempts, lookups, journal,
-  seals, approved_codes, connector_revisions, sources TO hub_app;
+  seals, approved_codes, connector_revisions TO hub_app;
 GRANT INSERT, UPDATE, DELETE ON inbox, deliveries, streams, users, sessions, intake_keys TO hub_app;
-GRANT INSERT, UPDATE ON schools, connectors, quotas, recoveries, uploads, tasks, clients, devices, device_state TO hub_app;
+GRANT INSERT, UPDATE ON sources, schools, connectors, quotas, recoveries, uploads, tasks, clients, devices, device_state TO hub_app;
 -- Bodies expire by law while their metadata and hashes stay: the one update history allows.
 GRANT UPDATE (body) ON messages, records, calls, replies TO hub_app;

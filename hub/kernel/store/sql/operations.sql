@@ -56,7 +56,7 @@ SELECT id, class, connector, order_key, aside, state FROM gone
 SELECT id, class, connector, order_key, aside, state, record, key FROM deliveries WHERE id = $1
 
 -- name: approved_codes_all
-SELECT source_system, code, target_system, canonical, effective_from, actor AS approved_by, at FROM approved_codes ORDER BY id
+SELECT source_system, code, target_system, canonical, effective_from, actor AS approved_by FROM approved_codes ORDER BY id
 
 -- name: approved_code_add
 INSERT INTO approved_codes (source_system, code, target_system, canonical, effective_from, actor, note)
