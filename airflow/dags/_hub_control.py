@@ -1,7 +1,7 @@
 """A small client of the hub's control API, for DAGs.
 
-Standard library and `airflow.sdk` alone: a site may run Airflow on another machine, without the hub's code. It must never
-import the hub, and never repeat a call by itself: Airflow's retries do, and every call may be repeated.
+Standard library and `airflow.sdk` alone: a site may run Airflow on another machine, without the hub's code. It must
+never import the hub, and never repeat a call by itself: Airflow's retries do, and every call may be repeated.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ControlUnreachable(Exception):
 RETRIES = 5
 POLICY = ExceptionRetryPolicy(
     rules=[
-        RetryRule(exception=ControlRefused, action=RetryAction.FAIL, reason="refused by the hub: another leads, or it is over"),
+        RetryRule(exception=ControlRefused, action=RetryAction.FAIL, reason="refused: another leads, or it is over"),
         RetryRule(exception=ControlUnreachable, action=RetryAction.RETRY, reason="the hub does not answer"),
         RetryRule(exception=Exception, action=RetryAction.FAIL, reason="not a passing fault"),
     ]
@@ -91,7 +91,9 @@ class HubControl:
         """Take or extend the lease."""
         return self._act(connector, "lead", {"epoch": epoch, "owner": owner, "lease_s": LEASE_S})
 
-    def release(self, connector: str, epoch: int, owner: str, step: int, count: int, before: str | None) -> dict[str, Any]:
+    def release(
+        self, connector: str, epoch: int, owner: str, step: int, count: int, before: str | None
+    ) -> dict[str, Any]:
         """Release up to `count`: what is due, and what began to wait before the time `before`."""
         body = {"epoch": epoch, "owner": owner, "step": step, "count": count, "waiting_since_before": before}
         return self._act(connector, "release", body)

@@ -1,8 +1,8 @@
 """The DAG `redeliver`: lead the recovery of connectors whose deliveries wait. Probe, canary, ramp, drain, reconcile.
 
-The hub starts a run for each recovery it opens (run id `redeliver__<connector>__<epoch>`), a run every five minutes sweeps
-all that are open. It leads by lease and sends nothing: the hub's workers do. Every task may be repeated. It must never
-import the hub, nor go on after a 409: then another leads, or the recovery is over.
+The hub starts a run for each recovery it opens (run id `redeliver__<connector>__<epoch>`), and a run every five minutes
+sweeps all that are open. It leads by lease and sends nothing: the hub's workers do. Every task may be repeated. It must
+never import the hub, nor go on after a 409: then another leads, or the recovery is over.
 """
 
 from __future__ import annotations
@@ -219,4 +219,4 @@ with DAG(
 
     recover.expand(target=connectors())
 
-assert LEASE_S > 2 * max(*CANARY_PAUSES_S), "a lease must outlast the longest pause between two renewals"
+assert 2 * max(*CANARY_PAUSES_S) < LEASE_S, "a lease must outlast the longest pause between two renewals"

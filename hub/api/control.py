@@ -1,8 +1,8 @@
 """The control API: how schedules and recoveries are steered from beside the hub (Airflow's DAGs, and no one else).
 
 Every call may be repeated. It must never hand out personal data, nor let a leader send: leaders release, workers send.
-Errors are problems (RFC 9457) in both languages; 409 says that the caller's epoch, lease or step does not hold, 503 that
-the database is away and the same call may be made again.
+Errors are problems (RFC 9457) in both languages; 409 says that the caller's epoch, lease or step does not hold, 503
+that the database is away and the same call may be made again.
 """
 
 from __future__ import annotations
@@ -76,7 +76,11 @@ async def require_control(request: Request) -> None:
 
 
 router = APIRouter(
-    prefix="/control/v1", tags=["control"], dependencies=[Depends(require_control)], route_class=_ControlRoute, include_in_schema=False
+    prefix="/control/v1",
+    tags=["control"],
+    dependencies=[Depends(require_control)],
+    route_class=_ControlRoute,
+    include_in_schema=False,
 )
 Here = Annotated[Hub, Depends(_hub)]
 
@@ -159,7 +163,13 @@ async def probe(hub: Here, connector: str) -> Response:
 async def release(hub: Here, connector: str, body: _Release) -> Response:
     """Release up to `count` waiting deliveries as step `step`; a step made before releases nothing more."""
     done = await recovery.release(
-        hub.core, connector, body.owner, body.epoch, body.step, body.count, waiting_since_before=body.waiting_since_before
+        hub.core,
+        connector,
+        body.owner,
+        body.epoch,
+        body.step,
+        body.count,
+        waiting_since_before=body.waiting_since_before,
     )
     return _json(done)
 

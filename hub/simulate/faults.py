@@ -71,7 +71,7 @@ def _no_such_event(item: Item, today: date) -> None:
 
 FAULTS: tuple[Fault, ...] = (
     Fault("no such day", "/data/birth_date", "invalid_date", _set("birth_date", "2016-02-30")),
-    Fault("name missing", "/data/full_name", "missing", _drop),
+    Fault("name missing", "/data/full_name", "required", _drop),
     Fault("name empty", "/data/full_name", "too_short", _set("full_name", "")),
     Fault("personal number of 11 digits", "/data/personal_number", "invalid_form", _short_number),
     Fault("personal number of another year", "/data/personal_number", "personal_number_birth_year", _other_year),

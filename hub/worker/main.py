@@ -44,6 +44,8 @@ class Worker:
         self._addresses = AddressPolicy(house.settings.outward.allow_private)
         self._recovery = RecoveryLoop(self.core, airflow, house.settings)
         self._opened: dict[str, float] = {}
+        self._broken: dict[str, int] = {}
+        """Revisions that could not be set up: said once, tried again when the settings change."""
         house.bell.local.append(self._ring)
 
     def stop(self) -> None:
@@ -103,6 +105,8 @@ class Worker:
                 await asyncio.gather(running[2], return_exceptions=True)
                 running = None
             if running is None or running[2].done():
+                if self._broken.get(name) == row["revision"]:
+                    continue
                 try:
                     target = target_of(
                         row, manifests.load(row["system"]), self.core.router, self._maps, self.house.keys, self._addresses,
@@ -112,6 +116,7 @@ class Worker:
                     log.error("%s cannot be set up: %s", name, error)
                     text = Text(f"Không dựng được kết nối: {error}", f"The connector cannot be set up: {error}")
                     await operations.pause(self.core, "hub", name, text, "cannot_set_up")
+                    self._broken[name] = row["revision"]
                     continue
                 dispatcher = Dispatcher(
                     self.core, target, poll_s=self.settings.dispatch.poll_interval_s, on_fault=self._on_fault, on_pause=self._on_pause

@@ -26,6 +26,7 @@ DAG = "redeliver"
 _ANSWERED = frozenset({"delivered", "parked", "dead"})
 """A canary in one of these was answered: the counterparty is there, whatever it thought of this one."""
 _FAILED = frozenset({"waiting", "uncertain"})
+_OVER: tuple[type[BaseException], ...] = (RecoveryConflict, *TRANSIENT)
 
 
 class Trigger(Protocol):
@@ -61,7 +62,7 @@ class Ramp:
         self.released = 0
 
     def judge(self, progress: Progress) -> Literal["wait", "go", "stop"]:
-        """`wait` while much of the last step is still queued, `stop` when all of it failed, else `go`; adapts `size`."""
+        """`wait` while much of the last step is queued, `stop` when all of it failed, else `go`; adapts `size`."""
         if self.released and progress.failed:
             self.size = max(1, self.size // 2)
             if progress.failed >= self.released:
@@ -147,7 +148,9 @@ class RecoveryLoop:
         held = await recovery.lead(self._core, name, self._owner, row.epoch, pace.lease_s, after_alone_s=alone)
         led = self._led.get(name)
         if led is None:
-            led = self._led[name] = _Led(row.epoch, held.step, Ramp(pace.ramp_first, pace.ramp_most), pace.canary_first_s)
+            led = self._led[name] = _Led(
+                row.epoch, held.step, Ramp(pace.ramp_first, pace.ramp_most), pace.canary_first_s
+            )
             log.info("%s: leading its recovery (epoch %d)", name, row.epoch)
         led.step = held.step
         if self._clock() < led.not_before:
@@ -174,7 +177,9 @@ class RecoveryLoop:
 
     async def _release_canary(self, name: str, led: _Led) -> None:
         now = (await recovery.lead(self._core, name, self._owner, led.epoch, self._pace.lease_s)).now
-        done = await recovery.release(self._core, name, self._owner, led.epoch, led.step + 1, 1, waiting_since_before=now)
+        done = await recovery.release(
+            self._core, name, self._owner, led.epoch, led.step + 1, 1, waiting_since_before=now
+        )
         if done.deliveries:
             led.canary, led.at = done.deliveries[0], done.at
         elif (await recovery.progress(self._core, name, led.epoch)).waiting == 0:
@@ -211,7 +216,7 @@ class RecoveryLoop:
         for name, led in self._led.items():
             try:
                 await recovery.hand_over(self._core, name, self._owner, led.epoch)
-            except (RecoveryConflict, *TRANSIENT) as error:
+            except _OVER as error:
                 log.info("%s: nothing to hand over: %s", name, error)
         self._led.clear()
 

@@ -1,9 +1,9 @@
 """Recovery of a connector: who leads it, and the release of what waits, step by step.
 
-A leader (Airflow's DAG, or the hub's ticker) never sends: it moves deliveries from *waiting* to *ready*, and the workers
-send them as ever. Everything here may be repeated: an epoch names one outage, a step one release. It must never send
-anything, and never let two leaders release for one connector: each change is made under the recovery's row lock, by the
-owner of a lease that still runs.
+A leader (Airflow's DAG, or the hub's ticker) never sends: it moves deliveries from *waiting* to *ready*, and the
+workers send them as ever. Everything here may be repeated: an epoch names one outage, a step one release. It must never
+send anything, and never let two leaders release for one connector: each change is made under the recovery's row lock,
+by the owner of a lease that still runs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class UnknownConnector(Exception):
 
 
 class RecoveryConflict(Exception):
-    """Yêu cầu không còn phù hợp với việc khôi phục đang diễn ra. / The request does not fit the recovery as it stands."""
+    """Yêu cầu không còn hợp với việc khôi phục đang diễn ra. / The request does not fit the recovery as it stands."""
 
     code = "conflict"
 
@@ -98,7 +98,7 @@ class Leadership(Struct, frozen=True, kw_only=True):
 
 
 class Release(Struct, frozen=True, kw_only=True):
-    """What a step released: `count` deliveries by the database's clock at `at`. `repeated`: the step was made before."""
+    """What a step released: `count` deliveries, at the database's time `at`. `repeated`: the step was made before."""
 
     step: int
     count: int
@@ -109,7 +109,7 @@ class Release(Struct, frozen=True, kw_only=True):
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """Counts of one connector. `queued`: released and not taken up yet. `failed`: waiting or uncertain since the time asked for."""
+    """Counts of one connector. `queued`: released, not taken up yet. `failed`: waiting or uncertain since `since`."""
 
     waiting: int
     waiting_due: int
@@ -145,7 +145,7 @@ async def _number(core: Core, connector: str) -> int:
 
 
 async def open_recovery(core: Core, connector: str, reason: str) -> int:
-    """Open a connector's recovery and return its epoch. While one is open, that one's: cheap enough for every failed batch."""
+    """Open a connector's recovery and return its epoch; while one is open, that one's. Cheap: one read."""
     number = await _number(core, connector)
     async with core.pool.acquire() as connection:
         while True:
@@ -155,7 +155,9 @@ async def open_recovery(core: Core, connector: str, reason: str) -> int:
             async with connection.transaction():
                 epoch = await connection.fetchval(sql.recovery_begin, number, reason[:500])
                 if epoch is not None:
-                    await note(core, connection, "hub", "recovery_opened", connector=number, epoch=epoch, reason=reason[:500])
+                    await note(
+                        core, connection, "hub", "recovery_opened", connector=number, epoch=epoch, reason=reason[:500]
+                    )
                     break
     core.on_commit("recovery")
     return int(epoch)
@@ -187,7 +189,9 @@ def _led_by(row: Any, owner: str) -> None:
         raise NotLeader(row["owner"] if row["led"] else "nobody")
 
 
-async def lead(core: Core, connector: str, owner: str, epoch: int, lease_s: float, *, after_alone_s: float = 0.0) -> Leadership:
+async def lead(
+    core: Core, connector: str, owner: str, epoch: int, lease_s: float, *, after_alone_s: float = 0.0
+) -> Leadership:
     """Take or extend the lease, for `lease_s` seconds (at most `LEASE_MAX_S`).
 
     Another's running lease is respected, a ticker's gives way to any other leader. With `after_alone_s` a new lease is
@@ -209,12 +213,20 @@ async def lead(core: Core, connector: str, owner: str, epoch: int, lease_s: floa
         if not (row["led"] and current == owner):
             await note(core, connection, owner, "recovery_led", connector=number, epoch=epoch, before=current or None)
         return Leadership(
-            connector=connector, epoch=epoch, owner=owner, lease_s=lease_s, step=row["step"], released=row["released"], now=row["now"]
+            connector=connector, epoch=epoch, owner=owner, lease_s=lease_s,
+            step=row["step"], released=row["released"], now=row["now"],
         )  # fmt: skip
 
 
 async def release(
-    core: Core, connector: str, owner: str, epoch: int, step: int, count: int, *, waiting_since_before: datetime | None = None
+    core: Core,
+    connector: str,
+    owner: str,
+    epoch: int,
+    step: int,
+    count: int,
+    *,
+    waiting_since_before: datetime | None = None,
 ) -> Release:
     """Move up to `count` (at most `RELEASE_MAX`) waiting deliveries to the queue, the longest due first.
 
@@ -233,14 +245,31 @@ async def release(
         released = [r["id"] for r in await connection.fetch(sql.recovery_release, number, limit, waiting_since_before)]
         await connection.execute(sql.recovery_step, number, step, len(released))
         if released:
-            await note(core, connection, owner, "recovery_released", connector=number, epoch=epoch, step=step, count=len(released))
+            await note(
+                core,
+                connection,
+                owner,
+                "recovery_released",
+                connector=number,
+                epoch=epoch,
+                step=step,
+                count=len(released),
+            )
     if released:
         core.on_commit("ready")
-    return Release(step=step, count=len(released), at=row["now"], deliveries=released if len(released) <= _NAMED_MAX else [])
+    return Release(
+        step=step, count=len(released), at=row["now"], deliveries=released if len(released) <= _NAMED_MAX else []
+    )
 
 
 async def progress(
-    core: Core, connector: str, epoch: int, *, since: datetime | None = None, canary: int | None = None, delivered: bool = False
+    core: Core,
+    connector: str,
+    epoch: int,
+    *,
+    since: datetime | None = None,
+    canary: int | None = None,
+    delivered: bool = False,
 ) -> Progress:
     """Counts now; `since` (default: the opening) bounds `failed`. Reads only, needs no lease. Raises `StaleEpoch`."""
     number = await _number(core, connector)
@@ -271,14 +300,18 @@ async def finish(core: Core, connector: str, owner: str, epoch: int) -> Finish:
         counts = await connection.fetchrow(sql.recovery_counts, number, row["now"])
         if counts["waiting_due"]:
             n = counts["waiting_due"]
-            return Finish(done=False, reason=Text(f"Còn {n} lượt gửi đến hạn đang chờ.", f"{n} due deliveries still wait."))
+            return Finish(
+                done=False, reason=Text(f"Còn {n} lượt gửi đến hạn đang chờ.", f"{n} due deliveries still wait.")
+            )
         if counts["queued"]:
             n = counts["queued"]
-            return Finish(done=False, reason=Text(f"Còn {n} lượt gửi trong hàng đợi.", f"{n} deliveries are still queued."))
+            return Finish(
+                done=False, reason=Text(f"Còn {n} lượt gửi trong hàng đợi.", f"{n} deliveries are still queued.")
+            )
         await connection.execute(sql.recovery_end, number)
         await note(
-            core, connection, owner, "recovery_finished", connector=number, epoch=epoch, released=row["released"], steps=row["step"],
-            waiting=counts["waiting"],
+            core, connection, owner, "recovery_finished", connector=number, epoch=epoch, steps=row["step"],
+            released=row["released"], waiting=counts["waiting"],
         )  # fmt: skip
     core.on_commit("recovery")
     return Finish(done=True)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 
-
 class Bench:
     """A ledger core on an empty database, and a worker made up: what is ready is delivered, or begins to wait again."""
 
@@ -33,33 +32,40 @@ class Bench:
         ids = [next(self._ids) for _ in range(n)]
         await self._owner.executemany(
             "INSERT INTO deliveries (id, record, connector, class, state, rank, due_at, since, flow, key, cause)"
-            " VALUES ($1::bigint, 1, $2, 2, 4, $1::bigint, now() + ($3::float8 + $1::bigint * 0.001) * interval '1 second',"
-            " now() + $4::float8 * interval '1 second', 'f', 'k' || $1::bigint, 'try_later')",
+            " VALUES ($1::bigint, 1, $2, 2, 4, $1::bigint,"
+            " now() + ($3::float8 + $1::bigint * 0.001) * interval '1 second', now() + $4::float8 * interval '1 second', 'f', 'k' || $1::bigint, 'try_later')",
             [(i, connector, due_s, since_s) for i in ids],
         )
         return ids
 
     async def states(self, connector: int = 1) -> dict[int, int]:
         """How many deliveries stand in each open state."""
-        rows = await self._owner.fetch("SELECT state, count(*) AS n FROM deliveries WHERE connector = $1 GROUP BY state", connector)
+        rows = await self._owner.fetch(
+            "SELECT state, count(*) AS n FROM deliveries WHERE connector = $1 GROUP BY state", connector
+        )
         return {r["state"]: r["n"] for r in rows}
 
     async def delivered(self, connector: int = 1) -> int:
-        return int(await self.sql("SELECT count(*) FROM deliveries_closed WHERE connector = $1 AND state = 7", connector))
+        return int(
+            await self.sql("SELECT count(*) FROM deliveries_closed WHERE connector = $1 AND state = 7", connector)
+        )
 
     async def work(self, up: bool, connector: int = 1, due_s: float = 300.0) -> int:
         """What a worker would make of all that is ready. Returns how many it tried."""
         if up:
             done = await self._owner.fetch(
                 "WITH gone AS (DELETE FROM deliveries WHERE connector = $1 AND state = 2 RETURNING *)"
-                " INSERT INTO deliveries_closed (id, class, seq, record, connector, state, attempts, created_at, flow, key, cause)"
-                " SELECT id, class, seq, record, connector, 7, attempts, created_at, flow, key, 'receipt' FROM gone RETURNING id",
+                " INSERT INTO deliveries_closed"
+                " (id, class, seq, record, connector, state, attempts, created_at, flow, key, cause)"
+                " SELECT id, class, seq, record, connector, 7, attempts, created_at, flow, key, 'receipt' FROM gone"
+                " RETURNING id",
                 connector,
             )
         else:
             done = await self._owner.fetch(
                 "UPDATE deliveries SET state = 4, cause = 'try_later', since = clock_timestamp(),"
-                " due_at = clock_timestamp() + $2::float8 * interval '1 second' WHERE connector = $1 AND state = 2 RETURNING id",
+                " due_at = clock_timestamp() + $2::float8 * interval '1 second'"
+                " WHERE connector = $1 AND state = 2 RETURNING id",
                 connector,
                 due_s,
             )
@@ -78,7 +84,15 @@ def bench(ledger: Any) -> Any:
     async def opened() -> AsyncIterator[Bench]:
         # What works as hub_app is proved to be allowed to it; the test's own hand is the owner's.
         async with ledger(worker="worker@test", high=16) as opened:
-            for table in ("deliveries", "deliveries_closed", "recoveries", "quotas", "connector_revisions", "connectors", "journal"):
+            for table in (
+                "deliveries",
+                "deliveries_closed",
+                "recoveries",
+                "quotas",
+                "connector_revisions",
+                "connectors",
+                "journal",
+            ):
                 await opened.owner.execute(f"DELETE FROM {table}")
             await opened.owner.execute("ALTER TABLE connectors ALTER COLUMN id RESTART")
             bench = Bench(opened)

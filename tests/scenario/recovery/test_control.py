@@ -37,7 +37,9 @@ def go(bench: Any, use: Callable[[Any, httpx.AsyncClient], Awaitable[None]], tok
             )
             headers = {"Authorization": f"Bearer {control_token(KEYS) if token is None else token}"}
             transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://hub/control/v1", headers=headers) as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://hub/control/v1", headers=headers
+            ) as client:
                 await use(b, client)
 
     asyncio.run(run())
@@ -101,7 +103,12 @@ def test_conflicts_are_problems_in_both_languages(bench: Any) -> None:
             ("/recoveries/portal/lead", held | {"epoch": 9}, 409, "stale_epoch"),
             ("/recoveries/portal/lead", held | {"owner": "airflow:other"}, 409, "not_leader"),
             ("/recoveries/portal/release", held | {"step": 7, "count": 1}, 409, "out_of_step"),
-            ("/recoveries/portal/release", {"epoch": 1, "owner": "airflow:other", "step": 1, "count": 1}, 409, "not_leader"),
+            (
+                "/recoveries/portal/release",
+                {"epoch": 1, "owner": "airflow:other", "step": 1, "count": 1},
+                409,
+                "not_leader",
+            ),
             ("/recoveries/nowhere/lead", held, 404, "unknown_connector"),
             ("/recoveries/nowhere/probe", {}, 404, "unknown_connector"),
         ):

@@ -34,7 +34,13 @@ def test_opening_is_idempotent_and_a_new_opening_raises_the_epoch(bench: Any) ->
         assert (await recovery.finish(b.core, "portal", DAG, 1)).done, "a repeat says the same"
         assert await recovery.open_recovery(b.core, "portal", "NotSent") == 2
         found = await recovery.find(b.core, "portal")
-        assert found and (found.state, found.step, found.released, found.triggered, found.owner) == ("open", 0, 0, False, None)
+        assert found and (found.state, found.step, found.released, found.triggered, found.owner) == (
+            "open",
+            0,
+            0,
+            False,
+            None,
+        )
         assert found.reason == "NotSent"
         assert await b.sql("SELECT count(*) FROM journal WHERE kind = 'recovery_opened'") == 2
 

@@ -1,4 +1,4 @@
-"""Property, on a real PostgreSQL: whatever is asked in whatever order, at most one leader releases, and each step once."""
+"""Property, on a real PostgreSQL: whatever is asked in whatever order, one leader at most, and each step once."""
 
 from __future__ import annotations
 

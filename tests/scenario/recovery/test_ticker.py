@@ -194,7 +194,9 @@ def test_two_workers_and_one_leads(bench: Any) -> None:
             await b.wait(100)
             await recovery.open_recovery(b.core, "portal", "x")
             stop = asyncio.Event()
-            tasks = [asyncio.create_task(RecoveryLoop(c, None, Settings(), pace=QUICK).run(stop)) for c in (b.core, other)]
+            tasks = [
+                asyncio.create_task(RecoveryLoop(c, None, Settings(), pace=QUICK).run(stop)) for c in (b.core, other)
+            ]
 
             async def worked() -> bool:
                 await b.work(up=True)
@@ -239,7 +241,9 @@ def test_what_is_led_is_given_up_at_the_end(bench: Any) -> None:
 
 
 def _seen(queued: int = 0, failed: int = 0) -> Progress:
-    return Progress(waiting=100, waiting_due=0, ready=0, queued=queued, sending=0, uncertain=0, failed=failed, oldest=None)
+    return Progress(
+        waiting=100, waiting_due=0, ready=0, queued=queued, sending=0, uncertain=0, failed=failed, oldest=None
+    )
 
 
 def test_the_ramp_doubles_halves_waits_and_stops() -> None:

@@ -1,4 +1,4 @@
-"""The real DAG in a real Airflow leads a real recovery; with Airflow gone in the middle, the ticker takes it to the end."""
+"""The real DAG in a real Airflow leads a recovery; with Airflow gone in the middle, the ticker takes it to the end."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ async def _gateway(b: Any, keys: Keys, probe: Any) -> Any:
 
 
 @pytest.mark.timeout(300)
-def test_airflow_leads_and_the_ticker_takes_over(bench: Any, postgres: EmbeddedPostgres, keys: Keys, tmp_path: Path) -> None:
+def test_airflow_leads_and_the_ticker_takes_over(
+    bench: Any, postgres: EmbeddedPostgres, keys: Keys, tmp_path: Path
+) -> None:
     async def run() -> None:
         async with bench() as b, Supervisor(tmp_path / "data") as supervisor:
             there = Counterparty(b)
@@ -110,7 +112,9 @@ async def _known(client: AirflowClient) -> None:
     async def known() -> bool:
         try:
             first = await client.runs(dag_id="redeliver")
-            return any(r["state"] == "success" for r in first) and "maintenance" in {d["dag_id"] for d in await client.dags()}
+            return any(r["state"] == "success" for r in first) and "maintenance" in {
+                d["dag_id"] for d in await client.dags()
+            }
         except (AirflowUnavailable, AirflowRefused):
             return False
 
@@ -156,8 +160,7 @@ async def _ticker_takes_over(b: Any, supervisor: Supervisor, there: Counterparty
 
     await until(lambda: led_by("airflow:"), 30)
     assert await b.states() == {4: 30}, "not reachable: nothing is released"
-    for name in [n for n in supervisor.status()["children"] if n.startswith("airflow-")]:
-        await supervisor.stop(name)
+    await asyncio.gather(*(supervisor.stop(n) for n in supervisor.status()["children"] if n.startswith("airflow-")))
     if not await led_by("ticker:"):
         await b.sql("UPDATE recoveries SET until = now()")  # the lease's last seconds, spared
     await until(lambda: led_by("ticker:"), 30)

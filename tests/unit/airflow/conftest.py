@@ -20,7 +20,7 @@ NOW = "2026-03-01T00:00:00Z"
 
 
 class FakeHub:
-    """One connector `portal` with `waiting` deliveries. What is released is delivered at once, unless `takes` says no."""
+    """One connector `portal` with `waiting` deliveries. What is released is delivered at once, if `takes` says so."""
 
     def __init__(self) -> None:
         self.epoch = 3
@@ -51,7 +51,11 @@ class FakeHub:
         if path == "/control/v1/maintenance/partitions":
             return 200, {"made": 3, "stray": self.stray}
         if path == "/control/v1/reconcile":
-            return 200, {"balanced": self.balanced, "differences": {} if self.balanced else {"items": 1}, "account": {"messages": 1}}
+            return 200, {
+                "balanced": self.balanced,
+                "differences": {} if self.balanced else {"items": 1},
+                "account": {"messages": 1},
+            }
         if verb == "probe":
             return 200, {"ok": self.reachable, "ms": 1.0, "detail": {"vi": "tốt", "en": "fine"}}
         if method == "GET":
@@ -62,7 +66,14 @@ class FakeHub:
             if self.owner not in (None, body["owner"]) and not str(self.owner).startswith("ticker:"):
                 return 409, {"code": "not_leader", "texts": {"en": "another leads", "vi": "bên khác"}}
             self.owner = body["owner"]
-            return 200, {"step": self.step, "released": 0, "now": NOW, "owner": self.owner, "lease_s": 30.0, "epoch": self.epoch}
+            return 200, {
+                "step": self.step,
+                "released": 0,
+                "now": NOW,
+                "owner": self.owner,
+                "lease_s": 30.0,
+                "epoch": self.epoch,
+            }
         if verb == "release":
             count = 0 if body["step"] <= self.step else min(body["count"], self.waiting)
             if body["step"] > self.step:
@@ -72,7 +83,13 @@ class FakeHub:
             self.canary = "delivered" if taken else "waiting"
             self.failed = 0 if taken else count
             self.waiting -= count if taken else 0
-            return 200, {"step": self.step, "count": count, "at": NOW, "deliveries": list(range(count))[:20], "repeated": False}
+            return 200, {
+                "step": self.step,
+                "count": count,
+                "at": NOW,
+                "deliveries": list(range(count))[:20],
+                "repeated": False,
+            }
         if verb == "hand-over":
             self.owner = None
             return 200, {"handed_over": True}
@@ -83,7 +100,13 @@ class FakeHub:
         return 200, {"done": True, "reason": None}
 
     def _row(self) -> dict[str, Any]:
-        return {"connector": "portal", "epoch": self.epoch, "state": self.state, "connector_state": "active", "owner": self.owner}
+        return {
+            "connector": "portal",
+            "epoch": self.epoch,
+            "state": self.state,
+            "connector_state": "active",
+            "owner": self.owner,
+        }
 
     def _progress(self) -> dict[str, Any]:
         return {
@@ -119,7 +142,13 @@ def hub() -> Iterator[tuple[FakeHub, str]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
-    connection = {"conn_type": "http", "host": "127.0.0.1", "port": server.server_port, "schema": "http", "password": TOKEN}
+    connection = {
+        "conn_type": "http",
+        "host": "127.0.0.1",
+        "port": server.server_port,
+        "schema": "http",
+        "password": TOKEN,
+    }
     yield fake, json.dumps(connection)
     server.shutdown()
     thread.join()

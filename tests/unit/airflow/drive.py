@@ -32,8 +32,12 @@ def listing() -> dict[str, Any]:
         "errors": {str(k): str(v) for k, v in bag.import_errors.items()},
         "dags": {name: DagSerialization.to_dict(dag)["dag"]["dag_id"] for name, dag in bag.dags.items()},
         "tasks": {name: sorted(dag.task_ids) for name, dag in bag.dags.items()},
-        "policies": {name: sorted({type(t.retry_policy).__name__ for t in dag.tasks}) for name, dag in bag.dags.items()},
-        "modules": sorted(m for m in sys.modules if m.split(".")[0] in ("hub", "adapters", "connectors", "iot", "mappings")),
+        "policies": {
+            name: sorted({type(t.retry_policy).__name__ for t in dag.tasks}) for name, dag in bag.dags.items()
+        },
+        "modules": sorted(
+            m for m in sys.modules if m.split(".")[0] in ("hub", "adapters", "connectors", "iot", "mappings")
+        ),
     }
 
 

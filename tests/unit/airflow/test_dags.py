@@ -78,7 +78,9 @@ def test_a_step_that_fails_whole_is_handed_over(drive: Any, hub: Any) -> None:
     assert [n for _s, n in fake.releases] == [1, 10] and fake.owner is None
 
 
-@pytest.mark.parametrize(("balanced", "stray", "ends"), [(True, 0, "success"), (False, 0, "failed"), (True, 2, "failed")])
+@pytest.mark.parametrize(
+    ("balanced", "stray", "ends"), [(True, 0, "success"), (False, 0, "failed"), (True, 2, "failed")]
+)
 def test_nightly_check_alarms(drive: Any, hub: Any, balanced: bool, stray: int, ends: str) -> None:
     fake, control = hub
     fake.balanced, fake.stray = balanced, stray
