@@ -7,6 +7,7 @@ hub does not wait for it. It must never hold data: killed at any moment, the nex
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -78,6 +79,7 @@ class Runner:
             "LT_DATA_DIR": str(settings.data_dir),
             "LT_MASTER_KEY_FILE": str(settings.key_file),
             "PYTHONPATH": str(ROOT),
+            "LT_OUTWARD__ALLOW_PRIVATE": json.dumps(settings.outward.allow_private),
         }
         self.overrides: dict[str, object] = {}
 

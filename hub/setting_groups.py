@@ -71,9 +71,6 @@ class Database(Group):
     pool_max: Annotated[int, Field(ge=1, le=100)] = Field(
         8, description=both("Số kết nối tối đa của mỗi tiến trình", "Most connections a process opens")
     )
-    command_timeout_s: Seconds = Field(
-        30.0, description=both("Thời hạn một câu lệnh (giây)", "Time limit of one statement (seconds)")
-    )
     shared_buffers_mb: Annotated[int, Field(ge=16, le=65_536)] = Field(
         256, description=both("Bộ đệm của PostgreSQL nhúng (MB)", "The embedded PostgreSQL's buffers (MB)")
     )
@@ -189,9 +186,6 @@ class Intake(Group):
     batch: Count = Field(
         200, description=both("Số bản tin ghi trong một giao dịch", "Messages committed in one transaction")
     )
-    linger_ms: Annotated[float, Field(ge=0, le=1000)] = Field(
-        2.0, description=both("Chờ gom lô tối đa (ms)", "Longest wait for a batch to fill (ms)")
-    )
     chunk: Count = Field(
         500, description=both("Số mục của một lô lớn ghi mỗi lần", "Items of a bulk body committed at a time")
     )
@@ -207,17 +201,10 @@ class Dispatch(Group):
     lease_s: Seconds = Field(
         60.0, description=both("Thời hạn giữ một lô đã nhận (giây)", "How long a claimed batch is held (seconds)")
     )
-    claim_batch: Count = Field(100, description=both("Số lượt gửi nhận mỗi lần", "Deliveries claimed at a time"))
     poll_interval_s: Annotated[float, Field(ge=0.05, le=60)] = Field(
         1.0,
         description=both(
             "Nhịp hỏi hàng đợi khi không có chuông (giây)", "Pause between looks at the queue without a bell (seconds)"
-        ),
-    )
-    settle_after_s: Seconds = Field(
-        30.0,
-        description=both(
-            "Chờ trước khi hỏi lại kết quả chưa rõ (giây)", "Wait before asking about an uncertain delivery (seconds)"
         ),
     )
 

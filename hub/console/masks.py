@@ -8,13 +8,15 @@ address or a contact does not. It must never let through what it cannot read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
 from lxml import etree
 
-from mappings.canonical.registry import TYPES, holders
+from mappings.canonical.registry import TYPES
+from mappings.engine import load_field_maps
 
 _LARGEST = 2_000_000
 _DEEPEST = 60
@@ -29,6 +31,37 @@ _PARSER = {"resolve_entities": False, "no_network": True, "load_dtd": False, "hu
 
 HIDDEN = "▒▒▒"
 """Stands for what the law counts as sensitive: not even its length is told."""
+
+
+def _holders(body: Any, parts: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """The objects that hold the last member of a path (`a/b`, `a/*/b`), whatever the shape really is."""
+    if len(parts) == 1:
+        if isinstance(body, dict) and body.get(parts[0]) is not None:
+            yield body
+    elif parts[0] == "*":
+        for item in body if isinstance(body, list) else ():
+            yield from _holders(item, parts[1:])
+    elif isinstance(body, dict):
+        yield from _holders(body.get(parts[0]), parts[1:])
+
+
+@cache
+def _named() -> tuple[frozenset[str], frozenset[str]]:
+    """Names (case folded) of fields that are personal, and of those that are sensitive: in canonical records and, by
+    the field maps' own lineage, in every counterparty's messages."""
+    personal, sensitive = set(), set()
+    for spec in TYPES.values():
+        personal.update(p.rsplit("/", 1)[-1].casefold() for p in spec.personal_fields)
+        sensitive.update(p.rsplit("/", 1)[-1].casefold() for p in spec.sensitive_fields)
+    for made in load_field_maps().values():
+        spec = TYPES[made.type]
+        for target, source, _kind in made.lineage():
+            name = target.rsplit("/", 1)[-1].casefold()
+            if source in spec.personal_fields:
+                personal.add(name)
+            if source in spec.sensitive_fields:
+                sensitive.add(name)
+    return frozenset(personal), frozenset(sensitive)
 
 
 def mask_text(text: str) -> str:
@@ -55,14 +88,12 @@ def mask_record(type_name: str, body: dict[str, Any]) -> dict[str, Any]:
         return {k: _by_shape(v, frozenset(), 0) for k, v in copy.items()}
     for path in spec.personal_fields:
         parts = tuple(path.split("/"))
-        for holder in holders(copy, parts):
-            if holder.get(parts[-1]) is not None:
-                holder[parts[-1]] = mask_text(str(holder[parts[-1]]))
+        for holder in _holders(copy, parts):
+            holder[parts[-1]] = mask_text(str(holder[parts[-1]]))
     for path in spec.sensitive_fields:
         parts = tuple(path.split("/"))
-        for holder in holders(copy, parts):
-            if holder.get(parts[-1]) is not None:
-                holder[parts[-1]] = HIDDEN
+        for holder in _holders(copy, parts):
+            holder[parts[-1]] = HIDDEN
     return copy
 
 
@@ -73,11 +104,10 @@ def personal_values(records: Iterable[tuple[str, dict[str, Any]]]) -> frozenset[
         spec = TYPES.get(type_name)
         for path in (*spec.personal_fields, *spec.sensitive_fields) if spec else ():
             parts = tuple(path.split("/"))
-            for holder in holders(body, parts):
-                value = holder.get(parts[-1])
-                if isinstance(value, dict):
-                    found.update(str(v) for v in (value.get("code"), value.get("canonical")) if v and len(str(v)) > 2)
-                elif value is not None:
+            for holder in _holders(body, parts):
+                value = holder[parts[-1]]
+                # Codes are too short to be told from others by their value alone: those go by their field's name.
+                if not isinstance(value, dict):
                     found.add(str(value).casefold())
     return frozenset(found)
 
@@ -86,7 +116,7 @@ def _by_shape(value: Any, known: frozenset[str], depth: int) -> Any:
     if depth > _DEEPEST:
         return HIDDEN
     if isinstance(value, dict):
-        return {(k if may_show(k) or k.isidentifier() else mask_text(k)): _by_shape(v, known, depth + 1) for k, v in value.items()}
+        return {(k if may_show(k) or k.isidentifier() else mask_text(k)): _member(k, v, known, depth) for k, v in value.items()}
     if isinstance(value, list):
         return [_by_shape(v, known, depth + 1) for v in value]
     if isinstance(value, str):
@@ -94,6 +124,15 @@ def _by_shape(value: Any, known: frozenset[str], depth: int) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value if abs(value) < 1e6 else mask_text(f"{value:.0f}")
     return value
+
+
+def _member(name: str, value: Any, known: frozenset[str], depth: int) -> Any:
+    personal, sensitive = _named()
+    if name.casefold() in sensitive and value is not None:
+        return HIDDEN
+    if name.casefold() in personal and isinstance(value, str | int | float):
+        return mask_text(str(value))
+    return _by_shape(value, known, depth + 1)
 
 
 def _cut(text: str) -> str:
@@ -140,16 +179,16 @@ def _show_xml(body: bytes, masked: bool, known: frozenset[str]) -> str:
             if not isinstance(node.tag, str):
                 node.text = None
                 continue
-            node.text = _masked_leaf(node.text, known)
-            node.tail = _masked_leaf(node.tail, known)
+            node.text = _masked_leaf(etree.QName(node).localname, node.text, known)
+            node.tail = _masked_leaf("", node.tail, known)
             for name, value in node.attrib.items():
-                node.attrib[name] = _masked_leaf(value, known) or ""
+                node.attrib[name] = _masked_leaf(etree.QName(name).localname, value, known) or ""
     etree.indent(tree)
     return etree.tostring(tree, encoding="unicode")
 
 
-def _masked_leaf(text: str | None, known: frozenset[str]) -> str | None:
+def _masked_leaf(name: str, text: str | None, known: frozenset[str]) -> str | None:
     if text is None or not text.strip():
         return None
     clean = text.strip()
-    return clean if may_show(clean) and clean.casefold() not in known else mask_text(clean)
+    return str(_member(name, clean, known, 0))

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one string a line reads best
 """Every string of the console, in Vietnamese and English. Templates name them by key; a test holds both to each other.
 
 One concern: the words. Braces are filled by `say`; counts come with the language's separators. Keys of open-ended
@@ -62,8 +63,8 @@ _PAGES: dict[str, tuple[str, str]] = {
     "overview.as_of": ("Lúc", "As of"),
     "overview.figures": ("Số liệu chính", "Key figures"),
     "overview.default_rows": ("{n} dòng nằm ngoài phân vùng ngày: cần tạo phân vùng ngay.", "{n} rows lie outside the daily partitions: make partitions now."),
-    "overview.in_minute": ("bản tin nhận trong phút qua", "messages in the last minute"),
-    "overview.out_minute": ("lượt gửi xong trong phút qua", "delivered in the last minute"),
+    "overview.in_minute": ("bản tin nhận, phút qua", "messages, last minute"),
+    "overview.out_minute": ("lượt gửi xong, phút qua", "delivered, last minute"),
     "overview.in_hour": ("trong giờ qua", "in the last hour"),
     "overview.open": ("lượt gửi chưa xong", "deliveries open"),
     "overview.uncertain_n": ("{n} chưa rõ kết quả", "{n} uncertain"),
@@ -140,6 +141,11 @@ _PAGES: dict[str, tuple[str, str]] = {
     "connector.calls": ("Lời gọi gần đây", "Recent calls"),
     "connector.no_calls": ("Chưa có lời gọi nào.", "No calls yet."),
     "connector.settings": ("Cấu hình", "Settings"),
+    "connector.group_transport": ("Đường truyền", "Transport"),
+    "connector.group_auth": ("Xác thực", "Authentication"),
+    "connector.group_adapter": ("Tham số bộ chuyển đổi", "Adapter settings"),
+    "connector.group_profile": ("Hồ sơ giả định", "Assumptions profile"),
+    "connector.group_policy": ("Chính sách gửi", "Delivery policy"),
     "connector.secrets": ("Bí mật", "Secrets"),
     "connector.secrets_kept": ("đã lưu, được mã hóa", "stored, encrypted"),
     "connector.secrets_none": ("không có", "none"),

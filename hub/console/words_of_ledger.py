@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one string a line reads best
 """The console's words for what the ledger names: states, causes, outcomes, kinds, columns. In Vietnamese and English.
 
 One concern: these words. What is not here is shown by its own name.
@@ -149,6 +150,10 @@ LEDGER_WORDS: dict[str, tuple[str, str]] = {
     "kind.first_admin": ("Tạo quản trị viên đầu tiên", "First administrator"),
     "kind.add_user": ("Thêm người dùng", "Add user"),
     "kind.reset_password": ("Cấp lại mật khẩu", "Reset password"),
+    "kind.client": ("Cấp quyền hệ thống gửi", "Register client"),
+    "kind.client_blocked": ("Chặn hệ thống gửi", "Block client"),
+    "kind.device": ("Đăng ký thiết bị", "Register device"),
+    "kind.device_revoked": ("Thu hồi thiết bị", "Revoke device"),
     "kind.block_user": ("Chặn người dùng", "Block user"),
     "kind.unblock_user": ("Bỏ chặn người dùng", "Unblock user"),
     "col.answer": ("Trả lời", "Answer"),

@@ -46,7 +46,7 @@ _LEVELS = (
     ("02", "Tiểu học", (1, 2, 3, 4, 5)),
     ("03", "Trung học cơ sở", (6, 7, 8, 9)),
     ("04", "Trung học phổ thông", (10, 11, 12)),
-)  # fmt: skip
+)
 _STREETS = ("Lạch Tray", "Cầu Đất", "Tô Hiệu", "Trần Phú", "Lê Lợi", "Hai Bà Trưng", "Nguyễn Trãi", "Đà Nẵng")
 _PROCEDURES = (
     ("2.002481", "Chuyển trường đối với học sinh trung học cơ sở"),
@@ -122,7 +122,12 @@ def build(seed: int, run: int, at: datetime) -> City:
     wards = rng.sample(places().wards, len(_LEVELS))
     schools = [_school(rng, people, run, at, index, ward) for index, ward in enumerate(wards)]
     return City(
-        seed=seed, run=run, at=at, schools=schools, gates=_gates(rng, run, at, schools), filings=_filings(rng, people, run, at)
+        seed=seed,
+        run=run,
+        at=at,
+        schools=schools,
+        gates=_gates(rng, run, at, schools),
+        filings=_filings(rng, people, run, at),
     )
 
 
@@ -133,12 +138,25 @@ def _school(rng: random.Random, people: People, run: int, at: datetime, index: i
     year = at.year if at.month >= 8 else at.year - 1
     classes = [(f"{grades[n % len(grades)]}A{n // len(grades) + 1}", grades[n % len(grades)]) for n in range(_CLASSES)]
     school = {
-        "school_code": code, "name": name, "level": level, "kind": "1", "ward": ward.code,
-        "address": f"Số {rng.randrange(1, 200)} đường {rng.choice(_STREETS)}", "principal": people.name("female"),
-        "phone": f"0225{rng.randrange(10_000_000):07d}", "email": f"{code}@truong.example",
-    }  # fmt: skip
+        "school_code": code,
+        "name": name,
+        "level": level,
+        "kind": "1",
+        "ward": ward.code,
+        "address": f"Số {rng.randrange(1, 200)} đường {rng.choice(_STREETS)}",
+        "principal": people.name("female"),
+        "phone": f"0225{rng.randrange(10_000_000):07d}",
+        "email": f"{code}@truong.example",
+    }
     groups = [
-        {"class_code": c, "name": f"Lớp {c}", "grade": str(g), "school_code": code, "school_year": f"{year}-{year + 1}", "school_level": level}
+        {
+            "class_code": c,
+            "name": f"Lớp {c}",
+            "grade": str(g),
+            "school_code": code,
+            "school_year": f"{year}-{year + 1}",
+            "school_level": level,
+        }
         for c, g in classes
     ]
     former = index == 2
@@ -151,10 +169,20 @@ def _school(rng: random.Random, people: People, run: int, at: datetime, index: i
         learner = f"HP{at.year % 100:02d}{run:03d}{index + 1}{place + 1:04d}"
         home, split = homes[place]
         data: Item = {
-            "learner_code": learner, "full_name": person.name, "birth_date": person.birth.isoformat(), "sex": person.sex,
-            "school_code": code, "school_level": level, "status": "studying", "personal_number": person.number,
-            "ethnicity": person.ethnicity, "nationality": "VN", "class_code": class_code, "grade": str(grade), "residence": home,
-        }  # fmt: skip
+            "learner_code": learner,
+            "full_name": person.name,
+            "birth_date": person.birth.isoformat(),
+            "sex": person.sex,
+            "school_code": code,
+            "school_level": level,
+            "status": "studying",
+            "personal_number": person.number,
+            "ethnicity": person.ethnicity,
+            "nationality": "VN",
+            "class_code": class_code,
+            "grade": str(grade),
+            "residence": home,
+        }
         item = _envelope("NEW", at - timedelta(minutes=rng.randrange(30, 600)), data)
         fault = faulty.get(place)
         if fault is not None:
@@ -162,7 +190,12 @@ def _school(rng: random.Random, people: People, run: int, at: datetime, index: i
         roster.append(Learner(code=learner, person=person, item=item, fault=fault, split_ward=split))
     opened = at - timedelta(hours=12)
     return School(
-        code=code, name=name, ward=ward, item=_envelope("NEW", opened, school), classes=[_envelope("NEW", opened, g) for g in groups], roster=roster
+        code=code,
+        name=name,
+        ward=ward,
+        item=_envelope("NEW", opened, school),
+        classes=[_envelope("NEW", opened, g) for g in groups],
+        roster=roster,
     )
 
 
@@ -218,7 +251,9 @@ def _share(total: int, place: int, of: int) -> int:
     return total // of + (place < total % of)
 
 
-def _plan(rng: random.Random, at: datetime, learners: list[str], count: int, late: int, copied: int) -> list[PlannedCheckin]:
+def _plan(
+    rng: random.Random, at: datetime, learners: list[str], count: int, late: int, copied: int
+) -> list[PlannedCheckin]:
     """`count` passages: the first `late` of them happened before and were stored, `copied` live ones are sent twice."""
     plan = []
     for place in range(count):
@@ -227,10 +262,14 @@ def _plan(rng: random.Random, at: datetime, learners: list[str], count: int, lat
         happened = at + timedelta(seconds=at_s) if live else at - timedelta(seconds=rng.randrange(1_200, 5_400))
         plan.append(
             PlannedCheckin(
-                at_s=at_s, person=rng.choice(learners), happened=happened, direction="in" if rng.random() < 0.9 else "out", live=live,
+                at_s=at_s,
+                person=rng.choice(learners),
+                happened=happened,
+                direction="in" if rng.random() < 0.9 else "out",
+                live=live,
                 copies=2 if late <= place < late + copied else 1,
             )
-        )  # fmt: skip
+        )
     return sorted(plan, key=lambda p: p.at_s)
 
 
@@ -242,13 +281,23 @@ def _filings(rng: random.Random, people: People, run: int, at: datetime) -> list
         submitted = at - timedelta(minutes=rng.randrange(5, 600))
         data: Item = {
             "file_number": f"{AGENCY}-{at:%y%m%d}-{run * 100 + number:05d}",
-            "procedure_code": procedure, "procedure_name": title,
-            "applicant": {"kind": "citizen", "name": parent.name, "identity_number": parent.number, "identity_kind": "personal-number",
-                          "phone": f"09{rng.randrange(100_000_000):08d}"},
-            "submitted_at": submitted.isoformat(), "received_at": (submitted + timedelta(minutes=2)).isoformat(),
-            "due_at": (submitted + timedelta(days=7)).isoformat(), "status": "2", "channel": rng.choice(("online", "counter")),
-            "content": f"Đề nghị giải quyết: {title.lower()}", "agency": _AGENCY_NAME,
-        }  # fmt: skip
+            "procedure_code": procedure,
+            "procedure_name": title,
+            "applicant": {
+                "kind": "citizen",
+                "name": parent.name,
+                "identity_number": parent.number,
+                "identity_kind": "personal-number",
+                "phone": f"09{rng.randrange(100_000_000):08d}",
+            },
+            "submitted_at": submitted.isoformat(),
+            "received_at": (submitted + timedelta(minutes=2)).isoformat(),
+            "due_at": (submitted + timedelta(days=7)).isoformat(),
+            "status": "2",
+            "channel": rng.choice(("online", "counter")),
+            "content": f"Đề nghị giải quyết: {title.lower()}",
+            "agency": _AGENCY_NAME,
+        }
         filings.append(_envelope("NEW", submitted + timedelta(minutes=2), data))
     return filings
 
@@ -257,12 +306,15 @@ def people_file(city: City, path: Path) -> int:
     """Write the population simulator's `--people` file: every learner of the city. Returns how many."""
     rows = [
         {
-            "number": p.person.number, "name": p.person.name, "birth": f"{p.person.birth:%Y%m%d}",
-            "sex": "1" if p.person.sex == "male" else "2", "ethnicity": p.person.ethnicity,
+            "number": p.person.number,
+            "name": p.person.name,
+            "birth": f"{p.person.birth:%Y%m%d}",
+            "sex": "1" if p.person.sex == "male" else "2",
+            "ethnicity": p.person.ethnicity,
         }
         for school in city.schools
         for p in school.roster
-    ]  # fmt: skip
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.encode(rows))
     return len(rows)

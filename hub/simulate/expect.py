@@ -78,7 +78,11 @@ class Comparison(Struct, kw_only=True):
         """The differences in words, a few of each."""
         return [
             f"{word}: {len(these)} ({'; '.join(' '.join(e) for e in these[:_SHOWN])}{' …' if len(these) > _SHOWN else ''})"
-            for word, these in (("mất / lost", self.missing), ("trùng / doubled", self.doubled), ("thừa / unexpected", self.unexpected))
+            for word, these in (
+                ("mất / lost", self.missing),
+                ("trùng / doubled", self.doubled),
+                ("thừa / unexpected", self.unexpected),
+            )
             if these
         ]
 
@@ -146,7 +150,11 @@ def _run(pattern: re.Pattern[str], text: str) -> int | None:
 
 
 def compare(
-    system: str, run: int, expected: Counter[Effect], entries: Iterable[Mapping[str, Any]], before: frozenset[str] = frozenset()
+    system: str,
+    run: int,
+    expected: Counter[Effect],
+    entries: Iterable[Mapping[str, Any]],
+    before: frozenset[str] = frozenset(),
 ) -> Comparison:
     """Expected effects against the lines of a simulator's `/_sim/books/effects`.
 

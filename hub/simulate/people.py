@@ -15,16 +15,64 @@ from msgspec import Struct
 Sex = Literal["male", "female"]
 
 _FAMILY = (
-    ("Nguyễn", 38), ("Trần", 12), ("Lê", 9), ("Phạm", 11), ("Hoàng", 5), ("Vũ", 8), ("Đặng", 3), ("Bùi", 4), ("Đỗ", 4),
-    ("Ngô", 2), ("Đào", 2), ("Lương", 1), ("Đoàn", 2), ("Cao", 1), ("Mạc", 1), ("Khúc", 1),
-)  # fmt: skip
+    ("Nguyễn", 38),
+    ("Trần", 12),
+    ("Lê", 9),
+    ("Phạm", 11),
+    ("Hoàng", 5),
+    ("Vũ", 8),
+    ("Đặng", 3),
+    ("Bùi", 4),
+    ("Đỗ", 4),
+    ("Ngô", 2),
+    ("Đào", 2),
+    ("Lương", 1),
+    ("Đoàn", 2),
+    ("Cao", 1),
+    ("Mạc", 1),
+    ("Khúc", 1),
+)
 _MIDDLE: dict[Sex, tuple[str, ...]] = {
     "male": ("Văn", "Đức", "Minh", "Gia", "Hữu", "Quang", "Tuấn", "Anh", "Hải", "Thành", "Xuân", "Công"),
     "female": ("Thị", "Ngọc", "Khánh", "Thu", "Phương", "Minh", "Bảo", "Hà", "Thanh", "Diệu", "Thùy", "Quỳnh"),
 }
 _GIVEN: dict[Sex, tuple[str, ...]] = {
-    "male": ("An", "Bách", "Cường", "Dũng", "Đạt", "Hiếu", "Huy", "Khang", "Khôi", "Long", "Nam", "Phong", "Quân", "Sơn", "Tùng", "Việt"),
-    "female": ("An", "Anh", "Chi", "Dung", "Giang", "Hà", "Hân", "Hương", "Lan", "Linh", "Mai", "Ngân", "Nhi", "Thảo", "Trang", "Vy"),
+    "male": (
+        "An",
+        "Bách",
+        "Cường",
+        "Dũng",
+        "Đạt",
+        "Hiếu",
+        "Huy",
+        "Khang",
+        "Khôi",
+        "Long",
+        "Nam",
+        "Phong",
+        "Quân",
+        "Sơn",
+        "Tùng",
+        "Việt",
+    ),
+    "female": (
+        "An",
+        "Anh",
+        "Chi",
+        "Dung",
+        "Giang",
+        "Hà",
+        "Hân",
+        "Hương",
+        "Lan",
+        "Linh",
+        "Mai",
+        "Ngân",
+        "Nhi",
+        "Thảo",
+        "Trang",
+        "Vy",
+    ),
 }
 _REGISTERED_IN = (("031", 85), ("030", 10), ("034", 3), ("022", 2))
 """Provinces of birth registration: mostly Hải Phòng (031) and what was Hải Dương (030)."""

@@ -58,7 +58,11 @@ def places() -> Places:
     for row in _rows("crosswalks/vn-ward-2024--vn-ward.csv"):
         became[row["source"]].add(row["target"])
     return Places(
-        wards=tuple(Ward(r["code"], r["vi"]) for r in sorted(_rows("codes/vn-ward.csv"), key=lambda r: r["code"]) if r["parent"] == _CITY),
+        wards=tuple(
+            Ward(r["code"], r["vi"])
+            for r in sorted(_rows("codes/vn-ward.csv"), key=lambda r: r["code"])
+            if r["parent"] == _CITY
+        ),
         whole=tuple(sorted(code for code, to in became.items() if len(to) == 1)),
         split=tuple(sorted(code for code, to in became.items() if len(to) > 1)),
         ethnicities=tuple(r["code"] for r in _rows("codes/vn-ethnicity.csv") if r["code"] != "01"),

@@ -77,6 +77,7 @@ class _Done:
     conclusions: list[Conclusion]
     exchanges: list[Exchange]
     arrivals: list[Arrival] = field(default_factory=list)
+    fault: str | None = None
 
 
 class Dispatcher:
@@ -357,7 +358,8 @@ class Dispatcher:
                     )
                 )  # fmt: skip
             done.arrivals.extend(self._arrivals(exchange, reading.records))
-            await self._mark(job.permit, fault)
+            await self.target.breaker.record(job.permit, fault is None)
+            done.fault = fault or done.fault
             exchange = await self._follow(job, following, exchange, deliveries[0]) if following else None
         self._finish(done)
 
@@ -424,11 +426,6 @@ class Dispatcher:
                 key=intake_key(source, str(exchange.id)), drafts=drafts, school=drafts[0].school, attributes={"call": str(exchange.id)},
             )
         ]  # fmt: skip
-
-    async def _mark(self, permit: Permit, fault: str | None) -> None:
-        await self.target.breaker.record(permit, fault is None)
-        if fault is not None:
-            await self._on_fault(self.target.name, fault)
 
     # ------------------------------------------------------------------------------------------ inquiring
 
@@ -508,6 +505,10 @@ class Dispatcher:
                     break
             for c in conclusions:
                 self._hand.pop(c.delivery.id, None)
+            # Only now: a leader that looks finds what it is to bring back.
+            fault = next((t.fault for t in taken if t.fault), None)
+            if fault is not None and any(c.target is State.WAITING for c in conclusions):
+                await self._on_fault(self.target.name, fault)
             for _ in taken:
                 self._done.task_done()
             self.bell.set()

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -148,11 +148,18 @@ class Worker:
         await upkeep.seal(self.core)
 
     async def _hourly(self) -> None:
-        made, strays = await upkeep.make_partitions(self.core, self.settings.retention.ahead_days)
+        kept = self.settings.retention
+        made, strays = await upkeep.make_partitions(self.core, kept.ahead_days)
         if made:
             log.info("made %d partitions", made)
         if strays:
             log.error("%d rows stand in DEFAULT partitions: the days' partitions were not there in time", strays)
+        today = datetime.now(UTC).date()
+        for number, days in ((1, kept.short_days), (2, kept.standard_days), (3, kept.long_days)):
+            dropped = await upkeep.drop_partitions(self.core, number, today - timedelta(days=days))
+            if dropped:
+                log.info("dropped %d partitions of class %d older than %d days", len(dropped), number, days)
+        await upkeep.forget_keys(self.core, self.settings.intake.key_days)
 
 
 def decoder(core: Core) -> Callable[[Any], tuple[list[Any], list[Reject], Reject | None]]:

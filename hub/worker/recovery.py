@@ -116,6 +116,8 @@ class RecoveryLoop:
                     await self.tick()
                 except TRANSIENT as error:
                     log.warning("recovery waits for the database: %s", error)
+                except Exception:  # an everyday release must not end for one connector's fault
+                    log.exception("a tick of recovery failed")
                 await _pause(stop, self._pace.tick_s)
             await self._give_up()
         finally:

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,9 @@ class Site:
             finally:
                 await connection.close()
 
-        return asyncio.run(ask())
+        # A thread's own loop: Playwright's runs in this one.
+        with ThreadPoolExecutor(1) as apart:
+            return apart.submit(lambda: asyncio.run(ask())).result()
 
 
 def _free_port() -> int:
@@ -91,7 +94,7 @@ def site(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
     }  # fmt: skip
     (data / "status.json").write_text(json.dumps({"pid": os.getpid(), "notes": {"broker": {"name": "mosquitto", "warning": None}}, "children": children}))
     env = {
-        **os.environ, "LT_DATA_DIR": str(data), "LT_MASTER_KEY_FILE": str(data / "key" / "master.key"), "LT_HTTP__PORT": str(port),
+        **{k: v for k, v in os.environ.items() if not k.startswith("LT_")}, "LT_DATA_DIR": str(data), "LT_MASTER_KEY_FILE": str(data / "key" / "master.key"), "LT_HTTP__PORT": str(port),
         "LT_DATABASE_URL": postgres.dsn(DATABASE, APP).url, "LT_AIRFLOW__MODE": "off", "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     log = (data / "gateway.log").open("wb")
@@ -118,8 +121,9 @@ def site(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
         log.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Chromium, for one module: while Playwright runs, no other loop can in this thread, and other tests need theirs."""
     if not Path(CHROMIUM).exists():
         pytest.fail(f"{CHROMIUM} is missing: install Debian's package chromium")
     with sync_playwright() as playwright:
@@ -132,7 +136,7 @@ SignIn = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def _states(site: Site, browser: Browser) -> dict[str, Any]:
+def _states(site: Site) -> dict[str, Any]:
     """Cookies of users who signed in once: signing in is tested by itself."""
     return {}
 
@@ -160,7 +164,8 @@ def sign_in(site: Site, browser: Browser, _states: dict[str, Any]) -> Iterator[S
         context.add_cookies([{"name": "lt_lang", "value": lang, "url": site.url}])
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda m: errors.append(f"{page.url}: {m.text}") if m.type in ("error", "warning") else None)
+        # A page that answers 4xx is news to the console too, and what some tests are about.
+        page.on("console", lambda m: errors.append(f"{page.url}: {m.text}") if m.type in ("error", "warning") and "status of 4" not in m.text else None)
         page.on("pageerror", lambda e: errors.append(f"{page.url}: {e}"))
         return page
 

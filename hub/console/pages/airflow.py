@@ -42,5 +42,5 @@ async def index(request: Request, visitor: Visitor) -> Response:
     for run in runs:
         run["began"], run["ended"] = _moment(run.get("start_date")), _moment(run.get("end_date"))
     recoveries = [c for c in (await pulses.read(hub, visitor.schools)).cards if c.row["recovery"] == "open"]
-    link = getattr(hub.airflow, "url", None)
-    return respond(request, "airflow.html", visitor=visitor, state=state, parts_of=parts, runs=runs, dags=dags, recoveries=recoveries, web=link)
+    web = hub.settings.airflow.url if hub.airflow is not None else None
+    return respond(request, "airflow.html", visitor=visitor, state=state, parts_of=parts, runs=runs, dags=dags, recoveries=recoveries, web=web)

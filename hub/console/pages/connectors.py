@@ -66,8 +66,21 @@ async def _detail(request: Request, visitor: Any, name: str, probe: Any = None) 
     ]
     return respond(
         request, "connector.html", visitor=visitor, card=card, calls=calls, revisions=_changes(revisions), manifest=manifest, flows=flows,
-        settings=forms.flat(card.row["settings"]), probe=probe,
+        settings=_grouped(card.row["settings"]), probe=probe,
     )  # fmt: skip
+
+
+_ORDER = ("transport", "auth", "adapter", "profile", "policy")
+
+
+def _grouped(settings: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What is set, by group, the groups people look for first; what is not set is left out."""
+    found = []
+    for name in _ORDER:
+        lines = [(k, v) for k, v in forms.flat(settings.get(name), "") if v]
+        if lines:
+            found.append((name, sorted(lines)))
+    return found
 
 
 def _changes(revisions: list[Any]) -> list[dict[str, Any]]:
@@ -125,7 +138,7 @@ def _schema(request: Request, row: Any, kind: str, scheme: str) -> dict[str, Any
     secrets = properties.get("secrets")
     if secrets is not None:
         # Leaving a secret empty keeps the stored one.
-        properties["secrets"] = {**secrets, "required": []}
+        properties["secrets"] = {**secrets, "required": [], "x-title": {"vi": "Bí mật", "en": "Secrets"}}
     return {**made, "properties": properties}
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from hub.kernel.access import EVERYWHERE
 from hub.kernel.failpoints import reach
-from hub.kernel.intake import Accepted, Arrival, as_uuid, new_key
+from hub.kernel.intake import Accepted, Arrival, Source, as_uuid, new_key
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.records import Work, retention_class, store_records
 from hub.kernel.store.db import Connection, sql
@@ -171,15 +171,16 @@ async def _journal_intake(core: Core, connection: Connection, messages: list[tup
     )
 
 
-async def open_upload(core: Core, key: bytes, source: Any, type_name: str, school: str | None) -> int:
+async def open_upload(core: Core, key: bytes | None, source: Source, type_name: str, school: str | None) -> int:
     """The id of a bulk upload: the same key gives the same one, so that an interrupted upload goes on."""
+    digest = as_uuid(key if key is not None else new_key())
 
     async def once() -> int:
         number = await core.source_id(source)
         async with core.pool.acquire() as connection:
             (new,) = await core.ids.take(connection, 1)
-            made = await connection.fetchval(sql.upload_open, new, as_uuid(key), number, type_name, school)
-            return int(made if made is not None else await connection.fetchval(sql.upload_find, as_uuid(key)))
+            made = await connection.fetchval(sql.upload_open, new, digest, number, type_name, school)
+            return int(made if made is not None else await connection.fetchval(sql.upload_find, digest))
 
     return await core.again(once)
 

@@ -102,6 +102,7 @@ async def store_records(core: Core, connection: Connection, works: list[Work]) -
     new_schools = [d for w in works for d in w.drafts if d.type == "school" and d.event != "CANCEL"]
     if new_schools:
         await _learn_schools(core, connection, works, new_schools)
+    await _look_again(core, connection, works)
     pending: list[tuple[Work, Draft]] = []
     for work in works:
         for draft in work.drafts:
@@ -152,6 +153,13 @@ async def _learn_schools(core: Core, connection: Connection, works: list[Work], 
     if last:
         columns = list(zip(*(last[k] for k in sorted(last)), strict=True))
         await connection.execute(sql.school_write, *(list(c) for c in columns))
+        for r in await connection.fetch(sql.schools_all):
+            core.directory.add(School(**dict(r)))
+
+
+async def _look_again(core: Core, connection: Connection, works: list[Work]) -> None:
+    """Read the directory anew before anything is refused for it: another process may have taken the school just now."""
+    if any(d.school is not None and core.directory.get(d.school) is None for w in works for d in w.drafts):
         for r in await connection.fetch(sql.schools_all):
             core.directory.add(School(**dict(r)))
 

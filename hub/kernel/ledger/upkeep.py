@@ -54,6 +54,18 @@ async def drop_partitions(core: Core, retention_class: int, before: date) -> lis
         return list(await connection.fetchval(sql.drop_partitions, retention_class, before, timeout=300))
 
 
+async def forget_keys(core: Core, after_days: int) -> int:
+    """Forget intake keys older than their own retention, in small bites. Returns how many went."""
+    gone = 0
+    async with core.pool.acquire() as connection:
+        while True:
+            status = await connection.execute(sql.keys_expire, after_days)
+            count = int(status.rpartition(" ")[2])
+            gone += count
+            if count < 10_000:
+                return gone
+
+
 async def seal(core: Core) -> int:
     """Chain the journal's finished transactions since the last seal. Returns how many entries were sealed.
 
@@ -76,6 +88,23 @@ async def seal(core: Core) -> int:
         chain = hashlib.sha256(before + number.to_bytes(8, "big") + root.digest()).digest()
         await connection.execute(sql.seal_add, number, start, horizon, len(rows), root.digest(), chain)
         return len(rows)
+
+
+async def verify_seals(core: Core) -> list[int]:
+    """Compute every seal anew. Returns the numbers of those whose entries were altered or removed, or whose chain is broken."""
+    broken: list[int] = []
+    async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        before = b""
+        for seal_row in await connection.fetch(sql.seals_all):
+            root = hashlib.sha256()
+            rows = await connection.fetch(sql.sealed_rows, seal_row["from_tx"], seal_row["to_tx"], timeout=300)
+            for r in rows:
+                root.update(entry_hash(dict(r)))
+            chain = hashlib.sha256(before + seal_row["number"].to_bytes(8, "big") + seal_row["root"]).digest()
+            if root.digest() != seal_row["root"] or len(rows) != seal_row["entries"] or chain != seal_row["chain"]:
+                broken.append(seal_row["number"])
+            before = seal_row["chain"]
+    return broken
 
 
 def entry_hash(row: dict[str, Any]) -> bytes:

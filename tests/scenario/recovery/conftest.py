@@ -33,7 +33,8 @@ class Bench:
         await self._owner.executemany(
             "INSERT INTO deliveries (id, record, connector, class, state, rank, due_at, since, flow, key, cause)"
             " VALUES ($1::bigint, 1, $2, 2, 4, $1::bigint,"
-            " now() + ($3::float8 + $1::bigint * 0.001) * interval '1 second', now() + $4::float8 * interval '1 second', 'f', 'k' || $1::bigint, 'try_later')",
+            " now() + ($3::float8 + $1::bigint * 0.001) * interval '1 second',"
+            " now() + $4::float8 * interval '1 second', 'f', 'k' || $1::bigint, 'try_later')",
             [(i, connector, due_s, since_s) for i in ids],
         )
         return ids

@@ -75,7 +75,9 @@ def test_gates(city: City) -> None:
     assert len(wrong.plan) == 200
     shown = AT + timedelta(seconds=wrong.clock_error_s)
     assert shown.year == 2009, "a battery's end, not a drift: no device of ours existed then"
-    assert all(p.live and p.copies == 1 for p in wrong.plan), "a copy would race its original for the verdict on its time"
+    assert all(p.live and p.copies == 1 for p in wrong.plan), (
+        "a copy would race its original for the verdict on its time"
+    )
     for gate in city.gates:
         mine = {p.code for s in city.schools if s.code == gate.school for p in s.roster if p.fault is None}
         assert {p.person for p in gate.plan} <= mine
@@ -113,7 +115,11 @@ def test_exactly_the_split_wards_have_no_canonical_code(city: City) -> None:
             if not isinstance(found, Draft):
                 continue
             catalogue.standardise_record(TYPES["learner"], found.body, found.updated_at.date())
-            unmapped = [(value["system"], value["code"]) for _, value, _ in TYPES["learner"].codes_of(found.body) if value["canonical"] is None]
+            unmapped = [
+                (value["system"], value["code"])
+                for _, value, _ in TYPES["learner"].codes_of(found.body)
+                if value["canonical"] is None
+            ]
             assert unmapped == ([("vn-ward-2024", learner.split_ward)] if learner.split_ward else [])
 
 

@@ -35,7 +35,12 @@ def test_the_numbers_of_a_morning(wanted: Expectation) -> None:
 
 def _entry(effect: tuple[str, ...], number: int) -> dict[str, Any]:
     if effect[0] == "diemdanh":
-        return {"type": effect[0], "key": f"{effect[1]}/{number}", "version": 1, "content": {"ma": effect[2], "matruong": effect[3]}}
+        return {
+            "type": effect[0],
+            "key": f"{effect[1]}/{number}",
+            "version": 1,
+            "content": {"ma": effect[2], "matruong": effect[3]},
+        }
     if effect[0] == "lookup":
         return {"type": effect[0], "key": f"request-{number}", "version": 1, "content": {"number": effect[1]}}
     return {"type": effect[0], "key": effect[1], "version": int(effect[2]), "content": {}}
@@ -63,7 +68,12 @@ def test_books_as_expected_pass_and_each_difference_is_found(wanted: Expectation
     assert len(doubled.doubled) == 1
     assert not doubled.ok
 
-    stranger = {"type": "lookup" if system == "population" else "x", "key": "other", "version": 1, "content": {"number": "00"}}
+    stranger = {
+        "type": "lookup" if system == "population" else "x",
+        "key": "other",
+        "version": 1,
+        "content": {"number": "00"},
+    }
     unexpected = compare(system, wanted.run, expected, [*books, stranger])
     assert len(unexpected.unexpected) == 1
     assert not unexpected.ok
@@ -73,7 +83,11 @@ def test_books_as_expected_pass_and_each_difference_is_found(wanted: Expectation
 def test_one_passage_doubled_and_one_lost_do_not_cancel_out(wanted: Expectation) -> None:
     books = _books(wanted, "ministry")
     twice = next(e for e, n in wanted.ministry.items() if e[0] == "diemdanh" and n > 1)
-    places = [i for i, b in enumerate(books) if b["type"] == "diemdanh" and b["key"].startswith(f"{twice[1]}/") and b["content"]["ma"] == twice[2]]
+    places = [
+        i
+        for i, b in enumerate(books)
+        if b["type"] == "diemdanh" and b["key"].startswith(f"{twice[1]}/") and b["content"]["ma"] == twice[2]
+    ]
     books[places[1]] = dict(books[places[0]])
     found = compare("ministry", wanted.run, wanted.ministry, books)
     assert found.found == found.expected
@@ -89,6 +103,12 @@ def test_what_an_interrupted_run_left_is_no_fault_of_this_one(wanted: Expectatio
         assert found.ok
         assert found.earlier == len(late)
     hashes = frozenset(e[1] for e in before.population)
-    found = compare("population", wanted.run, wanted.population, [*_books(wanted, "population"), *_books(before, "population")], hashes)
+    found = compare(
+        "population",
+        wanted.run,
+        wanted.population,
+        [*_books(wanted, "population"), *_books(before, "population")],
+        hashes,
+    )
     assert found.ok
     assert found.earlier == 1188

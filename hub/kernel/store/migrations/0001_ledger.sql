@@ -202,6 +202,7 @@ CREATE INDEX deliveries_lease ON deliveries (lease_until) WHERE lease_until IS N
 CREATE INDEX deliveries_due ON deliveries (connector, due_at) WHERE state IN (4, 6);
 CREATE INDEX deliveries_task ON deliveries (task) WHERE task IS NOT NULL;
 CREATE INDEX deliveries_record ON deliveries (record);
+CREATE INDEX deliveries_replay ON deliveries (replay_of) WHERE replay_of IS NOT NULL;
 
 CREATE TABLE deliveries_closed (
   id         bigint NOT NULL,
@@ -225,6 +226,7 @@ CREATE TABLE deliveries_closed (
 ) PARTITION BY LIST (class);
 CREATE INDEX deliveries_closed_record ON deliveries_closed (record);
 CREATE INDEX deliveries_closed_key ON deliveries_closed (key);
+CREATE INDEX deliveries_closed_replay ON deliveries_closed (replay_of) WHERE replay_of IS NOT NULL;
 
 -- The request as rendered (never with credentials). A row written before the first byte is the intent.
 CREATE TABLE calls (

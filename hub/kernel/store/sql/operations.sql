@@ -74,6 +74,7 @@ WHERE c.id > $8
   AND ($6::timestamptz IS NULL OR c.closed_at >= $6)
   AND ($7::timestamptz IS NULL OR c.closed_at < $7)
   AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.replay_of = c.id)
+  AND NOT EXISTS (SELECT 1 FROM deliveries_closed o WHERE o.replay_of = c.id)
 ORDER BY c.id LIMIT $9
 
 -- name: replay_count
@@ -86,6 +87,8 @@ WHERE ($1::bigint[] IS NULL OR c.id = ANY ($1))
   AND c.state = ANY ($5::smallint[])
   AND ($6::timestamptz IS NULL OR c.closed_at >= $6)
   AND ($7::timestamptz IS NULL OR c.closed_at < $7)
+  AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.replay_of = c.id)
+  AND NOT EXISTS (SELECT 1 FROM deliveries_closed o WHERE o.replay_of = c.id)
 GROUP BY 1, 2
 
 -- name: account

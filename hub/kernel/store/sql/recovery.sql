@@ -37,18 +37,19 @@ UPDATE recoveries SET triggered = true WHERE connector = $1 AND epoch = $2 AND s
 -- What is due goes, and what began to wait before $3: it waits for the outage, whatever its own time was.
 WITH w AS (
   SELECT id FROM deliveries
-  WHERE connector = $1 AND state = 4 AND (due_at IS NULL OR due_at <= clock_timestamp() OR since < $3::timestamptz)
+  WHERE connector = $1 AND state = 4 AND (due_at IS NULL OR due_at <= statement_timestamp() OR since < $3::timestamptz)
   ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 UPDATE deliveries d SET state = 2, cause = 'due', since = clock_timestamp(), due_at = NULL
 FROM w WHERE d.id = w.id
 RETURNING d.id
 
 -- name: recovery_release_due
+-- The statement's time, not the clock's: only a stable function is looked up in the index.
 WITH w AS (
   SELECT x.id FROM connectors c LEFT JOIN recoveries r ON r.connector = c.id
   CROSS JOIN LATERAL (
     SELECT id FROM deliveries
-    WHERE connector = c.id AND state = 4 AND due_at <= clock_timestamp() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED) x
+    WHERE connector = c.id AND state = 4 AND due_at <= statement_timestamp() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED) x
   WHERE coalesce(r.state, 'idle') = 'idle')
 UPDATE deliveries d SET state = 2, cause = 'due', since = clock_timestamp(), due_at = NULL
 FROM w WHERE d.id = w.id AND d.state = 4
@@ -58,7 +59,7 @@ RETURNING d.id
 -- Three reads, because each has an index of its own; what is held is not looked at.
 SELECT l.*, q.*, s.* FROM
   (SELECT count(*) FILTER (WHERE state = 4) AS waiting,
-          count(*) FILTER (WHERE state = 4 AND (due_at IS NULL OR due_at <= clock_timestamp())) AS waiting_due,
+          count(*) FILTER (WHERE state = 4 AND (due_at IS NULL OR due_at <= statement_timestamp())) AS waiting_due,
           count(*) FILTER (WHERE state = 6) AS uncertain,
           count(*) FILTER (WHERE since >= $2::timestamptz) AS failed,
           min(created_at) FILTER (WHERE state = 4) AS oldest

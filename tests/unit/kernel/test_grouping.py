@@ -1,0 +1,87 @@
+"""Group commit: everybody gets their own answer, nobody gets one before the commit, nobody is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from hub.kernel.grouping import GroupCommit
+from hub.kernel.intake import Accepted, Overloaded
+
+
+def test_many_share_a_commit_and_each_gets_its_own_answer() -> None:
+    batches: list[int] = []
+
+    async def accept(arrivals: list[Any]) -> list[Accepted]:
+        batches.append(len(arrivals))
+        await asyncio.sleep(0.01)
+        return [Accepted(message=a) for a in arrivals]
+
+    async def go() -> None:
+        group = GroupCommit(accept, batch=50)
+        answers = await asyncio.gather(*(group.put(n) for n in range(300)))  # type: ignore[arg-type]
+        assert [a.message for a in answers] == list(range(300))
+        assert sum(batches) == 300 and len(batches) < 30
+
+    asyncio.run(go())
+
+
+def test_a_failed_commit_fails_its_own_and_the_next_go_on() -> None:
+    async def accept(arrivals: list[Any]) -> list[Accepted]:
+        await asyncio.sleep(0)
+        if 3 in arrivals:
+            raise ConnectionError("gone")
+        return [Accepted(message=a) for a in arrivals]
+
+    async def go() -> None:
+        group = GroupCommit(accept, batch=2, committers=1)
+        answers = await asyncio.gather(*(group.put(n) for n in range(8)), return_exceptions=True)  # type: ignore[arg-type]
+        failed = [n for n, a in enumerate(answers) if isinstance(a, ConnectionError)]
+        assert 3 in failed and len(failed) <= 2
+        assert all(a.message == n for n, a in enumerate(answers) if isinstance(a, Accepted))
+
+    asyncio.run(go())
+
+
+def test_a_sender_that_went_away_does_not_disturb_the_others() -> None:
+    async def accept(arrivals: list[Any]) -> list[Accepted]:
+        await asyncio.sleep(0.02)
+        return [Accepted(message=a) for a in arrivals]
+
+    async def go() -> None:
+        group = GroupCommit(accept, batch=10, committers=1)
+        tasks = [asyncio.create_task(group.put(n)) for n in range(20)]  # type: ignore[arg-type]
+        await asyncio.sleep(0.005)
+        tasks[5].cancel()
+        tasks[15].cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert sum(isinstance(a, Accepted) for a in answers) == 18
+
+    asyncio.run(go())
+
+
+def test_beyond_the_limit_it_refuses() -> None:
+    async def accept(arrivals: list[Any]) -> list[Accepted]:
+        await asyncio.sleep(0.05)
+        return [Accepted(message=0) for _ in arrivals]
+
+    async def go() -> None:
+        group = GroupCommit(accept, batch=1, committers=1, most_waiting=3)
+        tasks = [asyncio.create_task(group.put(n)) for n in range(8)]  # type: ignore[arg-type]
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert any(isinstance(a, Overloaded) for a in answers) and any(isinstance(a, Accepted) for a in answers)
+
+    asyncio.run(go())
+
+
+def test_cancellation_of_the_hub_is_not_swallowed() -> None:
+    async def accept(arrivals: list[Any]) -> list[Accepted]:
+        raise asyncio.CancelledError
+
+    async def go() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await GroupCommit(accept).put(1)  # type: ignore[arg-type]
+
+    asyncio.run(go())
