@@ -20,6 +20,8 @@ import httptools
 import orjson
 import uvloop
 
+from adapters.population.identity import ANSWER_NS
+
 _NUMBER = re.compile(rb"<(?:\w+:)?SoDinhDanh>([^<]*)<")
 _REQUEST = re.compile(rb"<(?:\w+:)?MaYeuCau>([^<]*)<")
 _NAME = re.compile(rb"<(?:\w+:)?HoVaTen>([^<]*)<")
@@ -60,14 +62,6 @@ def ministry(body: bytes) -> tuple[int, bytes]:
     return len(keys), orjson.dumps({"ma": "00", "thongbao": "Đã xử lý", "ketqua": [{"idbanghi": k, "ma": "00", "mabiennhan": "B"} for k in keys]})
 
 
-def portal(body: bytes) -> tuple[int, bytes]:
-    """A filing taken; a log-in granted."""
-    asked = orjson.loads(body)
-    if "service" not in asked:
-        return 0, b'{"error_code": 0, "session": "bench"}'
-    return 1, orjson.dumps({"error_code": "0", "data": [{"MAHOSO": d["MaHoSo"], "ERROR_CODE": "0"} for d in asked["data"]]})
-
-
 def population(body: bytes) -> tuple[int, bytes]:
     """The person asked about, exactly as asked."""
 
@@ -78,7 +72,7 @@ def population(body: bytes) -> tuple[int, bytes]:
     number, birth = find(_NUMBER), find(_BIRTH)
     answer = (
         '<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
-        f'<ns1:CongdanCollection xmlns:ns1="{NAMESPACE}" SoCongDan="1" ThoiDiemDuLieu="20260901000000" id="{find(_REQUEST)}">'
+        f'<ns1:CongdanCollection xmlns:ns1="{ANSWER_NS}" SoCongDan="1" ThoiDiemDuLieu="20260901000000" id="{find(_REQUEST)}">'
         f"<ns1:CongDan><ns1:SoDinhDanh>{number}</ns1:SoDinhDanh><ns1:SoCMND/><ns1:HoVaTen><ns1:Ho/><ns1:ChuDem/><ns1:Ten>{find(_NAME)}</ns1:Ten>"
         "</ns1:HoVaTen><ns1:GioiTinh>1</ns1:GioiTinh><ns1:DanToc>01</ns1:DanToc><ns1:TonGiao>00</ns1:TonGiao><ns1:NgayThangNamSinh>"
         f"<ns1:Nam>{birth[:4]}</ns1:Nam><ns1:NgayThangNam>{birth}</ns1:NgayThangNam></ns1:NgayThangNamSinh><ns1:QuocTich>VN</ns1:QuocTich>"
@@ -90,7 +84,6 @@ def population(body: bytes) -> tuple[int, bytes]:
 
 KINDS: dict[str, tuple[Callable[[bytes], tuple[int, bytes]], bytes]] = {
     "ministry": (ministry, b"application/json"),
-    "portal": (portal, b"application/json"),
     "population": (population, b"text/xml; charset=utf-8"),
 }
 
@@ -138,6 +131,4 @@ async def serve(kind: str) -> None:
 
 
 if __name__ == "__main__":
-    from adapters.population.identity import ANSWER_NS as NAMESPACE
-
     uvloop.run(serve(json.loads(sys.argv[1])["kind"]))

@@ -252,6 +252,12 @@ class Rig:
             await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
             await admin.close()
 
+    async def checkpoint(self) -> None:
+        """Have everything written that is still to be written."""
+        admin = await asyncpg.connect(self.postgres.dsn("postgres", ADMIN).url)
+        await admin.execute("CHECKPOINT", timeout=600)
+        await admin.close()
+
     def process(self, name: str, argv: Sequence[str], env: dict[str, str]) -> Proc:
         """Start `python <argv>` from the repository's root."""
         self._numbers += 1

@@ -62,7 +62,9 @@ def create(settings: Settings) -> FastAPI:
                 status_file=settings.data_dir / "status.json", flows_folder=FLOWS,
             )  # fmt: skip
             app.state.clients = auth.Clients(app.state.hub)
-            app.state.group = GroupCommit(lambda arrivals: ledger.accept(house.core, arrivals), batch=settings.intake.batch)
+            app.state.group = GroupCommit(
+                lambda arrivals: ledger.accept(house.core, arrivals), batch=settings.intake.batch
+            )
             following = asyncio.create_task(house.follow())
             try:
                 yield

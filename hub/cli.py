@@ -38,7 +38,9 @@ _ACTOR = "cli"
 
 
 def _plain(value: Any) -> Any:
-    return json.loads(msgspec.json.encode(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value))
+    return json.loads(
+        msgspec.json.encode(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value)
+    )
 
 
 def _show(value: Any, as_json: bool, table: Callable[[], Table]) -> None:
@@ -72,7 +74,9 @@ def _with_house(work: Callable[[House], Awaitable[T]]) -> T:
         area = open_area(settings.data_dir)
         server = EmbeddedPostgres(area)
         if not server.is_ready():
-            raise click.ClickException("Trục chưa chạy: hãy chạy `make run` hoặc `hub run`. / The hub is not running: `make run` or `hub run`.")
+            raise click.ClickException(
+                "Trục chưa chạy: hãy chạy `make run` hoặc `hub run`. / The hub is not running: `make run` or `hub run`."
+            )
         found["database_url"] = SecretStr(server.dsn().url)
         if settings.redis_url is None:
             found["redis_url"] = SecretStr(EmbeddedRedis(area).url)
@@ -105,7 +109,9 @@ def run(morning: bool, once: bool) -> None:
     settings = _settings()
     if morning:
         # The counterparties of the morning are simulators on this machine.
-        outward = settings.outward.model_copy(update={"allow_private": (*settings.outward.allow_private, "127.0.0.0/8")})
+        outward = settings.outward.model_copy(
+            update={"allow_private": (*settings.outward.allow_private, "127.0.0.0/8")}
+        )
         settings = settings.model_copy(update={"outward": outward})
 
     async def work(up: running.Running) -> int:
@@ -186,11 +192,18 @@ def status(as_json: bool) -> None:
         account = await accounting.account(house.core)
         backlog: dict[int, dict[str, Any]] = {}
         for r in rows:
-            backlog.setdefault(r["connector"], {})[State(r["state"]).word] = {"count": r["n"], "oldest_s": round(r["oldest_s"], 1)}
+            backlog.setdefault(r["connector"], {})[State(r["state"]).word] = {
+                "count": r["n"],
+                "oldest_s": round(r["oldest_s"], 1),
+            }
         return {
             "processes": read_status(house.settings.data_dir),
-            "connectors": [{"name": c["name"], "state": c["state"], "cause": c["pause_cause"], "backlog": backlog.get(c["id"], {})} for c in connectors],
-            "account": msgspec.to_builtins(account) | {"balanced": account.balanced, "differences": account.differences},
+            "connectors": [
+                {"name": c["name"], "state": c["state"], "cause": c["pause_cause"], "backlog": backlog.get(c["id"], {})}
+                for c in connectors
+            ],
+            "account": msgspec.to_builtins(account)
+            | {"balanced": account.balanced, "differences": account.differences},
         }
 
     found = _with_house(work)
@@ -227,7 +240,9 @@ def messages(key: str | None, limit: int, as_json: bool) -> None:
     found = _with_house(work)
 
     def table() -> Table:
-        shown = _table("Bản ghi / Records", "id", "loại / type", "khóa / key", "phiên bản / version", "lượt gửi / deliveries")
+        shown = _table(
+            "Bản ghi / Records", "id", "loại / type", "khóa / key", "phiên bản / version", "lượt gửi / deliveries"
+        )
         for r in found:
             shown.add_row(str(r["id"]), r["type"], r["key"], f"{r['event']} {r['version']}", "\n".join(r["deliveries"]))
         return shown
@@ -255,13 +270,27 @@ def check() -> None:
 @click.option("--delivery", "deliveries", multiple=True, type=int)
 @click.option("--message", type=int)
 @click.option("--connector")
-@click.option("--state", "states", multiple=True, type=click.Choice([s.word for s in FINAL]), default=("dead", "cancelled"), show_default=True)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([s.word for s in FINAL]),
+    default=("dead", "cancelled"),
+    show_default=True,
+)
 @click.option("--since", type=click.DateTime(), help="UTC")
 @click.option("--remap/--as-sent", default=False, help="Ánh xạ lại / gửi nguyên văn")
 @click.option("--why", default="cli")
 @click.option("--yes", is_flag=True, help="Không hỏi lại / do not ask")
 def replay(
-    deliveries: tuple[int, ...], message: int | None, connector: str | None, states: tuple[str, ...], since: datetime | None, remap: bool, why: str, yes: bool
+    deliveries: tuple[int, ...],
+    message: int | None,
+    connector: str | None,
+    states: tuple[str, ...],
+    since: datetime | None,
+    remap: bool,
+    why: str,
+    yes: bool,
 ) -> None:
     """Gửi lại: xem kế hoạch rồi mới làm / send again: the plan first."""
     from datetime import UTC
@@ -305,7 +334,9 @@ def connectors_list(as_json: bool) -> None:
     found = _with_house(work)
 
     def table() -> Table:
-        shown = _table("Kết nối / Connectors", "tên / name", "hệ thống / system", "trạng thái / state", "địa chỉ / address")
+        shown = _table(
+            "Kết nối / Connectors", "tên / name", "hệ thống / system", "trạng thái / state", "địa chỉ / address"
+        )
         for c in found:
             shown.add_row(c["name"], c["system"], c["state"], str(c["settings"].get("transport", {}).get("url", "")))
         return shown
@@ -363,7 +394,9 @@ def codes_unmapped(as_json: bool) -> None:
 @click.option("--why", required=True)
 def codes_approve(source_system: str, code: str, target_system: str, canonical: str, why: str) -> None:
     """Duyệt nghĩa một mã và thả đúng những gì chờ nó / approve a code, release what waited for it."""
-    moved = _with_house(lambda house: operations.approve_code(house.core, _ACTOR, source_system, code, target_system, canonical, why))
+    moved = _with_house(
+        lambda house: operations.approve_code(house.core, _ACTOR, source_system, code, target_system, canonical, why)
+    )
     screen.print(f"Đã thả / released: {moved}")
 
 
@@ -392,7 +425,11 @@ def docs(only_check: bool) -> None:
     stale = documents.refresh(write=not only_check)
     if only_check and stale:
         raise click.ClickException("Cần chạy `hub docs` / run `hub docs`: " + ", ".join(stale))
-    screen.print("Tài liệu khớp với mã. / The documents match the code." if not stale else "Đã ghi / written: " + ", ".join(stale))
+    screen.print(
+        "Tài liệu khớp với mã. / The documents match the code."
+        if not stale
+        else "Đã ghi / written: " + ", ".join(stale)
+    )
 
 
 def _simulate() -> click.Command:

@@ -6,8 +6,8 @@ Whatever can be drawn is never written by hand. It must never touch text outside
 from __future__ import annotations
 
 import re
-from functools import partial
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from connectors.settings import document as connector_document

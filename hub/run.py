@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 from rich.console import Console
@@ -93,7 +92,9 @@ class Runner:
         embedded: EmbeddedPostgres | None = None
         if self.settings.database_url is None:
             embedded = EmbeddedPostgres(
-                self._area(), shared_buffers_mb=self.settings.database.shared_buffers_mb, max_connections=self.settings.database.max_connections
+                self._area(),
+                shared_buffers_mb=self.settings.database.shared_buffers_mb,
+                max_connections=self.settings.database.max_connections,
             )
             await asyncio.to_thread(embedded.prepare)
             await self.supervisor.add(embedded.spec(), wait=True)
@@ -126,20 +127,33 @@ class Runner:
         if m.host is not None:
             return None
         bridge = BrokerUser(
-            _BRIDGE_USER, self.keys.hmac("broker bridge", 24).hex(), reads=("mqtt/#", "campus/#"), writes=("mqtt/#", "campus/#")
+            _BRIDGE_USER,
+            self.keys.hmac("broker bridge", 24).hex(),
+            reads=("mqtt/#", "campus/#"),
+            writes=("mqtt/#", "campus/#"),
         )
         tls = None
         if m.tls_port and m.tls_cert_file and m.tls_key_file:
             tls = Tls(m.tls_port, m.tls_cert_file, m.tls_key_file, m.tls_client_ca_file)
-        limits = BrokerLimits(queued_messages=m.queued_messages, inflight_messages=m.inflight_messages, message_bytes=m.message_max_bytes)
-        broker = choose_broker(self._area(), port=m.port or free_port(), bridge=bridge, host=m.listen, tls=tls, limits=limits)
+        limits = BrokerLimits(
+            queued_messages=m.queued_messages, inflight_messages=m.inflight_messages, message_bytes=m.message_max_bytes
+        )
+        broker = choose_broker(
+            self._area(), port=m.port or free_port(), bridge=bridge, host=m.listen, tls=tls, limits=limits
+        )
         broker.write_config()
         await self.supervisor.add(broker.spec(), wait=True)
         self.env |= {
             "LT_MQTT__HOST": broker.host, "LT_MQTT__PORT": str(broker.port), "LT_MQTT__USERNAME": bridge.name,
             "LT_MQTT__PASSWORD": bridge.secret,
         }  # fmt: skip
-        self.supervisor.note("broker", {"name": broker.name, "warning": {"vi": broker.warning.vi, "en": broker.warning.en} if broker.warning else None})
+        self.supervisor.note(
+            "broker",
+            {
+                "name": broker.name,
+                "warning": {"vi": broker.warning.vi, "en": broker.warning.en} if broker.warning else None,
+            },
+        )
         say(f"Máy chủ MQTT sẵn sàng ({broker.name})", f"MQTT broker is up ({broker.name})", self.started)
         if broker.warning is not None:
             screen.print(f"[bold yellow]⚠ {broker.warning.vi} / {broker.warning.en}[/bold yellow]")
@@ -182,7 +196,10 @@ class Runner:
 def _answers(url: str) -> Callable[[], Awaitable[bool]]:
     async def ready() -> bool:
         try:
-            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session, session.get(f"{url}/healthz") as reply:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
+                session.get(f"{url}/healthz") as reply,
+            ):
                 return reply.status == 200
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
@@ -191,14 +208,19 @@ def _answers(url: str) -> Callable[[], Awaitable[bool]]:
 
 
 def _renewer(broker: Broker | None, house: House, supervisor: Supervisor) -> Callable[[], Awaitable[None]]:
+    one_at_a_time = asyncio.Lock()
+
     async def renew() -> None:
         if broker is None:
             return
-        users = []
-        for d in await parties.devices(house.core):
-            reads, writes = topics_of(d["id"], d["family"], d["school"])
-            users.append(BrokerUser(d["id"], house.keys.decrypt(d["secret"], d["id"].encode()).decode(), reads=reads, writes=writes))
-        await asyncio.to_thread(broker.set_devices, users, supervisor.pid(broker.spec().name))
+        # Two at once would write the same files, and the one with the older list might be the last.
+        async with one_at_a_time:
+            users = []
+            for d in await parties.devices(house.core):
+                reads, writes = topics_of(d["id"], d["family"], d["school"])
+                secret = house.keys.decrypt(d["secret"], d["id"].encode()).decode()
+                users.append(BrokerUser(d["id"], secret, reads=reads, writes=writes))
+            await asyncio.to_thread(broker.set_devices, users, supervisor.pid(broker.spec().name))
 
     return renew
 
@@ -224,7 +246,11 @@ async def run(settings: Settings, work: Callable[[Running], Awaitable[int]]) -> 
             async with open_house(mine, "run", pool_max=4) as house:
                 renew = _renewer(broker, house, supervisor)
                 await renew()
-                mqtt = (runner.env.get("LT_MQTT__HOST") or str(settings.mqtt.host), int(runner.env.get("LT_MQTT__PORT") or settings.mqtt.port))
+                mqtt = (
+                    runner.env.get("LT_MQTT__HOST") or str(settings.mqtt.host),
+                    int(runner.env.get("LT_MQTT__PORT") or settings.mqtt.port),
+                )
+                supervisor.note("addresses", {"gateway": url, "mqtt": list(mqtt)})
                 password = await people.ensure_first_admin(house.core)
                 running = Running(mine, runner.keys, supervisor, house, url, mqtt, renew, airflow)
                 _welcome(url, password)
@@ -255,9 +281,13 @@ def _welcome(url: str, password: str | None) -> None:
     screen.print()
     screen.print(f"  [bold]Bảng điều khiển / Console[/bold]  {url}/")
     if password is not None:
-        screen.print(f"  [bold]Tài khoản / User[/bold]          admin\n  [bold]Mật khẩu một lần / One-time password[/bold]  {password}")
+        screen.print(
+            f"  [bold]Tài khoản / User[/bold]          admin\n  [bold]Mật khẩu một lần / One-time password[/bold]  {password}"
+        )
     else:
-        screen.print("  Tài khoản admin đã có; đặt lại bằng: hub users reset admin / user admin exists; reset with: hub users reset admin")
+        screen.print(
+            "  Tài khoản admin đã có; đặt lại bằng: hub users reset admin / user admin exists; reset with: hub users reset admin"
+        )
     screen.print()
 
 
@@ -266,5 +296,3 @@ async def serve_forever(running: Running) -> int:
     screen.print("Nhấn Ctrl-C để dừng. / Press Ctrl-C to stop.")
     await asyncio.Event().wait()
     return 0
-
-

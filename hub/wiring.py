@@ -97,7 +97,12 @@ async def open_house(settings: Settings, application: str, *, pool_max: int | No
     until = time.monotonic() + _DATABASE_PATIENCE_S
     while True:
         try:
-            pool = await open_pool(url, low=settings.database.pool_min, high=pool_max or settings.database.pool_max, application=application)
+            pool = await open_pool(
+                url,
+                low=settings.database.pool_min,
+                high=pool_max or settings.database.pool_max,
+                application=application,
+            )
             break
         except TRANSIENT:
             if time.monotonic() > until:
@@ -106,7 +111,11 @@ async def open_house(settings: Settings, application: str, *, pool_max: int | No
     redis = Redis.from_url(settings.redis_url.get_secret_value()) if settings.redis_url else None
     try:
         core = Core(
-            pool, Router(load_flows(FLOWS), {}), Catalogue.load(), hasher_of(keys), worker=f"{application}@{socket.gethostname()}:{os.getpid()}"
+            pool,
+            Router(load_flows(FLOWS), {}),
+            Catalogue.load(),
+            hasher_of(keys),
+            worker=f"{application}@{socket.gethostname()}:{os.getpid()}",
         )
         bell = Bell(redis)
         core.on_commit = bell.ring

@@ -44,10 +44,17 @@ class Ledger:
         return list(await self.owner.fetch(text, *args))
 
     async def school(self, code: str, name: str = "Trường thử", ward: str = "11500") -> None:
-        await self.owner.execute("INSERT INTO schools (code, name, ward, level) VALUES ($1, $2, $3, '03') ON CONFLICT DO NOTHING", code, name, ward)
+        await self.owner.execute(
+            "INSERT INTO schools (code, name, ward, level) VALUES ($1, $2, $3, '03') ON CONFLICT DO NOTHING",
+            code,
+            name,
+            ward,
+        )
         await self.core.refresh()
 
-    async def connector(self, name: str, system: str, settings: dict[str, Any] | None = None, secrets: dict[str, str] | None = None) -> int:
+    async def connector(
+        self, name: str, system: str, settings: dict[str, Any] | None = None, secrets: dict[str, str] | None = None
+    ) -> int:
         number = await add_connector(self.core, self.keys, "test", name, system, settings or {}, secrets or {})
         assert number is not None
         return number
@@ -138,12 +145,15 @@ OpenLedger = Callable[..., AbstractAsyncContextManager[Ledger]]
 
 @pytest.fixture
 def ledger(postgres: EmbeddedPostgres, database: str, keys: Keys) -> OpenLedger:
-    """Opens a core as hub_app on the test's database: `async with ledger() as l`. May be opened several times at once."""
+    """Opens a core as hub_app on the test's database: `async with ledger() as led`. May be opened several times at once."""
 
     @asynccontextmanager
     async def opened(worker: str = "test", high: int = 8) -> AsyncIterator[Ledger]:
         url = postgres.dsn(database, APP).url
-        async with await open_pool(url, high=high) as pool, await open_pool(postgres.dsn(database, OWNER).url, high=2) as owner:
+        async with (
+            await open_pool(url, high=high) as pool,
+            await open_pool(postgres.dsn(database, OWNER).url, high=2) as owner,
+        ):
             core = Core(pool, Router(load_flows(FLOWS), {}), Catalogue.load(), hasher_of(keys), worker=worker)
             await core.refresh()
             core.router.bind(core.connectors)

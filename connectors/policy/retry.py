@@ -1,4 +1,4 @@
-"""When to try again: exponential backoff with full jitter, by kind of failure.
+"""When to try again: exponential backoff with full jitter.
 
 One concern: a delay from the number of tries and a random source. It must never read a clock or decide whether a try
 is allowed at all: outcomes do.
@@ -7,16 +7,10 @@ is allowed at all: outcomes do.
 from __future__ import annotations
 
 import random
-from typing import Literal
 
 from connectors.declare import Declared, setting
 from hub.kernel.ports import Text
 
-Failure = Literal["not_sent", "try_later", "breaker_open", "uncertain"]
-
-# How much longer than a connection failure each kind waits from the start: an answer "later" means a busy counterparty,
-# which one more connection will not help; an inquiry is cheap but pointless before the counterparty has settled.
-_STRETCH: dict[Failure, float] = {"not_sent": 1.0, "try_later": 2.0, "breaker_open": 1.0, "uncertain": 2.0}
 _FLOOR_S = 0.1
 
 
@@ -28,16 +22,14 @@ class RetrySettings(Declared):
     cap_s: float = setting("Chờ tối đa (giây)", "Longest wait (seconds)", default=900.0, gt=0, le=86400)
 
 
-def delay(
-    failure: Failure, tries: int, settings: RetrySettings, rng: random.Random, after_s: float | None = None
-) -> float:
+def delay(tries: int, settings: RetrySettings, rng: random.Random, after_s: float | None = None) -> float:
     """Seconds to wait after `tries` failed tries (1 or more).
 
     Full jitter: anywhere between nothing and the doubled ceiling, so that deliveries failing together do not come back
     together. `after_s`, the counterparty's own wish, is never undercut; its jitter comes on top.
     """
     # Beyond 2**60 the cap has long decided; the bound keeps the power a float.
-    ceiling = min(settings.cap_s, settings.base_s * _STRETCH[failure] * 2.0 ** min(max(tries, 1) - 1, 60))
+    ceiling = min(settings.cap_s, settings.base_s * 2.0 ** min(max(tries, 1) - 1, 60))
     jitter = max(rng.uniform(0, ceiling), _FLOOR_S)
     if after_s is None:
         return jitter

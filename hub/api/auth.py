@@ -82,7 +82,10 @@ class Clients:
 
 def _client(row: Any) -> Client:
     return Client(
-        id=row["id"], scope=Scope(row["scope_kind"], row["scope_code"]), rights=frozenset(row["rights"]), source=Source("client", row["id"])
+        id=row["id"],
+        scope=Scope(row["scope_kind"], row["scope_code"]),
+        rights=frozenset(row["rights"]),
+        source=Source("client", row["id"]),
     )
 
 
@@ -102,7 +105,9 @@ async def current_client(request: Request) -> Client:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and token:
             try:
-                claims = jwt.decode(token, hub.keys.hmac("oauth-token"), algorithms=["HS256"], issuer=_ISSUER, audience="api")
+                claims = jwt.decode(
+                    token, hub.keys.hmac("oauth-token"), algorithms=["HS256"], issuer=_ISSUER, audience="api"
+                )
             except jwt.InvalidTokenError:
                 raise _refuse() from None
             row = await clients.by_id(str(claims["sub"]))
@@ -122,12 +127,20 @@ async def _limit(hub: Hub, request: Request, client: Client) -> None:
     name = f"lt:rate:{client.id}:{second}"
     try:
         async with hub.redis.pipeline(transaction=False) as pipe:
-            used, _ = await pipe.incr(name).expire(name, 3).execute()
+            pipe.incr(name)
+            pipe.expire(name, 3)
+            used, _ = await pipe.execute()
     except (RedisError, OSError):
         return
-    request.state.rate = {"RateLimit-Limit": str(most), "RateLimit-Remaining": str(max(0, most - used)), "RateLimit-Reset": "1"}
+    request.state.rate = {
+        "RateLimit-Limit": str(most),
+        "RateLimit-Remaining": str(max(0, most - used)),
+        "RateLimit-Reset": "1",
+    }
     if used > most:
-        text = Text(f"Quá {most} yêu cầu mỗi giây; hãy gửi chậm lại.", f"More than {most} requests a second; slow down.")
+        text = Text(
+            f"Quá {most} yêu cầu mỗi giây; hãy gửi chậm lại.", f"More than {most} requests a second; slow down."
+        )
         raise Problem(429, "too_many_requests", text, headers={"Retry-After": "1", **request.state.rate})
 
 

@@ -39,8 +39,14 @@ _ARRAY_MAX = 64 * 1024 * 1024
 _KEY_MAX = 200
 
 _UNREADABLE = Text("Nội dung không phải JSON hợp lệ: {0}", "The body is not valid JSON: {0}")
-_BUSY = Text("Trục đang quá tải hoặc cơ sở dữ liệu chưa sẵn sàng; chưa nhận gì, hãy gửi lại.", "The hub is overloaded or its database is away; nothing was taken, send again.")
-_CONFLICT = Text("Khóa Idempotency-Key này đã dùng cho một nội dung khác.", "This Idempotency-Key was used with another body.")
+_BUSY = Text(
+    "Trục đang quá tải hoặc cơ sở dữ liệu chưa sẵn sàng; chưa nhận gì, hãy gửi lại.",
+    "The hub is overloaded or its database is away; nothing was taken, send again.",
+)
+_AWAY: tuple[type[BaseException], ...] = (Overloaded, *TRANSIENT)
+_CONFLICT = Text(
+    "Khóa Idempotency-Key này đã dùng cho một nội dung khác.", "This Idempotency-Key was used with another body."
+)
 
 
 def _hub(request: Request) -> Hub:
@@ -50,7 +56,10 @@ def _hub(request: Request) -> Hub:
 
 def _known(record_type: str) -> str:
     if record_type not in PUSHED:
-        text = Text(f"Không có loại bản ghi “{record_type}”; có: {', '.join(PUSHED)}.", f"No record type “{record_type}”; there are: {', '.join(PUSHED)}.")
+        text = Text(
+            f"Không có loại bản ghi “{record_type}”; có: {', '.join(PUSHED)}.",
+            f"No record type “{record_type}”; there are: {', '.join(PUSHED)}.",
+        )
         raise Problem(404, "unknown_type", text)
     return record_type
 
@@ -58,14 +67,19 @@ def _known(record_type: str) -> str:
 def _idempotency_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is not None and not 1 <= len(key) <= _KEY_MAX:
-        text = Text(f"Idempotency-Key phải dài 1–{_KEY_MAX} ký tự.", f"Idempotency-Key must have 1 to {_KEY_MAX} characters.")
+        text = Text(
+            f"Idempotency-Key phải dài 1–{_KEY_MAX} ký tự.", f"Idempotency-Key must have 1 to {_KEY_MAX} characters."
+        )
         raise Problem(400, "bad_idempotency_key", text)
     return key
 
 
 async def _body(request: Request, most: int) -> bytes:
     """The body, refused as soon as it is known to be too large."""
-    large = Text(f"Nội dung vượt quá {most} byte; hãy gửi theo lô NDJSON.", f"The body exceeds {most} bytes; send NDJSON in bulk.")
+    large = Text(
+        f"Nội dung vượt quá {most} byte; hãy gửi theo lô NDJSON.",
+        f"The body exceeds {most} bytes; send NDJSON in bulk.",
+    )
     declared = request.headers.get("content-length")
     if declared is not None and declared.isdigit() and int(declared) > most:
         raise Problem(413, "too_large", large)
@@ -79,11 +93,17 @@ async def _body(request: Request, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _drafts(record_type: str, item: bytes, pointer: str, at: datetime, hub: Hub) -> tuple[bytes, list[Draft], list[Reject], list[Removed]]:
+def _drafts(
+    record_type: str, item: bytes, pointer: str, at: datetime, hub: Hub
+) -> tuple[bytes, list[Draft], list[Reject], list[Removed]]:
     """One item through the firewall and the model."""
     cleaned = clean(item, hub.core.hasher)
     found = parse_item(record_type, cleaned.tree if cleaned.is_json else cleaned.body, pointer, at)
-    removed = [Removed(pointer + r.pointer, r.digest, r.bytes, r.reason) for r in cleaned.removed] if pointer else cleaned.removed
+    removed = (
+        [Removed(pointer + r.pointer, r.digest, r.bytes, r.reason) for r in cleaned.removed]
+        if pointer
+        else cleaned.removed
+    )
     if isinstance(found, Draft):
         hub.core.catalogue.standardise_record(TYPES[record_type], found.body, today_of(found.updated_at))
         return cleaned.body, [found], [], removed
@@ -106,7 +126,10 @@ async def push(request: Request, record_type: str, client: CurrentClient) -> Res
         if content_type == "application/x-ndjson":
             return await _bulk(request, record_type, client, key, _lines(request))
         if content_type != "application/json":
-            text = Text("Chỉ nhận application/json hoặc application/x-ndjson.", "Only application/json and application/x-ndjson are taken.")
+            text = Text(
+                "Chỉ nhận application/json hoặc application/x-ndjson.",
+                "Only application/json and application/x-ndjson are taken.",
+            )
             raise Problem(415, "unsupported_media_type", text)
         hub = _hub(request)
         bulk = request.query_params.get("bulk") == "true"
@@ -114,7 +137,7 @@ async def push(request: Request, record_type: str, client: CurrentClient) -> Res
         if body.lstrip()[:1] == b"[":
             return await _bulk(request, record_type, client, key, _array(body))
         return await _single(request, record_type, client, key, body)
-    except (Overloaded, *TRANSIENT):
+    except _AWAY:
         raise Problem(503, "busy", _BUSY, headers={"Retry-After": "2"}) from None
 
 
@@ -173,7 +196,9 @@ async def _lines(request: Request) -> AsyncIterator[bytes]:
         yield rest
 
 
-async def _bulk(request: Request, record_type: str, client: Client, key: str | None, items: AsyncIterator[bytes]) -> Response:
+async def _bulk(
+    request: Request, record_type: str, client: Client, key: str | None, items: AsyncIterator[bytes]
+) -> Response:
     """Take items in chunks of fixed size, one message and one transaction each.
 
     Chunk boundaries follow from the body alone, so the same body with the same key finds its chunks done and goes on
@@ -190,11 +215,19 @@ async def _bulk(request: Request, record_type: str, client: Client, key: str | N
     async def commit() -> None:
         nonlocal upload, number, chunk
         if upload is None:
-            upload = await ledger.open_upload(hub.core, upload_key, client.source, record_type, client.scope.code if client.scope.kind == "school" else None)
+            upload = await ledger.open_upload(
+                hub.core,
+                upload_key,
+                client.source,
+                record_type,
+                client.scope.code if client.scope.kind == "school" else None,
+            )
         arrival = _chunk(hub, client, record_type, chunk, index - len(chunk), upload, number, upload_key)
         (accepted,) = await ledger.accept(hub.core, [arrival])
         if accepted.conflict:
-            raise Problem(422, "key_reused", _CONFLICT, chunk=number, receipt=receipt_code(hub.keys.hmac("receipt"), upload))
+            raise Problem(
+                422, "key_reused", _CONFLICT, chunk=number, receipt=receipt_code(hub.keys.hmac("receipt"), upload)
+            )
         answers.append(accepted)
         number, chunk = number + 1, []
 
@@ -211,11 +244,20 @@ async def _bulk(request: Request, record_type: str, client: Client, key: str | N
     assert upload is not None
     await ledger.finish_upload(hub.core, upload)
     reach("ack.before")
-    return _accepted(request, receipt_code(hub.keys.hmac("receipt"), upload), answers, all(a.duplicate for a in answers))
+    return _accepted(
+        request, receipt_code(hub.keys.hmac("receipt"), upload), answers, all(a.duplicate for a in answers)
+    )
 
 
 def _chunk(
-    hub: Hub, client: Client, record_type: str, items: list[bytes], first: int, upload: int, number: int, upload_key: bytes | None
+    hub: Hub,
+    client: Client,
+    record_type: str,
+    items: list[bytes],
+    first: int,
+    upload: int,
+    number: int,
+    upload_key: bytes | None,
 ) -> Arrival:
     at = datetime.now(UTC)
     bodies: list[bytes] = []
@@ -248,7 +290,10 @@ def _one_per_item(rejects: list[Reject]) -> list[Reject]:
 def _together(pointer: str, faults: list[Reject]) -> Reject:
     if len(faults) == 1:
         return faults[0]
-    text = Text("; ".join(f"{f.pointer}: {f.message.vi}" for f in faults), "; ".join(f"{f.pointer}: {f.message.en}" for f in faults))
+    text = Text(
+        "; ".join(f"{f.pointer}: {f.message.vi}" for f in faults),
+        "; ".join(f"{f.pointer}: {f.message.en}" for f in faults),
+    )
     return Reject(pointer=pointer, code="several_faults", key=faults[0].key, message=text)
 
 
@@ -274,7 +319,11 @@ _DISPOSITIONS = {1: "accepted", 2: "unchanged", 3: "quarantined"}
 
 @router.get("/receipts/{code}", tags=["intake"])
 async def receipt(
-    request: Request, code: str, client: CurrentClient, after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 200
+    request: Request,
+    code: str,
+    client: CurrentClient,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> Response:
     """What became of a push: status per record and per delivery, in pages (`after` is the cursor in `next`)."""
     hub = _hub(request)
@@ -286,7 +335,11 @@ async def receipt(
     if found is None:
         raise missing
     own = found["source"]["kind"] == "client" and found["source"]["name"] == client.id
-    if not own and not client.scope.whole and not all(hub.core.directory.permits(client.scope, m["school"]) for m in found["messages"]):
+    if (
+        not own
+        and not client.scope.whole
+        and not all(hub.core.directory.permits(client.scope, m["school"]) for m in found["messages"])
+    ):
         raise missing
     names = {n: name for name, n in hub.core.connectors.items()}
     deliveries: dict[int, list[dict[str, Any]]] = {}

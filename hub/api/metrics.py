@@ -24,7 +24,9 @@ _LOCAL = {"127.0.0.1", "::1"}
 _registry = CollectorRegistry()
 _count = Gauge("lt_deliveries", "Open deliveries", ["connector", "state"], registry=_registry)
 _oldest = Gauge("lt_oldest_seconds", "Age of the oldest open delivery", ["connector", "state"], registry=_registry)
-_balance = Gauge("lt_account_difference", "What the accounting identity is off by; 0 is right", ["what"], registry=_registry)
+_balance = Gauge(
+    "lt_account_difference", "What the accounting identity is off by; 0 is right", ["what"], registry=_registry
+)
 _paused = Gauge("lt_connector_paused", "1 while a connector is paused", ["connector"], registry=_registry)
 _read: dict[str, float] = {"states": -_KEEP_S, "account": -_ACCOUNT_KEEP_S}
 

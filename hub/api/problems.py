@@ -38,7 +38,14 @@ class Problem(Exception):
     """Yêu cầu bị từ chối với lý do rõ ràng. / A request refused, with the reason as it will be told."""
 
     def __init__(
-        self, status: int, code: str, detail: Text, *, errors: Sequence[Reject] = (), headers: dict[str, str] | None = None, **more: Any
+        self,
+        status: int,
+        code: str,
+        detail: Text,
+        *,
+        errors: Sequence[Reject] = (),
+        headers: dict[str, str] | None = None,
+        **more: Any,
     ) -> None:
         super().__init__(detail.en)
         self.status = status
@@ -100,4 +107,6 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
         title = _TITLES.get(error.status_code, _TITLES[500])
-        return response(request, Problem(error.status_code, f"http_{error.status_code}", title, headers=dict(error.headers or {})))
+        return response(
+            request, Problem(error.status_code, f"http_{error.status_code}", title, headers=dict(error.headers or {}))
+        )

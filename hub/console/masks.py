@@ -27,7 +27,6 @@ _CODE = re.compile(r"[A-Z0-9][A-Z0-9._:/-]{0,39}|[a-z][a-z0-9_.:-]{0,39}")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
 _DIGITS = re.compile(r"\d{7,}")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
-_PARSER = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False, "remove_comments": True}
 
 HIDDEN = "▒▒▒"
 """Stands for what the law counts as sensitive: not even its length is told."""
@@ -49,7 +48,8 @@ def _holders(body: Any, parts: tuple[str, ...]) -> Iterator[dict[str, Any]]:
 def _named() -> tuple[frozenset[str], frozenset[str]]:
     """Names (case folded) of fields that are personal, and of those that are sensitive: in canonical records and, by
     the field maps' own lineage, in every counterparty's messages."""
-    personal, sensitive = set(), set()
+    personal: set[str] = set()
+    sensitive: set[str] = set()
     for spec in TYPES.values():
         personal.update(p.rsplit("/", 1)[-1].casefold() for p in spec.personal_fields)
         sensitive.update(p.rsplit("/", 1)[-1].casefold() for p in spec.sensitive_fields)
@@ -171,8 +171,9 @@ def _show_json(body: bytes, masked: bool, known: frozenset[str]) -> str:
 
 
 def _show_xml(body: bytes, masked: bool, known: frozenset[str]) -> str:
-    tree = etree.fromstring(body, etree.XMLParser(**_PARSER))
-    if tree.getroottree().docinfo.doctype:
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True)
+    tree = etree.fromstring(body, parser)
+    if tree.getroottree().docinfo.internalDTD is not None:
         raise ValueError("a document type is not shown")
     if masked:
         for node in tree.iter():
@@ -182,7 +183,7 @@ def _show_xml(body: bytes, masked: bool, known: frozenset[str]) -> str:
             node.text = _masked_leaf(etree.QName(node).localname, node.text, known)
             node.tail = _masked_leaf("", node.tail, known)
             for name, value in node.attrib.items():
-                node.attrib[name] = _masked_leaf(etree.QName(name).localname, value, known) or ""
+                node.attrib[name] = _masked_leaf(etree.QName(name).localname, str(value), known) or ""
     etree.indent(tree)
     return etree.tostring(tree, encoding="unicode")
 

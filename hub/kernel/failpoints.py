@@ -32,7 +32,7 @@ def _parse(text: str) -> dict[str, tuple[str, float, float]]:
 
 
 def _armed(points: dict[str, tuple[str, float, float]], seed: str | None) -> Callable[[str], None]:
-    dice = random.Random(seed)
+    dice = random.Random(seed)  # noqa: S311 - a test's dice
 
     def reach(name: str) -> None:
         found = points.get(name)
@@ -54,6 +54,8 @@ def _off(name: str) -> None:
 
 
 reach: Callable[[str], None] = (
-    _armed(_parse(os.environ["LIEN_THONG_FAILPOINTS"]), os.environ.get("LIEN_THONG_FAILPOINT_SEED")) if os.environ.get("LIEN_THONG_FAILPOINTS") else _off
+    _armed(_parse(os.environ["LIEN_THONG_FAILPOINTS"]), os.environ.get("LIEN_THONG_FAILPOINT_SEED"))
+    if os.environ.get("LIEN_THONG_FAILPOINTS")
+    else _off
 )
 """Call at a boundary. Replaced at import by a no-op unless failpoints are set."""

@@ -16,13 +16,19 @@ class GroupCommit:
     """Batches calls of `accept`."""
 
     def __init__(
-        self, accept: Callable[[list[Arrival]], Awaitable[list[Accepted]]], *, batch: int = 200, committers: int = 2, most_waiting: int = 5000
+        self,
+        accept: Callable[[list[Arrival]], Awaitable[list[Accepted]]],
+        *,
+        batch: int = 200,
+        committers: int = 2,
+        most_waiting: int = 5000,
     ) -> None:
         self._accept = accept
         self._batch = batch
         self._most = most_waiting
         self._committers = committers
         self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: list[tuple[Arrival, asyncio.Future[Accepted]]] = []
 
     async def put(self, arrival: Arrival) -> Accepted:
@@ -33,7 +39,9 @@ class GroupCommit:
         self._waiting.append((arrival, future))
         if self._running < self._committers:
             self._running += 1
-            asyncio.create_task(self._commit())
+            task = asyncio.create_task(self._commit())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await future
 
     async def _commit(self) -> None:

@@ -70,12 +70,21 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.WAITING, _S.READY, "due", "recovery", False, "recovery released it"),
     Transition(_S.WAITING, _S.CANCELLED, "cancelled", "operator", False, "a person withdrew it"),
     Transition(_S.PARKED, _S.READY, "resolved", "operator", False, "the task it waited for was resolved"),
-    Transition(_S.PARKED, _S.HELD, "resolved_behind", "operator", False, "resolved, while a later one of its key is on its way"),
+    Transition(
+        _S.PARKED, _S.HELD, "resolved_behind", "operator", False, "resolved, while a later one of its key is on its way"
+    ),
     Transition(_S.PARKED, _S.DELIVERED, "settled_by_person", "operator", False, "a person saw it at the counterparty"),
     Transition(_S.PARKED, _S.DEAD, "given_up", "operator", False, "a person gave it up"),
     Transition(_S.PARKED, _S.CANCELLED, "cancelled", "operator", False, "a person withdrew it"),
     Transition(_S.UNCERTAIN, _S.DELIVERED, "present", "worker", False, "the inquiry, or a late reply, found it"),
-    Transition(_S.UNCERTAIN, _S.READY, "absent_twice", "worker", False, "two inquiries apart found nothing: resend the same bytes"),
+    Transition(
+        _S.UNCERTAIN,
+        _S.READY,
+        "absent_twice",
+        "worker",
+        False,
+        "two inquiries apart found nothing: resend the same bytes",
+    ),
     Transition(_S.UNCERTAIN, _S.PARKED, "unsettled", "worker", False, "no inquiry could settle it"),
 )
 
@@ -99,5 +108,7 @@ def table() -> str:
     lines = ["| from | to | cause | by | claim token | meaning |", "|---|---|---|---|---|---|"]
     for t in TRANSITIONS:
         source = t.source.word if t.source else "–"
-        lines.append(f"| {source} | {t.target.word} | `{t.cause}` | {t.by} | {'yes' if t.needs_claim else ''} | {t.meaning} |")
+        lines.append(
+            f"| {source} | {t.target.word} | `{t.cause}` | {t.by} | {'yes' if t.needs_claim else ''} | {t.meaning} |"
+        )
     return "\n".join(lines)

@@ -107,7 +107,9 @@ def load_flows(folder: Path) -> dict[str, Flow]:
             raise FlowFaulty(f"{path.parent.name}/flow.yaml: {error}") from None
         for target in flow.to:
             if target.when not in CONDITIONS:
-                raise FlowFaulty(f"{path.parent.name}/flow.yaml: no condition {target.when!r}; there are {', '.join(CONDITIONS)}")
+                raise FlowFaulty(
+                    f"{path.parent.name}/flow.yaml: no condition {target.when!r}; there are {', '.join(CONDITIONS)}"
+                )
         flows[flow.name] = flow
     return flows
 

@@ -26,6 +26,7 @@ from hub.settings import Settings
 from hub.simulate import city as cities
 from hub.simulate import prepare, summary
 from hub.simulate.morning import Stage, play
+from hub.simulate.sender import Refused
 from hub.simulate.verdict import judge
 from hub.wiring import ROOT, House
 
@@ -52,7 +53,8 @@ async def morning(
 
     Starts the three simulators under `supervisor` and leaves them running. `run_dir` keeps each run's people, books and
     verdict; every run has a number, a new city and new books. `renew_devices` is awaited once the gates are registered
-    and must make them users of the broker. Raises `prepare.NotOurs` when a connector leads to a real system.
+    and must make them users of the broker. Raises `prepare.NotOurs` when a connector leads to a real system, and
+    `ChildFailed` when a simulator does not start.
     """
     shown = screen or Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
@@ -63,7 +65,7 @@ async def morning(
     run = 1 + max(await prepare.last_run(house.core), _last_file(run_dir))
     if run > cities.RUN_MAX:
         raise ValueError(
-            f"{run_dir}: đã diễn {cities.RUN_MAX} lượt; hãy dọn dữ liệu / {cities.RUN_MAX} runs were played; clean the data"
+            f"đã diễn {cities.RUN_MAX} lượt; hãy dọn dữ liệu / {cities.RUN_MAX} runs were played; clean the data"
         )
     at = datetime.now(cities.ZONE)
     city = await asyncio.to_thread(cities.build, seed, run, at)
@@ -93,7 +95,13 @@ async def morning(
         simulators=urls,
         patience_s=patience_s,
     )
-    played = await play(city, stage, report)
+    try:
+        played = await play(city, stage, report)
+    except (Refused, ConnectionError, aiohttp.ClientError) as error:
+        shown.print(
+            f"[bold red]✘ {error.__doc__ if isinstance(error, Refused) else type(error).__name__}[/bold red] {error}"
+        )
+        return False
     verdict = judge(played, await asyncio.to_thread(_numbers_before, run_dir, run))
     summary.keep(verdict, run_dir / f"morning-{run:03d}.json")
     return summary.show(verdict, shown)

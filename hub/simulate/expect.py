@@ -77,7 +77,7 @@ class Comparison(Struct, kw_only=True):
     def told(self) -> list[str]:
         """The differences in words, a few of each."""
         return [
-            f"{word}: {len(these)} ({'; '.join(' '.join(e) for e in these[:_SHOWN])}{' …' if len(these) > _SHOWN else ''})"
+            f"{word}: {len(these)} ({'; '.join(' '.join(e) for e in these[:_SHOWN])})"
             for word, these in (
                 ("mất / lost", self.missing),
                 ("trùng / doubled", self.doubled),

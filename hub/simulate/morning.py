@@ -125,6 +125,8 @@ class _Play:
                 await self._rest()
         except TimeoutError:
             self.played.in_time = False
+        except ExceptionGroup as group:
+            raise _first(group) from group
         finally:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
@@ -276,6 +278,15 @@ class _Play:
             if answer.receipt:
                 played.receipts[number] = await self.senders[DEPARTMENT].receipt(answer.receipt)
         played.account = await self._reconcile()
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """The first fault of several, as one the caller knows how to tell."""
+    error = group.exceptions[0]
+    if isinstance(error, ExceptionGroup):
+        return _first(error)
+    known = isinstance(error, Refused | ConnectionError) and not isinstance(error, aiohttp.ClientError)
+    return error if known else Refused(f"{type(error).__name__}: {error}")
 
 
 def _number(filing: Item) -> str:

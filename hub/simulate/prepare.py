@@ -37,7 +37,7 @@ _OWN_DEVICE = re.compile(r"cong-(\d{3})-\d+")
 
 
 class NotOurs(Exception):
-    """Kết nối này đang trỏ tới một hệ thống thật; không thể diễn trên nó. / The connector leads to a real system: no morning is played on it."""
+    """Kết nối đang trỏ tới hệ thống thật, không diễn trên đó. / The connector leads to a real system: no play on it."""
 
 
 def _policy(**given: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def connector_settings(system: str, url: str) -> dict[str, Any]:
     return dump(validate({"name": system, "system": system, **settings[system]}))
 
 
-def _secrets(system: str) -> dict[str, str]:
+def secrets_of(system: str) -> dict[str, str]:
     """Credentials the simulators are started with; they open nothing else."""
     given = {
         "ministry": {"token": ministry.TOKEN},
@@ -83,6 +83,17 @@ def _secrets(system: str) -> dict[str, str]:
         "public_service": {"password": public_service.PASSWORD},
     }
     return given[system]
+
+
+async def addresses(core: Core) -> dict[str, str]:
+    """Where the connectors of this package lead now: system → base address, of those on this machine."""
+    async with core.pool.acquire() as connection:
+        rows = await connection.fetch(sql.connectors_all)
+    return {
+        r["name"]: r["settings"]["transport"]["base_url"]
+        for r in rows
+        if r["name"] in SYSTEMS and is_simulated(r["settings"])
+    }
 
 
 async def connect(core: Core, keys: Keys, urls: Mapping[str, str]) -> None:
@@ -94,27 +105,29 @@ async def connect(core: Core, keys: Keys, urls: Mapping[str, str]) -> None:
     async with core.pool.acquire() as connection:
         rows = {r["name"]: r for r in await connection.fetch(sql.connectors_all)}
     for system in urls:
-        if system in rows and not _is_simulated(rows[system]["settings"]):
+        if system in rows and not is_simulated(rows[system]["settings"]):
             raise NotOurs(system)
     for system, url in urls.items():
         row = rows.get(system)
         if row is None:
             await operations.add_connector(
-                core, keys, ACTOR, system, system, connector_settings(system, url), _secrets(system)
+                core, keys, ACTOR, system, system, connector_settings(system, url), secrets_of(system)
             )
             continue
-        moved = _moved(row["settings"], url)
-        if moved != row["settings"]:
-            await operations.update_connector(core, keys, ACTOR, system, moved, None)
+        at_new = moved(row["settings"], url)
+        if at_new != row["settings"]:
+            await operations.update_connector(core, keys, ACTOR, system, at_new, None)
         if row["state"] == "paused":
             await operations.resume(core, ACTOR, system)
 
 
-def _is_simulated(settings: Mapping[str, Any]) -> bool:
+def is_simulated(settings: Mapping[str, Any]) -> bool:
+    """Whether a connector's settings lead to this very machine."""
     return urlsplit(str(settings["transport"].get("base_url", ""))).hostname in _LOOPBACK
 
 
-def _moved(settings: Mapping[str, Any], url: str) -> dict[str, Any]:
+def moved(settings: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """The same settings at another address: the one thing that changes from start to start."""
     transport = {**settings["transport"], "base_url": url}
     auth = dict(settings["auth"])
     if "login_url" in auth:

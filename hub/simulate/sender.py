@@ -41,7 +41,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Refused(Exception):
-    """Trục từ chối người gửi giả lập: không thể diễn tiếp. / The hub refused a simulated sender: the morning cannot go on."""
+    """Trục từ chối người gửi giả lập, không diễn tiếp được. / The hub refused a simulated sender; the play ends."""
 
 
 class Sender:

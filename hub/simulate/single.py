@@ -5,17 +5,19 @@ One concern: the command line of this package. It must never touch a simulator b
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import click
 import orjson
 
 from adapters.twin import FAULTS
 from hub.simulate.prepare import SYSTEMS
-from hub.wiring import ROOT
+from hub.wiring import ROOT, House
 
 _TITLES = {
     "ministry": "Bộ GDĐT / the Ministry",
@@ -32,7 +34,11 @@ def simulate() -> None:
 def _one(system: str) -> click.Command:
     @click.option("--port", default=0, show_default=True, help="0: cổng trống / a free one")
     @click.option("--books", type=click.Path(dir_okay=False, path_type=Path), help="Tệp sổ sách / file of its books")
-    @click.option("--people", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Người giả lập / synthetic people")
+    @click.option(
+        "--people",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Người giả lập / synthetic people",
+    )
     @click.option("--fault", "faults", multiple=True, metavar="KIND[:SECONDS]", help=", ".join(FAULTS))
     def run(port: int, books: Path | None, people: Path | None, faults: tuple[str, ...]) -> None:
         argv = [sys.executable, "-m", f"adapters.{system}.simulator", "--port", str(port)]
@@ -62,7 +68,9 @@ for _system in SYSTEMS:
 @simulate.command()
 @click.argument("url")
 @click.argument("kind", type=click.Choice([*FAULTS, "none"]))
-@click.option("--for", "for_s", type=click.FloatRange(min=0, min_open=True), help="Trong bao nhiêu giây / for how many seconds")
+@click.option(
+    "--for", "for_s", type=click.FloatRange(min=0, min_open=True), help="Trong bao nhiêu giây / for how many seconds"
+)
 @click.option("--count", type=click.IntRange(min=1), help="Bao nhiêu yêu cầu / for how many requests")
 @click.option("--match", help="Chỉ yêu cầu chứa chuỗi này / only requests with this in path or body")
 def fault(url: str, kind: str, for_s: float | None, count: int | None, match: str | None) -> None:
@@ -79,11 +87,56 @@ def books(url: str) -> None:
     click.echo(orjson.dumps(_ask(f"{url.rstrip('/')}/_sim/books", None), option=orjson.OPT_INDENT_2).decode())
 
 
+@simulate.command()
+@click.option("--seed", type=int, help="Hạt giống / seed")
+def morning(seed: int | None) -> None:
+    """Diễn một buổi sáng với trục đang chạy (`hub run --morning`) / play a morning against the hub that runs here.
+
+    The simulators live as long as the play; then the connectors go back to where they led.
+    """
+    from hub import cli
+    from hub import simulate as package
+    from hub.embedded.lock import AlreadyRunning
+    from hub.embedded.supervisor import ChildFailed, Supervisor, read_status
+    from hub.simulate.prepare import NotOurs, addresses, connect
+    from hub.simulate.sender import Refused
+
+    async def play(house: House) -> bool:
+        notes = read_status(house.settings.data_dir).get("notes", {}).get("addresses")
+        if not notes:
+            raise click.ClickException("Trục chưa chạy trên máy này. / The hub does not run on this machine.")
+        host, port = notes["mqtt"]
+        run_dir = house.settings.data_dir / "morning"
+        before = await addresses(house.core)
+
+        async def followed() -> None:
+            # The process that supervises the broker hears of new devices by the bell.
+            await asyncio.sleep(2.0)
+
+        try:
+            # A folder of its own: the data folder's own supervisor is busy with the hub.
+            async with Supervisor(run_dir / "stage") as supervisor:
+                return await package.morning(
+                    house,
+                    house.settings,
+                    supervisor,
+                    notes["gateway"],
+                    (host, int(port)),
+                    run_dir,
+                    followed,
+                    seed=seed or package.SEED,
+                )
+        finally:
+            await connect(house.core, house.keys, before)
+
+    try:
+        ok = cli._with_house(play)
+    except (AlreadyRunning, ChildFailed, NotOurs, Refused, ConnectionError) as error:
+        raise click.ClickException(str(error) if str(error) else str(error.__doc__)) from None
+    sys.exit(0 if ok else 1)
+
+
 def _ask(url: str, body: dict[str, Any] | None) -> dict[str, Any]:
-    import asyncio
-
-    import aiohttp
-
     async def ask() -> dict[str, Any]:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
             data = None if body is None else orjson.dumps(body)

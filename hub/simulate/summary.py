@@ -1,6 +1,6 @@
 """Showing a verdict: a table for people, a JSON file for whoever checks later.
 
-One concern: words and figures on a screen. It must never judge: the verdict is made.
+One concern: words and figures on a screen 80 columns wide. It must never judge: the verdict is made.
 """
 
 from __future__ import annotations
@@ -8,12 +8,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from hub.simulate.verdict import Verdict
 
-_NONE = "[dim]–[/dim]"
+_FIGURES = (
+    ("Gửi", "Sent"),
+    ("Cần", "Due"),
+    ("Có", "Done"),
+    ("Trùng", "Twice"),
+    ("Mất", "Lost"),
+    ("Thừa", "Stray"),
+    ("Chờ", "Parked"),
+    ("Bỏ", "Refused"),
+    ("Giây", "Sec."),
+)
 
 
 def _mark(ok: bool) -> str:
@@ -22,50 +33,36 @@ def _mark(ok: bool) -> str:
 
 def _figure(value: float | None, bad: bool = False) -> str:
     if value is None:
-        return _NONE
+        return "[dim]–[/dim]"
     text = f"{value:.1f}" if isinstance(value, float) else str(value)
     return f"[bold red]{text}[/bold red]" if bad and value else text
 
 
 def tables(verdict: Verdict) -> list[Table]:
     """The summary: one table by system, one of everything else that had to hold."""
-    systems = Table(
-        title=f"Buổi sáng của thành phố, lượt {verdict.run} / The city morning, run {verdict.run}", title_justify="left"
-    )
-    systems.add_column("Hệ thống / System")
-    for vi, en in (
-        ("Gửi", "Sent"),
-        ("Phải có", "Expected"),
-        ("Đã có", "Effects"),
-        ("Trùng", "Doubled"),
-        ("Mất", "Lost"),
-        ("Thừa", "Stray"),
-        ("Chờ người", "Parked"),
-        ("Từ chối", "Rejected"),
-        ("Giây", "Seconds"),
-    ):
-        systems.add_column(f"{vi}\n{en}", justify="right")
+    systems = _table(f"Buổi sáng của thành phố, lượt {verdict.run} / The city morning, run {verdict.run}")
+    systems.add_column("Hệ thống\nSystem")
+    for vi, en in _FIGURES:
+        systems.add_column(f"{vi}\n{en}", justify="right", no_wrap=True)
     systems.add_column("")
     for row in verdict.rows:
-        systems.add_row(
-            f"{row.system.vi} / {row.system.en}",
-            _figure(row.sent),
-            _figure(row.expected),
-            _figure(row.effects),
-            _figure(row.doubled, True),
-            _figure(row.lost, True),
-            _figure(row.unexpected, True),
-            _figure(row.parked),
-            _figure(row.rejected),
-            _figure(row.seconds),
-            _mark(row.ok),
-        )
-    checks = Table(title="Phải đúng / Had to hold", title_justify="left")
-    for heading in ("", "Điều kiện / Condition", "Thấy / Found"):
+        bad = [_figure(n, True) for n in (row.doubled, row.lost, row.unexpected)]
+        good = [_figure(n) for n in (row.parked, row.rejected, row.seconds)]
+        name = f"{row.system.vi}\n[dim]{row.system.en}[/dim]"
+        first = [str(n) for n in (row.sent, row.expected, row.effects)]
+        systems.add_row(name, *first, *bad, *good, _mark(row.ok))
+    checks = _table("Những điều phải đúng / What had to hold")
+    for heading in ("", "Điều kiện\nCondition", "Đã thấy\nFound"):
         checks.add_column(heading)
     for check in verdict.checks:
         checks.add_row(_mark(check.ok), f"{check.name.vi}\n[dim]{check.name.en}[/dim]", check.detail)
     return [systems, checks]
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
 
 
 def show(verdict: Verdict, screen: Console) -> bool:
@@ -75,19 +72,17 @@ def show(verdict: Verdict, screen: Console) -> bool:
     for system, told in verdict.differences.items():
         for line in told:
             screen.print(f"[red]{system}: {line}[/red]")
-    if verdict.ok:
-        screen.print(
-            "[bold green]✔ Không mất gì, không trùng gì.[/bold green] [dim]/ Nothing lost, nothing doubled.[/dim]"
-        )
-        parked = sum(r.parked or 0 for r in verdict.rows)
-        if parked:
-            screen.print(
-                f"  {parked} học sinh chờ người duyệt mã xã đã bị chia (trang Mã chờ). "
-                f"[dim]/ {parked} learners wait for a person to decide about split wards (page of waiting codes).[/dim]"
-            )
-    else:
+    if not verdict.ok:
         screen.print("[bold red]✘ Buổi sáng không đạt.[/bold red] [dim]/ The morning failed.[/dim]")
-    return verdict.ok
+        return False
+    screen.print("[bold green]✔ Không mất gì, không trùng gì.[/bold green] [dim]/ Nothing lost, nothing doubled.[/dim]")
+    parked = sum(r.parked or 0 for r in verdict.rows)
+    if parked:
+        screen.print(
+            f"  {parked} học sinh ở các xã, phường đã bị chia chờ người duyệt mã. "
+            f"[dim]/ {parked} learners of split wards wait until somebody approves what the codes mean.[/dim]"
+        )
+    return True
 
 
 def keep(verdict: Verdict, path: Path) -> None:

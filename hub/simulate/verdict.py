@@ -6,6 +6,7 @@ One concern: judging. Pure. What the hub answered its senders is compared with t
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, field
@@ -31,6 +32,7 @@ class Row(Struct, frozen=True, kw_only=True):
 
     system: Text
     sent: int
+    """Items pushed, publications of gates, or records due there (parked ones too)."""
     expected: int
     effects: int
     doubled: int
@@ -38,6 +40,8 @@ class Row(Struct, frozen=True, kw_only=True):
     unexpected: int
     parked: int | None = None
     rejected: int | None = None
+    calls: int | None = None
+    """Requests the system has seen."""
     seconds: float | None = None
     """From the first push to the last effect."""
     ok: bool = True
@@ -129,7 +133,7 @@ def _rows(played: Played, found: dict[str, Comparison], learners: dict[str, _Lea
             ok=told == records and rejected == refused,
         ),
         Row(
-            system=Text("Cổng trường (MQTT)", "School gates (MQTT)"),
+            system=Text("Cổng trường", "School gates"),
             sent=sum(entry.published for entry in events),
             expected=e.checkins,
             effects=acked,
@@ -147,19 +151,18 @@ def _rows(played: Played, found: dict[str, Comparison], learners: dict[str, _Lea
 def _row(
     name: Text, c: Comparison, played: Played, system: str, parked: int | None = None, must_park: int | None = None
 ) -> Row:
-    from datetime import datetime
-
     times = [str(e["at"]) for e in played.effects.get(system, [])]
     last = (datetime.fromisoformat(max(times)) - played.started).total_seconds() if times else None
     return Row(
         system=name,
-        sent=played.books.get(system, {}).get("requests", 0),
+        sent=c.expected + (must_park or 0),
         expected=c.expected,
         effects=c.found,
         doubled=len(c.doubled),
         lost=len(c.missing),
         unexpected=len(c.unexpected),
         parked=parked,
+        calls=played.books.get(system, {}).get("requests"),
         seconds=last,
         ok=c.ok and parked == must_park,
     )

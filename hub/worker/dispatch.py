@@ -8,6 +8,7 @@ open while it waits for a counterparty.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from connectors.connector import LiveConnector
-from connectors.errors import CredentialsRefused
+from connectors.errors import AddressRefused, CredentialsRefused
 from connectors.policy.breaker import Breaker, Permit
 from hub.kernel.failpoints import reach
 from hub.kernel.intake import Arrival, Source, intake_key
@@ -31,6 +32,16 @@ from mappings.engine import FieldMap, Unmapped
 
 log = logging.getLogger("hub.dispatch")
 
+_REFUSED = {
+    "credentials_refused": Text(
+        "Đối tác từ chối tài khoản của kết nối; hãy cập nhật tài khoản rồi mở lại kết nối.",
+        "The counterparty refused the connector's credentials; renew them, then resume the connector.",
+    ),
+    "address_refused": Text(
+        "Địa chỉ của kết nối nằm trong mạng nội bộ không được phép; hãy sửa địa chỉ hoặc cấu hình outward.allow_private.",
+        "The connector's address lies in a private network that is not allowed; change it, or outward.allow_private.",
+    ),
+}
 _COUNTS_AS = "counts_as"
 _CONVERSATION_MAX = 5
 _CONCLUDE_MAX = 500
@@ -112,7 +123,11 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Work until `stop` is called, then finish what is on the wire and give back the rest."""
-        workers = [asyncio.create_task(self._claimer()), asyncio.create_task(self._asker()), asyncio.create_task(self._keeper())]
+        workers = [
+            asyncio.create_task(self._claimer()),
+            asyncio.create_task(self._asker()),
+            asyncio.create_task(self._keeper()),
+        ]
         senders = [asyncio.create_task(self._sender()) for _ in range(self.target.policy.concurrency)]
         concluder = asyncio.create_task(self._concluder())
         try:
@@ -135,10 +150,8 @@ class Dispatcher:
         self.bell.set()
 
     async def _rest(self, seconds: float) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.bell.wait(), seconds)
-        except TimeoutError:
-            pass
         self.bell.clear()
 
     # ------------------------------------------------------------------------------------------ claiming
@@ -221,14 +234,16 @@ class Dispatcher:
         jobs = [_Job(e, batch, permit) for e in await self._exchanges(calls)]
         if ended:
             self._finish(_Done(ended, []))
-        intents = [j for j in jobs if not j.exchange.call.idempotent or j.exchange.call.operation in self.target.intents]
+        intents = [
+            j for j in jobs if not j.exchange.call.idempotent or j.exchange.call.operation in self.target.intents
+        ]
         if intents:
             ours = await ledger.intend(self.core, [j.exchange for j in intents], batch.claim)
             lost = {d for j in intents for d in j.exchange.call.deliveries} - ours
             if lost:
                 jobs = [j for j in jobs if not lost & set(j.exchange.call.deliveries)]
-                for d in lost:
-                    self._hand.pop(d, None)
+                for number in lost:
+                    self._hand.pop(number, None)
         start = time.monotonic() + batch.start_s
         for place, job in enumerate(jobs):
             job.not_before = start + place * batch.interval_s
@@ -379,13 +394,10 @@ class Dispatcher:
         reach("send.before")
         try:
             reply = await self._exchange(exchange)
-        except CredentialsRefused as error:
+        except (CredentialsRefused, AddressRefused) as error:
             exchange.error = f"{type(error).__name__}: {error}"
-            text = Text(
-                "Đối tác từ chối tài khoản của kết nối; hãy cập nhật tài khoản rồi mở lại kết nối.",
-                "The counterparty refused the connector's credentials; renew them, then resume the connector.",
-            )
-            refusal = NeedsPerson(cause="credentials_refused", subject=self.target.name, message=text, scope="connector")
+            cause = "credentials_refused" if isinstance(error, CredentialsRefused) else "address_refused"
+            refusal = NeedsPerson(cause=cause, subject=self.target.name, message=_REFUSED[cause], scope="connector")
             return Reading(outcomes=dict.fromkeys(call.deliveries, refusal)), None
         except (NotSent, MaybeSent) as error:
             exchange.elapsed_ms = (time.monotonic() - started) * 1000
@@ -398,7 +410,9 @@ class Dispatcher:
             reading = _restored(call, self.target.adapter.read(call, reply))
         except Exception as error:
             log.exception("%s: reading a reply failed", self.target.name)
-            return Reading(outcomes=dict.fromkeys(call.deliveries, Unknown(reason=f"unreadable: {error}"[:300]))), "unreadable"
+            return Reading(
+                outcomes=dict.fromkeys(call.deliveries, Unknown(reason=f"unreadable: {error}"[:300]))
+            ), "unreadable"
         return reading, _fault_of(reply, reading)
 
     async def _exchange(self, exchange: Exchange) -> Reply:
@@ -535,7 +549,11 @@ class Dispatcher:
         """Give back a call that was not begun: its deliveries are ready again, its attempt does not count."""
         held = [self._hand[d].delivery for d in job.exchange.call.deliveries if d in self._hand]
         if held:
-            self._finish(_Done([Conclusion(delivery=d, target=State.READY, cause="released", outcome="released") for d in held], []))
+            self._finish(
+                _Done(
+                    [Conclusion(delivery=d, target=State.READY, cause="released", outcome="released") for d in held], []
+                )
+            )
 
     async def _give_back(self) -> None:
         while not self._jobs.empty():

@@ -35,7 +35,9 @@ def registry(house: House) -> Any:
 
     async def load() -> Mapping[str, Mapping[str, Any]]:
         rows = await parties.devices(house.core)
-        return {r["id"]: {k: r[k] for k in ("family", "profile", "school", "entrance", "direction", "zone")} for r in rows}
+        return {
+            r["id"]: {k: r[k] for k in ("family", "profile", "school", "entrance", "direction", "zone")} for r in rows
+        }
 
     return load
 

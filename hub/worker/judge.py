@@ -45,13 +45,26 @@ def of_error(error: Exception, call: Call) -> Outcome:
 
 
 def conclude_outcome(
-    delivery: Claimed, outcome: Outcome, policy: Policy, connector: int, *, idempotent: bool, call: int | None, elapsed_ms: float | None
+    delivery: Claimed,
+    outcome: Outcome,
+    policy: Policy,
+    connector: int,
+    *,
+    idempotent: bool,
+    call: int | None,
+    elapsed_ms: float | None,
 ) -> Conclusion:
     """The move an outcome makes. `NeedsPerson` for the whole connector gives the delivery back to the queue."""
 
     def move(target: State, cause: str, **more: Any) -> Conclusion:
         return Conclusion(
-            delivery=delivery, target=target, cause=cause, outcome=type(outcome).__name__, call=call, elapsed_ms=elapsed_ms, **more
+            delivery=delivery,
+            target=target,
+            cause=cause,
+            outcome=type(outcome).__name__,
+            call=call,
+            elapsed_ms=elapsed_ms,
+            **more,
         )
 
     exhausted = delivery.attempts >= policy.max_attempts
@@ -59,7 +72,9 @@ def conclude_outcome(
         case Receipt():
             return move(State.DELIVERED, "receipt", reference=outcome.reference, detail=outcome.detail)
         case NeverTry():
-            return move(State.DEAD, "never", reason=outcome.reason, detail=f"{outcome.message.vi} / {outcome.message.en}")
+            return move(
+                State.DEAD, "never", reason=outcome.reason, detail=f"{outcome.message.vi} / {outcome.message.en}"
+            )
         case NeedsPerson(scope="connector"):
             return move(State.READY, "released", reason=f"{outcome.cause}: {outcome.subject}")
         case NeedsPerson():
@@ -67,13 +82,15 @@ def conclude_outcome(
             return move(State.PARKED, "needs_person", reason=f"{outcome.cause}: {outcome.subject}", task=task)
         case Unknown() if not idempotent:
             return move(State.UNCERTAIN, "unknown", reason=outcome.reason, after_s=policy.settle_after_s)
-        case (TryLater() | Unknown()) if exhausted:
-            task = TaskSpec(connector=connector, cause="retries_exhausted", subject=outcome.reason[:100], text=_EXHAUSTED)
+        case TryLater() | Unknown() if exhausted:
+            task = TaskSpec(
+                connector=connector, cause="retries_exhausted", subject=outcome.reason[:100], text=_EXHAUSTED
+            )
             return move(State.PARKED, "needs_person", reason=outcome.reason, task=task)
         case Unknown():
-            return move(State.WAITING, "harmless", reason=outcome.reason, after_s=policy.backoff_s(delivery.attempts))
+            return move(State.WAITING, "harmless", reason=outcome.reason, after_s=policy.wait_s(delivery.attempts))
         case TryLater():
-            after = policy.backoff_s(delivery.attempts) if outcome.after_s is None else outcome.after_s
+            after = policy.wait_s(delivery.attempts, outcome.after_s)
             return move(State.WAITING, "try_later", reason=outcome.reason, after_s=after)
     raise AssertionError(outcome)
 
@@ -88,7 +105,9 @@ def conclude_unmapped(delivery: Claimed, connector: int, unmapped: Any, how: str
     reason = f"unmapped {unmapped.system}:{unmapped.code} → {unmapped.target_system}"
     if how == "reject":
         detail = f"{text.vi} / {text.en}"
-        return Conclusion(delivery=delivery, target=State.DEAD, cause="never", outcome="Unmapped", reason=reason, detail=detail)
+        return Conclusion(
+            delivery=delivery, target=State.DEAD, cause="never", outcome="Unmapped", reason=reason, detail=detail
+        )
     task = TaskSpec(
         connector=connector,
         cause="unmapped_code",
@@ -101,7 +120,9 @@ def conclude_unmapped(delivery: Claimed, connector: int, unmapped: Any, how: str
             "candidates": list(unmapped.candidates),
         },
     )
-    return Conclusion(delivery=delivery, target=State.PARKED, cause="needs_person", outcome="Unmapped", reason=reason, task=task)
+    return Conclusion(
+        delivery=delivery, target=State.PARKED, cause="needs_person", outcome="Unmapped", reason=reason, task=task
+    )
 
 
 def conclude_unrenderable(delivery: Claimed, connector: int, error: Exception) -> Conclusion:
@@ -109,21 +130,43 @@ def conclude_unrenderable(delivery: Claimed, connector: int, error: Exception) -
     text = Text(
         f"Không dựng được thông điệp từ bản ghi: {error}", f"The record cannot be turned into a message: {error}"
     )
-    task = TaskSpec(connector=connector, cause="cannot_render", subject=f"{type(error).__name__}: {error}"[:100], text=text)
+    task = TaskSpec(
+        connector=connector, cause="cannot_render", subject=f"{type(error).__name__}: {error}"[:100], text=text
+    )
     return Conclusion(
-        delivery=delivery, target=State.PARKED, cause="needs_person", outcome="CannotRender", reason=str(error)[:300], task=task
+        delivery=delivery,
+        target=State.PARKED,
+        cause="needs_person",
+        outcome="CannotRender",
+        reason=str(error)[:300],
+        task=task,
     )
 
 
 def conclude_settlement(
-    delivery: Claimed, settlement: Settlement | None, reason: str, policy: Policy, connector: int, *, call: int | None, elapsed_ms: float | None
+    delivery: Claimed,
+    settlement: Settlement | None,
+    reason: str,
+    policy: Policy,
+    connector: int,
+    *,
+    call: int | None,
+    elapsed_ms: float | None,
 ) -> Conclusion:
     """What an inquiry makes of an uncertain delivery. `settlement` None: the inquiry itself failed, ask again later."""
     verdict = settlement.verdict if settlement else "unanswered"
 
     def move(target: State, cause: str, **more: Any) -> Conclusion:
         return Conclusion(
-            delivery=delivery, target=target, cause=cause, outcome=verdict, kind="inquire", reason=reason, call=call, elapsed_ms=elapsed_ms, **more
+            delivery=delivery,
+            target=target,
+            cause=cause,
+            outcome=verdict,
+            kind="inquire",
+            reason=reason,
+            call=call,
+            elapsed_ms=elapsed_ms,
+            **more,
         )
 
     if settlement is not None and settlement.verdict == "present":
@@ -145,5 +188,10 @@ def unsettled_task(connector: int, delivery: Claimed) -> TaskSpec:
 def conclude_unaskable(delivery: Claimed, connector: int) -> Conclusion:
     """The counterparty offers neither deduplication nor inquiry: one try, then a person."""
     return Conclusion(
-        delivery=delivery, target=State.PARKED, cause="unsettled", outcome="unaskable", kind="inquire", task=unsettled_task(connector, delivery)
+        delivery=delivery,
+        target=State.PARKED,
+        cause="unsettled",
+        outcome="unaskable",
+        kind="inquire",
+        task=unsettled_task(connector, delivery),
     )

@@ -119,7 +119,11 @@ class Worker:
                     self._broken[name] = row["revision"]
                     continue
                 dispatcher = Dispatcher(
-                    self.core, target, poll_s=self.settings.dispatch.poll_interval_s, on_fault=self._on_fault, on_pause=self._on_pause
+                    self.core,
+                    target,
+                    poll_s=self.settings.dispatch.poll_interval_s,
+                    on_fault=self._on_fault,
+                    on_pause=self._on_pause,
                 )
                 running = (row["revision"], dispatcher, asyncio.create_task(dispatcher.run(), name=f"dispatch {name}"))
                 self._running[name] = running

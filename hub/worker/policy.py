@@ -6,6 +6,10 @@ import random
 
 from msgspec import Struct
 
+from connectors.policy.retry import RetrySettings, delay
+
+_dice = random.Random()  # noqa: S311 - spreads retries, guards nothing
+
 
 class Policy(Struct, frozen=True, kw_only=True):
     """Times in seconds. Made from the connector's settings and its adapter's manifest."""
@@ -18,8 +22,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     absent_gap_s: float
     unclear_for_s: float
     max_attempts: int
-    backoff_base_s: float
-    backoff_max_s: float
+    retry: RetrySettings
     per_second: float | None = None
     per_day: int | None = None
 
@@ -28,7 +31,6 @@ class Policy(Struct, frozen=True, kw_only=True):
         """Time between two calls. A hair slower than the quota, so that no window of the counterparty's sees one too many."""
         return 1.0 / (self.per_second * 0.985) if self.per_second else 0.0
 
-    def backoff_s(self, attempts: int) -> float:
-        """Full jitter between half the step and the step, which doubles with every attempt up to the maximum."""
-        step = min(self.backoff_max_s, self.backoff_base_s * 2 ** min(max(0, attempts - 1), 20))
-        return step * random.uniform(0.5, 1.0)
+    def wait_s(self, attempts: int, after_s: float | None = None) -> float:
+        """How long to wait after so many attempts; `after_s`, the counterparty's own wish, is never undercut."""
+        return delay(attempts, self.retry, _dice, after_s)

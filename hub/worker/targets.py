@@ -54,8 +54,7 @@ def policy_of(settings: ConnectorSettings, manifest: Manifest, lease_s: float) -
         absent_gap_s=p.absent_gap_s,
         unclear_for_s=_UNCLEAR_ROUNDS * max(p.settle_after_s, 1.0),
         max_attempts=200,
-        backoff_base_s=p.retry.base_s,
-        backoff_max_s=p.retry.cap_s,
+        retry=p.retry,
         per_second=p.quota.per_second,
         per_day=p.quota.per_day,
     )

@@ -19,7 +19,7 @@ from hub.kernel.ledger.operations import code_subject
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Call, Draft, Reject, Removed, Reply, Text
 from hub.keys import Keys
-from mappings.engine import parse_item
+from mappings.engine import TYPES, parse_item
 
 PASSWORD = "một câu đủ dài để nhớ"
 SCHOOLS = (
@@ -107,9 +107,10 @@ async def systems(core: Core, keys: Keys, port: int = 1) -> None:
     core.router.bind(core.connectors)
 
 
-def _draft(type_name: str, item: dict[str, Any], pointer: str) -> Draft:
+def _draft(core: Core, type_name: str, item: dict[str, Any], pointer: str) -> Draft:
     found = parse_item(type_name, item, pointer, datetime.now(UTC))
     assert isinstance(found, Draft), found
+    core.catalogue.standardise_record(TYPES[type_name], found.body, found.updated_at.date())
     return found
 
 
@@ -118,7 +119,7 @@ async def push(core: Core, type_name: str, school: str, items: list[dict[str, An
     body = json.dumps(items, ensure_ascii=False).encode()
     arrival = Arrival(
         source=source, type=type_name, body=body, content_type="application/json", digest=core.hasher(body).encode()[:32], school=school,
-        drafts=[_draft(type_name, item, f"/{n}") for n, item in enumerate(items)], rejects=rejects or [], **more,
+        drafts=[_draft(core, type_name, item, f"/{n}") for n, item in enumerate(items)], rejects=rejects or [], **more,
     )  # fmt: skip
     (answer,) = await intake.accept(core, [arrival])
     return answer.message

@@ -49,7 +49,7 @@ async def inbox(request: Request, visitor: Any) -> list[Unmapped]:
         key = tuple(str(data.get(k, "")) for k in ("source_system", "code", "target_system"))
         if not all(key):
             continue
-        item = found.setdefault(key, Unmapped(system=key[0], code=key[1], target=key[2], text=task["text"], tasks=[]))  # type: ignore[index, arg-type]
+        item = found.setdefault(key, Unmapped(system=key[0], code=key[1], target=key[2], text=task["text"], tasks=[]))  # type: ignore[arg-type]
         item.tasks.append(task["id"])
         item.count += task["n"]
         item.since = min(filter(None, (item.since, task["opened_at"])))

@@ -86,7 +86,8 @@ def _grouped(settings: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
 def _changes(revisions: list[Any]) -> list[dict[str, Any]]:
     """Each revision with what it changed against the one before it, newest first."""
     found = []
-    for row, before in zip(revisions, [*revisions[1:], None], strict=True):
+    for index, row in enumerate(revisions):
+        before = revisions[index + 1] if index + 1 < len(revisions) else None
         old = dict(forms.flat(before["settings"])) if before is not None else {}
         new = dict(forms.flat(row["settings"]))
         changed = [(k, old.get(k), new.get(k)) for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
@@ -135,8 +136,8 @@ def _schema(request: Request, row: Any, kind: str, scheme: str) -> dict[str, Any
     manifest = hub_of(request).manifests.get(row["system"])
     if manifest is not None and "adapter" in properties:
         properties["adapter"] = {**manifest.form(), **{k: v for k, v in properties["adapter"].items() if k.startswith("x-")}}
-    secrets = properties.get("secrets")
-    if secrets is not None:
+    secrets = properties.pop("secrets", None) or {}
+    if secrets.get("properties"):
         # Leaving a secret empty keeps the stored one.
         properties["secrets"] = {**secrets, "required": [], "x-title": {"vi": "Bí mật", "en": "Secrets"}}
     return {**made, "properties": properties}

@@ -30,7 +30,19 @@ CALL_COLUMNS = (
     "meta", "digest", "body", "mapping",
 )  # fmt: skip
 REPLY_COLUMNS = ("id", "class", "call", "status", "headers", "digest", "body", "error", "elapsed_ms")
-ATTEMPT_COLUMNS = ("id", "class", "delivery", "call", "number", "kind", "outcome", "reason", "late", "worker", "elapsed_ms")
+ATTEMPT_COLUMNS = (
+    "id",
+    "class",
+    "delivery",
+    "call",
+    "number",
+    "kind",
+    "outcome",
+    "reason",
+    "late",
+    "worker",
+    "elapsed_ms",
+)
 
 
 class Claimed(Struct, kw_only=True):
@@ -205,8 +217,8 @@ async def _records(connection: Connection, rows: list[Any]) -> dict[int, Any]:
 async def stored_calls(core: Core, wanted: dict[int, int]) -> dict[int, tuple[Call, str]]:
     """Requests kept in the ledger, by id: `wanted` maps call id to class. Returns the call and its mapping version."""
     by_class: dict[int, list[int]] = {}
-    for call, klass in wanted.items():
-        by_class.setdefault(klass, []).append(call)
+    for number, klass in wanted.items():
+        by_class.setdefault(klass, []).append(number)
     out: dict[int, tuple[Call, str]] = {}
     async with core.pool.acquire() as connection:
         for klass, ids in by_class.items():
@@ -239,7 +251,9 @@ async def intend(core: Core, exchanges: list[Exchange], token: int) -> set[int]:
         ]  # fmt: skip
         if lookups:
             await connection.copy_records_to_table(
-                "lookups", records=lookups, columns=("call", "connector", "delivery", "request_id", "officer", "purpose", "input_hash")
+                "lookups",
+                records=lookups,
+                columns=("call", "connector", "delivery", "request_id", "officer", "purpose", "input_hash"),
             )
         reach("intent.inside")
     for e in live:
@@ -258,7 +272,11 @@ def _call_row(e: Exchange) -> tuple[Any, ...]:
 
 
 async def conclude(
-    core: Core, connector: int, conclusions: list[Conclusion], exchanges: list[Exchange], arrivals: list[Arrival] | None = None
+    core: Core,
+    connector: int,
+    conclusions: list[Conclusion],
+    exchanges: list[Exchange],
+    arrivals: list[Arrival] | None = None,
 ) -> list[Accepted]:
     """TX4: outcomes, attempts, promotions, tasks, journal, and the records replies gave rise to, in one transaction."""
     arrivals = arrivals or []
@@ -292,7 +310,12 @@ async def conclude(
 
 
 async def _conclude(
-    core: Core, connection: Connection, connector: int, conclusions: list[Conclusion], exchanges: list[Exchange], attempt_ids: list[int]
+    core: Core,
+    connection: Connection,
+    connector: int,
+    conclusions: list[Conclusion],
+    exchanges: list[Exchange],
+    attempt_ids: list[int],
 ) -> None:
     keys = sorted({c.delivery.order_key for c in conclusions if c.delivery.order_key is not None})
     if keys:
@@ -344,23 +367,46 @@ async def _conclude(
     if answered:
         reply_ids = await core.ids.take(connection, len(answered))
         await connection.copy_records_to_table(
-            "replies", records=[_reply_row(i, e) for i, e in zip(reply_ids, answered, strict=True)], columns=REPLY_COLUMNS
+            "replies",
+            records=[_reply_row(i, e) for i, e in zip(reply_ids, answered, strict=True)],
+            columns=REPLY_COLUMNS,
         )
     await connection.copy_records_to_table(
-        "attempts", records=await _attempt_rows(core, connection, conclusions, exchanges, attempt_ids, done), columns=ATTEMPT_COLUMNS
+        "attempts",
+        records=await _attempt_rows(core, connection, conclusions, exchanges, attempt_ids, done),
+        columns=ATTEMPT_COLUMNS,
     )
     await _journal(core, connection, connector, conclusions, exchanges, done)
 
 
 async def _attempt_rows(
-    core: Core, connection: Connection, conclusions: list[Conclusion], exchanges: list[Exchange], ids: list[int], done: set[int]
+    core: Core,
+    connection: Connection,
+    conclusions: list[Conclusion],
+    exchanges: list[Exchange],
+    ids: list[int],
+    done: set[int],
 ) -> list[tuple[Any, ...]]:
     tries = {e.id: e.tries for e in exchanges if e.tries}
     rows: list[tuple[Any, ...]] = []
     for c in conclusions:
         for outcome, error in tries.get(c.call or 0, ()):
             (extra,) = await core.ids.take(connection, 1)
-            rows.append((extra, c.delivery.klass, c.delivery.id, c.call, c.delivery.attempts, c.kind, outcome, error, False, core.worker, None))
+            rows.append(
+                (
+                    extra,
+                    c.delivery.klass,
+                    c.delivery.id,
+                    c.call,
+                    c.delivery.attempts,
+                    c.kind,
+                    outcome,
+                    error,
+                    False,
+                    core.worker,
+                    None,
+                )
+            )
     for i, c in zip(ids, conclusions, strict=True):
         rows.append(
             (i, c.delivery.klass, c.delivery.id, c.call, c.delivery.attempts, c.kind, c.outcome, c.reason, c.delivery.id not in done,
@@ -373,7 +419,17 @@ def _reply_row(reply_id: int, e: Exchange) -> tuple[Any, ...]:
     if e.reply is None:
         return (reply_id, e.klass, e.id, None, None, None, None, e.error, e.elapsed_ms)
     r = e.reply
-    return (reply_id, e.klass, e.id, r.status, _json(r.headers), hashlib.sha256(r.body).digest(), r.body, e.error, e.elapsed_ms)
+    return (
+        reply_id,
+        e.klass,
+        e.id,
+        r.status,
+        _json(r.headers),
+        hashlib.sha256(r.body).digest(),
+        r.body,
+        e.error,
+        e.elapsed_ms,
+    )
 
 
 def _task_key(task: TaskSpec) -> tuple[int | None, str, str]:
@@ -394,14 +450,26 @@ async def _open_tasks(connection: Connection, conclusions: list[Conclusion]) -> 
 
 
 async def _journal(
-    core: Core, connection: Connection, connector: int, conclusions: list[Conclusion], exchanges: list[Exchange], done: set[int]
+    core: Core,
+    connection: Connection,
+    connector: int,
+    conclusions: list[Conclusion],
+    exchanges: list[Exchange],
+    done: set[int],
 ) -> None:
     """One line per class for the batch with a root over requests and replies; one line each for what people will ask about."""
-    digests = {e.id: (hashlib.sha256(e.call.body).digest(), hashlib.sha256(e.reply.body).digest() if e.reply else b"") for e in exchanges}
+    digests = {
+        e.id: (hashlib.sha256(e.call.body).digest(), hashlib.sha256(e.reply.body).digest() if e.reply else b"")
+        for e in exchanges
+    }
     groups: dict[int, list[Conclusion]] = {}
     for c in conclusions:
         groups.setdefault(c.delivery.klass, []).append(c)
-    singles = [c for c in conclusions if c.delivery.id in done and c.target in (State.PARKED, State.UNCERTAIN, State.DEAD) and not c.stay]
+    singles = [
+        c
+        for c in conclusions
+        if c.delivery.id in done and c.target in (State.PARKED, State.UNCERTAIN, State.DEAD) and not c.stay
+    ]
     ids = await core.ids.take(connection, len(groups) + len(singles))
     rows: list[tuple[Any, ...]] = []
     for i, (klass, group) in zip(ids, groups.items(), strict=False):
@@ -413,7 +481,18 @@ async def _journal(
             root.update(bytes([int(c.target)]))
             for part in digests.get(c.call or 0, ()):
                 root.update(part)
-        rows.append((i, klass, core.worker, "conclude", connector, None, [c.delivery.id for c in group], {"root": root.hexdigest(), "outcomes": outcomes}))
+        rows.append(
+            (
+                i,
+                klass,
+                core.worker,
+                "conclude",
+                connector,
+                None,
+                [c.delivery.id for c in group],
+                {"root": root.hexdigest(), "outcomes": outcomes},
+            )
+        )
     for i, c in zip(ids[len(groups) :], singles, strict=True):
         data = {"cause": c.cause, "reason": c.reason}
         rows.append((i, c.delivery.klass, core.worker, c.target.word, connector, c.delivery.id, None, data))

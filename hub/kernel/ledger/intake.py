@@ -99,17 +99,25 @@ async def accept_within(
             answers.append(Accepted(message=message_id))
         else:
             work = Work(
-                message=message_id, drafts=arrival.drafts, scope=arrival.scope, historical=arrival.historical, rejects=list(arrival.rejects)
+                message=message_id,
+                drafts=arrival.drafts,
+                scope=arrival.scope,
+                historical=arrival.historical,
+                rejects=list(arrival.rejects),
             )
             works.append((index, work, arrival, klass))
             answers.append(Accepted(message=message_id))
     if works:
         await store_records(core, connection, [w for _, w, _, _ in works])
         for index, work, _arrival, klass in works:
-            results.append((work.message, klass, ROUTED, work.records + len(work.rejects), len(work.rejects), work.records))
+            results.append(
+                (work.message, klass, ROUTED, work.records + len(work.rejects), len(work.rejects), work.records)
+            )
             for r in work.rejects:
                 rejects.append((work.message, klass, r.pointer, r.code, r.key, _json(r.message)))
-            answers[index] = Accepted(message=work.message, records=work.records, rejects=work.rejects, unchanged=work.unchanged)
+            answers[index] = Accepted(
+                message=work.message, records=work.records, rejects=work.rejects, unchanged=work.unchanged
+            )
     if messages:
         await connection.copy_records_to_table("messages", records=messages, columns=MESSAGE_COLUMNS)
         await _journal_intake(core, connection, messages)
@@ -216,14 +224,23 @@ async def work_inbox(core: Core, decode: Any, limit: int = 50) -> int:
                     work = Work(message=message, drafts=drafts, scope=EVERYWHERE, rejects=rejects)
                     if invalid is None:
                         await store_records(core, connection, [work])
-                        result = (message, row["class"], ROUTED, work.records + len(work.rejects), len(work.rejects), work.records)
+                        result = (
+                            message,
+                            row["class"],
+                            ROUTED,
+                            work.records + len(work.rejects),
+                            len(work.rejects),
+                            work.records,
+                        )
                     else:
                         work.rejects = [invalid]
                         result = (message, row["class"], INVALID, 0, 0, 0)
                     await connection.copy_records_to_table("message_results", records=[result], columns=RESULT_COLUMNS)
                     await connection.copy_records_to_table(
                         "rejects",
-                        records=[(message, row["class"], r.pointer, r.code, r.key, _json(r.message)) for r in work.rejects],
+                        records=[
+                            (message, row["class"], r.pointer, r.code, r.key, _json(r.message)) for r in work.rejects
+                        ],
                         columns=REJECT_COLUMNS,
                     )
                     await connection.execute(sql.inbox_done, [message])

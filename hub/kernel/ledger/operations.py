@@ -32,7 +32,14 @@ _ACTOR_CLASS = 3
 
 
 async def note(
-    core: Core, connection: Connection, actor: str, kind: str, *, connector: int | None = None, subject: int | None = None, **data: Any
+    core: Core,
+    connection: Connection,
+    actor: str,
+    kind: str,
+    *,
+    connector: int | None = None,
+    subject: int | None = None,
+    **data: Any,
 ) -> None:
     """One line of the journal about something a person did."""
     (line,) = await core.ids.take(connection, 1)
@@ -69,10 +76,18 @@ async def _lock_orders(connection: Connection, rows: list[Any]) -> None:
         await connection.fetchval(sql.order_locks, keys)
 
 
-async def _close(connection: Connection, ids: list[int], states: list[State], target: State, cause: str, detail: str) -> int:
+async def _close(
+    connection: Connection, ids: list[int], states: list[State], target: State, cause: str, detail: str
+) -> int:
     """Close open deliveries nobody holds and promote what stood behind them."""
     gone = await connection.fetch(sql.close_open, ids, [int(s) for s in states], int(target), cause, detail)
-    free = sorted({(r["connector"], r["order_key"]) for r in gone if r["order_key"] is not None and not r["aside"] and r["state"] != int(State.HELD)})
+    free = sorted(
+        {
+            (r["connector"], r["order_key"])
+            for r in gone
+            if r["order_key"] is not None and not r["aside"] and r["state"] != int(State.HELD)
+        }
+    )
     if free:
         await connection.execute(sql.promote, [c for c, _ in free], [k for _, k in free])
     return len(gone)
@@ -113,11 +128,20 @@ def code_subject(source_system: str, code: str, target_system: str) -> str:
 
 
 async def approve_code(
-    core: Core, actor: str, source_system: str, code: str, target_system: str, canonical: str, why: str, effective_from: date | None = None
+    core: Core,
+    actor: str,
+    source_system: str,
+    code: str,
+    target_system: str,
+    canonical: str,
+    why: str,
+    effective_from: date | None = None,
 ) -> int:
     """Approve what a code means and release exactly what waited for it, in order. Returns how many deliveries."""
     async with core.pool.acquire() as connection, connection.transaction():
-        await connection.fetchval(sql.approved_code_add, source_system, code, target_system, canonical, effective_from, actor, why)
+        await connection.fetchval(
+            sql.approved_code_add, source_system, code, target_system, canonical, effective_from, actor, why
+        )
         await note(
             core, connection, actor, "approve_code", source_system=source_system, code=code, target_system=target_system,
             canonical=canonical, why=why,
@@ -143,7 +167,10 @@ async def sweep_codes(core: Core, today: date) -> int:
         data = task["data"] or {}
         if not all(k in data for k in ("source_system", "code", "target_system")):
             continue
-        if core.catalogue.standardise(data["source_system"], data["code"], data["target_system"], today).code is not None:
+        if (
+            core.catalogue.standardise(data["source_system"], data["code"], data["target_system"], today).code
+            is not None
+        ):
             moved += await resolve_task(core, "hub", task["id"], "release", "the code has a meaning by now")
     return moved
 
@@ -156,7 +183,12 @@ async def cancel(core: Core, actor: str, delivery: int, why: str) -> bool:
             return False
         await _lock_orders(connection, [row])
         done = await _close(
-            connection, [delivery], [State.HELD, State.READY, State.WAITING, State.PARKED], State.CANCELLED, "cancelled", why
+            connection,
+            [delivery],
+            [State.HELD, State.READY, State.WAITING, State.PARKED],
+            State.CANCELLED,
+            "cancelled",
+            why,
         )
         if done:
             await note(core, connection, actor, "cancel", connector=row["connector"], subject=delivery, why=why)
@@ -170,7 +202,9 @@ async def unmask(core: Core, actor: str, subject: int, purpose: str) -> None:
         await note(core, connection, actor, "unmask", subject=subject, purpose=purpose)
 
 
-async def update_connector(core: Core, keys: Any, actor: str, name: str, settings: dict[str, Any], secrets: dict[str, str] | None) -> int:
+async def update_connector(
+    core: Core, keys: Any, actor: str, name: str, settings: dict[str, Any], secrets: dict[str, str] | None
+) -> int:
     """Store a connector's new settings (already validated) as its next revision. `secrets` None keeps the old ones."""
     sealed = keys.encrypt(json.dumps(secrets).encode(), name.encode()) if secrets is not None else None
     async with core.pool.acquire() as connection, connection.transaction():
@@ -179,7 +213,15 @@ async def update_connector(core: Core, keys: Any, actor: str, name: str, setting
             raise KeyError(name)
         revision = int(await connection.fetchval(sql.connector_update, row["id"], settings, sealed))
         await connection.execute(sql.connector_revision_add, row["id"], revision, settings, actor)
-        await note(core, connection, actor, "configure", connector=row["id"], revision=revision, secrets_changed=secrets is not None)
+        await note(
+            core,
+            connection,
+            actor,
+            "configure",
+            connector=row["id"],
+            revision=revision,
+            secrets_changed=secrets is not None,
+        )
     core.on_commit("connectors")
     return revision
 
@@ -234,7 +276,15 @@ def _arguments(core: Core, wanted: ReplayFilter) -> tuple[Any, ...]:
     if any(s not in FINAL for s in wanted.states):
         raise ValueError("only closed deliveries can be replayed")
     connector = core.connectors[wanted.connector] if wanted.connector else None
-    return (wanted.deliveries, wanted.message, connector, wanted.schools, [int(s) for s in wanted.states], wanted.since, wanted.until)
+    return (
+        wanted.deliveries,
+        wanted.message,
+        connector,
+        wanted.schools,
+        [int(s) for s in wanted.states],
+        wanted.since,
+        wanted.until,
+    )
 
 
 async def plan_replay(core: Core, wanted: ReplayFilter) -> ReplayPlan:
@@ -248,7 +298,9 @@ async def plan_replay(core: Core, wanted: ReplayFilter) -> ReplayPlan:
     return ReplayPlan(count=sum(by_connector.values()), by_connector=by_connector)
 
 
-async def replay(core: Core, actor: str, wanted: ReplayFilter, mode: Literal["as_sent", "remap"], why: str) -> ReplayResult:
+async def replay(
+    core: Core, actor: str, wanted: ReplayFilter, mode: Literal["as_sent", "remap"], why: str
+) -> ReplayResult:
     """Queue closed deliveries again, in chunks, each chunk one transaction; interrupted, the same order goes on.
 
     `as_sent` pins the request's stored bytes, `remap` renders anew with the mappings now in force. Both are new
@@ -278,13 +330,17 @@ async def _requeue(core: Core, connection: Connection, rows: list[Any], mode: st
         record = records[r["record"]]
         spec = TYPES[record["type"]]
         ordered = target is not None and target.order == "key"
-        orders[r["id"]] = order_hash(spec.order_key(record["body"] or {}) or f"{record['type']}:{record['key']}") if ordered else None
+        orders[r["id"]] = (
+            order_hash(spec.order_key(record["body"] or {}) or f"{record['type']}:{record['key']}") if ordered else None
+        )
     keys = sorted({k for k in orders.values() if k is not None})
     busy: set[tuple[int, int]] = set()
     if keys:
         await connection.fetchval(sql.order_locks, keys)
         pairs = sorted({(r["connector"], k) for r in rows if (k := orders[r["id"]]) is not None})
-        busy = {(x[0], x[1]) for x in await connection.fetch(sql.open_keys, [c for c, _ in pairs], [k for _, k in pairs])}
+        busy = {
+            (x[0], x[1]) for x in await connection.fetch(sql.open_keys, [c for c, _ in pairs], [k for _, k in pairs])
+        }
     ids = await core.ids.take(connection, len(rows))
     out = []
     for new, r in zip(ids, rows, strict=True):

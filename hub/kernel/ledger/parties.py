@@ -21,13 +21,32 @@ async def clients(core: Core) -> list[Any]:
 
 
 async def add_client(
-    core: Core, actor: str, name: str, title: str, secret_hash: bytes, key_hash: bytes | None, scope: Scope, rights: list[str]
+    core: Core,
+    actor: str,
+    name: str,
+    title: str,
+    secret_hash: bytes,
+    key_hash: bytes | None,
+    scope: Scope,
+    rights: list[str],
 ) -> None:
     """Register a client, or give an existing one new credentials."""
     source = await core.source_id(Source("client", name))
     async with core.pool.acquire() as connection, connection.transaction():
-        await connection.execute(sql.client_add, source, name, title, secret_hash, key_hash, scope.kind, scope.code, rights)
-        await note(core, connection, actor, "client", subject=source, client=name, scope=scope.kind, code=scope.code, rights=rights)
+        await connection.execute(
+            sql.client_add, source, name, title, secret_hash, key_hash, scope.kind, scope.code, rights
+        )
+        await note(
+            core,
+            connection,
+            actor,
+            "client",
+            subject=source,
+            client=name,
+            scope=scope.kind,
+            code=scope.code,
+            rights=rights,
+        )
 
 
 async def block_client(core: Core, actor: str, name: str) -> bool:
@@ -46,13 +65,36 @@ async def devices(core: Core) -> list[Any]:
 
 
 async def add_device(
-    core: Core, actor: str, device: str, *, family: str, profile: str, title: str, school: str, entrance: str, direction: str, zone: str, secret: bytes
+    core: Core,
+    actor: str,
+    device: str,
+    *,
+    family: str,
+    profile: str,
+    title: str,
+    school: str,
+    entrance: str,
+    direction: str,
+    zone: str,
+    secret: bytes,
 ) -> None:
     """Register a device, or change what is registered; `secret` is sealed with the hub's key."""
     source = await core.source_id(Source("device", device))
     async with core.pool.acquire() as connection, connection.transaction():
-        await connection.execute(sql.device_add, source, device, family, profile, title, school, entrance, direction, zone, secret)
-        await note(core, connection, actor, "device", subject=source, device=device, family=family, school=school, entrance=entrance)
+        await connection.execute(
+            sql.device_add, source, device, family, profile, title, school, entrance, direction, zone, secret
+        )
+        await note(
+            core,
+            connection,
+            actor,
+            "device",
+            subject=source,
+            device=device,
+            family=family,
+            school=school,
+            entrance=entrance,
+        )
     core.on_commit("devices")
 
 
@@ -90,4 +132,11 @@ async def receipt(core: Core, number: int, after: int, limit: int) -> dict[str, 
         records = await connection.fetch(sql.receipt_records, ids, after, limit)
         rejects = await connection.fetch(sql.receipt_rejects, ids, 1000)
         deliveries = await connection.fetch(sql.receipt_deliveries, [r["id"] for r in records])
-    return {"upload": upload, "source": source, "messages": messages, "records": records, "rejects": rejects, "deliveries": deliveries}
+    return {
+        "upload": upload,
+        "source": source,
+        "messages": messages,
+        "records": records,
+        "rejects": rejects,
+        "deliveries": deliveries,
+    }

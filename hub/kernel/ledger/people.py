@@ -250,7 +250,9 @@ async def add_user(core: Core, actor: str, name: str, title: str, role: str, sco
     async with core.pool.acquire() as connection, connection.transaction():
         if await connection.fetchval(sql.user_add, name, title.strip(), role, made, scope.kind, scope.code) is None:
             raise UserUnfit("taken")
-        await note(core, connection, actor, "add_user", user=name, role=role, scope_kind=scope.kind, scope_code=scope.code)
+        await note(
+            core, connection, actor, "add_user", user=name, role=role, scope_kind=scope.kind, scope_code=scope.code
+        )
     return password
 
 

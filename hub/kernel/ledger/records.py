@@ -134,7 +134,12 @@ async def store_records(core: Core, connection: Connection, works: list[Work]) -
         ordered = sorted(entities)
         for r in await connection.fetch(sql.streams_read, [t for t, _ in ordered], [k for _, k in ordered]):
             streams[r["type"], r["key"]] = Prior(
-                version=r["version"], event=r["event"], content=r["content"], identity=r["identity"], record=r["record"], school=r["school"]
+                version=r["version"],
+                event=r["event"],
+                content=r["content"],
+                identity=r["identity"],
+                record=r["record"],
+                school=r["school"],
             )
 
     placed = _place(core, pending, order_of, streams)
@@ -239,9 +244,25 @@ async def _write(core: Core, connection: Connection, placed: list[_Placed]) -> i
                 ask.add((route.connector, order))
                 if route.coalesce:
                     coalesce.setdefault(route.flow, set()).add((route.connector, order))
-            rank = core.ranks.next(route.connector, d.school, route.priority_s + (route.history_s if p.work.historical else 0.0))
+            rank = core.ranks.next(
+                route.connector, d.school, route.priority_s + (route.history_s if p.work.historical else 0.0)
+            )
             delivery_rows.append(
-                [ids[cursor], record_id, route.connector, klass, int(State.READY), order, rank, None, route.flow, d.key, d.school, _ROUTED.cause, None]
+                [
+                    ids[cursor],
+                    record_id,
+                    route.connector,
+                    klass,
+                    int(State.READY),
+                    order,
+                    rank,
+                    None,
+                    route.flow,
+                    d.key,
+                    d.school,
+                    _ROUTED.cause,
+                    None,
+                ]
             )
             cursor += 1
     for flow in sorted(coalesce):
@@ -251,7 +272,9 @@ async def _write(core: Core, connection: Connection, placed: list[_Placed]) -> i
             await connection.execute(sql.promote, [r[0] for r in heads_gone], [r[1] for r in heads_gone])
     if ask:
         pairs = sorted(ask)
-        busy = {(r[0], r[1]) for r in await connection.fetch(sql.open_keys, [c for c, _ in pairs], [o for _, o in pairs])}
+        busy = {
+            (r[0], r[1]) for r in await connection.fetch(sql.open_keys, [c for c, _ in pairs], [o for _, o in pairs])
+        }
         for row in delivery_rows:
             if row[5] is None:
                 continue
@@ -267,4 +290,3 @@ async def _write(core: Core, connection: Connection, placed: list[_Placed]) -> i
     if delivery_rows:
         await connection.copy_records_to_table("deliveries", records=delivery_rows, columns=DELIVERY_COLUMNS)
     return len(delivery_rows)
-

@@ -30,7 +30,16 @@ async def end_leases(core: Core) -> int:
             await connection.copy_records_to_table(
                 "journal",
                 records=[
-                    (i, r["class"], core.worker, "uncertain", r["connector"], r["id"], None, {"cause": "lease_lost_intent", "call": r["intent"]})
+                    (
+                        i,
+                        r["class"],
+                        core.worker,
+                        "uncertain",
+                        r["connector"],
+                        r["id"],
+                        None,
+                        {"cause": "lease_lost_intent", "call": r["intent"]},
+                    )
                     for i, r in zip(ids, uncertain, strict=True)
                 ],
                 columns=JOURNAL_COLUMNS,
@@ -109,5 +118,15 @@ async def verify_seals(core: Core) -> list[int]:
 
 def entry_hash(row: dict[str, Any]) -> bytes:
     """SHA-256 over one journal entry's content, the same wherever it is computed."""
-    parts = [row["id"], row["tx"], row["at"].isoformat(), row["actor"], row["kind"], row["connector"], row["subject"], row["ids"], row["data"]]
+    parts = [
+        row["id"],
+        row["tx"],
+        row["at"].isoformat(),
+        row["actor"],
+        row["kind"],
+        row["connector"],
+        row["subject"],
+        row["ids"],
+        row["data"],
+    ]
     return hashlib.sha256(_encode(parts)).digest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import msgspec
@@ -17,8 +17,9 @@ import msgspec
 _json_encode = msgspec.json.Encoder().encode
 _json_decode = msgspec.json.Decoder().decode
 
-Connection = asyncpg.Connection
-Pool = asyncpg.Pool
+# asyncpg has no types of its own.
+Connection: TypeAlias = Any
+Pool: TypeAlias = Any
 
 
 class Statements:

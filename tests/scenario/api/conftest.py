@@ -50,13 +50,20 @@ def gateway(ledger: Any, postgres: EmbeddedPostgres, database: str, keys: Keys, 
     own = Keys.open(key_file, tmp_path / "data")
 
     async def prepare() -> None:
-        async with ledger() as l:
-            await l.connector("ministry", "ministry")
+        async with ledger() as led:
+            await led.connector("ministry", "ministry")
             for code, ward in ((S1, WARD_1), (S2, WARD_2)):
-                await l.school(code, ward=ward)
+                await led.school(code, ward=ward)
             for name, scope in CLIENTS.items():
                 await parties.add_client(
-                    l.core, "test", name, name, secret_digest(own, f"secret-of-{name}"), secret_digest(own, f"key-of-{name}"), scope, ["push"]
+                    led.core,
+                    "test",
+                    name,
+                    name,
+                    secret_digest(own, f"secret-of-{name}"),
+                    secret_digest(own, f"key-of-{name}"),
+                    scope,
+                    ["push"],
                 )
 
     asyncio.run(prepare())

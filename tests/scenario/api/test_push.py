@@ -12,7 +12,9 @@ import pytest
 S1, S2 = "31HP0000001", "31HP0000002"
 
 
-def test_a_single_push_is_acknowledged_with_a_receipt_that_tells_what_became_of_it(gateway: Any, make_learner: Any) -> None:
+def test_a_single_push_is_acknowledged_with_a_receipt_that_tells_what_became_of_it(
+    gateway: Any, make_learner: Any
+) -> None:
     with gateway.client("key-of-school-1") as c:
         reply = c.post("/v1/messages/learner", json=make_learner("AA1"))
         assert reply.status_code == 202, reply.text
@@ -43,7 +45,9 @@ def test_twelve_faulty_of_four_hundred(gateway: Any, make_learner: Any) -> None:
 
 def test_an_interrupted_upload_goes_on_where_it_stopped(gateway: Any, make_learner: Any) -> None:
     lines = [json.dumps(make_learner(f"CC{n}")) for n in range(250)]
-    with gateway.client("key-of-school-1", **{"Content-Type": "application/x-ndjson", "Idempotency-Key": "roster-1"}) as c:
+    with gateway.client(
+        "key-of-school-1", **{"Content-Type": "application/x-ndjson", "Idempotency-Key": "roster-1"}
+    ) as c:
         # The first two chunks arrive, then the line breaks.
         first = c.post("/v1/messages/learner", content="\n".join(lines[:200]))
         assert first.status_code == 202
@@ -78,7 +82,11 @@ def test_many_at_once_each_get_their_own_answer(gateway: Any, make_learner: Any)
         t.start()
     for t in threads:
         t.join()
-    assert len(seen) == 120 and len(set(seen.values())) == 120 and set(seen) == {f"EE{n}-{k}" for n in range(12) for k in range(10)}
+    assert (
+        len(seen) == 120
+        and len(set(seen.values())) == 120
+        and set(seen) == {f"EE{n}-{k}" for n in range(12) for k in range(10)}
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +104,9 @@ def test_many_at_once_each_get_their_own_answer(gateway: Any, make_learner: Any)
         (b" " * 1_100_000, "application/json", 413, "too_large"),
     ],
 )
-def test_hostile_bodies_get_a_clear_refusal(gateway: Any, content: bytes, content_type: str, status: int, code: str) -> None:
+def test_hostile_bodies_get_a_clear_refusal(
+    gateway: Any, content: bytes, content_type: str, status: int, code: str
+) -> None:
     with gateway.client("key-of-school-1", **{"Content-Type": content_type}) as c:
         reply = c.post("/v1/messages/learner", content=content)
         assert (reply.status_code, reply.json()["code"]) == (status, code), reply.text[:300]
@@ -121,10 +131,10 @@ def test_an_image_in_a_push_is_taken_out_before_it_is_stored(gateway: Any, make_
         assert c.post("/v1/messages/learner", json=item).status_code == 422
 
     async def look() -> None:
-        async with ledger() as l:
-            body = await l.value("SELECT body FROM messages")
+        async with ledger() as led:
+            body = await led.value("SELECT body FROM messages")
             assert base64.b64encode(mark)[:40] not in body and b"biometric-removed" in body
-            assert await l.value("SELECT removed->0->>'pointer' FROM messages") == "/data/photo"
+            assert await led.value("SELECT removed->0->>'pointer' FROM messages") == "/data/photo"
 
     asyncio.run(look())
 
@@ -133,10 +143,25 @@ def test_oauth2_client_credentials(gateway: Any, make_learner: Any) -> None:
     with gateway.client() as c:
         form = {"grant_type": "client_credentials", "client_id": "school-1", "client_secret": "secret-of-school-1"}
         token = c.post("/oauth/token", data=form).json()["access_token"]
-        assert c.post("/v1/messages/learner", json=make_learner("GG1"), headers={"Authorization": f"Bearer {token}"}).status_code == 202
+        assert (
+            c.post(
+                "/v1/messages/learner", json=make_learner("GG1"), headers={"Authorization": f"Bearer {token}"}
+            ).status_code
+            == 202
+        )
         assert c.post("/oauth/token", data=form | {"client_secret": "wrong"}).status_code == 401
-        assert c.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("school-1", "secret-of-school-1")).status_code == 200
-        for headers in ({}, {"Authorization": "Bearer x.y.z"}, {"X-API-Key": "nothing"}, {"Authorization": f"Bearer {token}x"}):
+        assert (
+            c.post(
+                "/oauth/token", data={"grant_type": "client_credentials"}, auth=("school-1", "secret-of-school-1")
+            ).status_code
+            == 200
+        )
+        for headers in (
+            {},
+            {"Authorization": "Bearer x.y.z"},
+            {"X-API-Key": "nothing"},
+            {"Authorization": f"Bearer {token}x"},
+        ):
             refused = c.post("/v1/messages/learner", json=make_learner("GG2"), headers=headers)
             assert refused.status_code == 401 and refused.headers["content-type"] == "application/problem+json"
 
@@ -146,5 +171,8 @@ def test_metrics_and_health(gateway: Any, make_learner: Any) -> None:
         c.post("/v1/messages/learner", json=make_learner("HH1"))
         assert c.get("/healthz").text == "ok\n"
         text = c.get("/metrics").text
-        assert 'lt_deliveries{connector="ministry",state="ready"}' in text and 'lt_account_difference{what="records"} 0.0' in text
+        assert (
+            'lt_deliveries{connector="ministry",state="ready"}' in text
+            and 'lt_account_difference{what="records"} 0.0' in text
+        )
         assert c.get("/metrics", headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 401

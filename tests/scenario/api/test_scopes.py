@@ -77,9 +77,16 @@ def test_a_client_without_the_right_pushes_nothing(gateway: Any, make_learner: A
     from hub.kernel.ledger import parties
 
     async def register() -> None:
-        async with ledger() as l:
+        async with ledger() as led:
             await parties.add_client(
-                l.core, "test", "narrow", "narrow", secret_digest(gateway.keys, "s"), secret_digest(gateway.keys, "narrow-key"), Scope("school", S1), ["push:staff"]
+                led.core,
+                "test",
+                "narrow",
+                "narrow",
+                secret_digest(gateway.keys, "s"),
+                secret_digest(gateway.keys, "narrow-key"),
+                Scope("school", S1),
+                ["push:staff"],
             )
 
     asyncio.run(register())

@@ -38,7 +38,7 @@ POLICY: dict[str, Any] = {
 
 class Stage:
     def __init__(self, ledger: Any, house: House) -> None:
-        self.l = ledger
+        self.led = ledger
         self.house = house
         self.core = house.core
         self.twins: dict[str, Any] = {}
@@ -49,15 +49,34 @@ class Stage:
         twin = Ministry(**options)
         url = await twin.start()
         self.twins["ministry"] = twin
-        await self.connect("ministry", {"kind": "rest", "base_url": url}, {"scheme": "bearer"}, {"token": TOKEN}, {"source": "000.00.12.H24"}, policy)
+        await self.connect(
+            "ministry",
+            {"kind": "rest", "base_url": url},
+            {"scheme": "bearer"},
+            {"token": TOKEN},
+            {"source": "000.00.12.H24"},
+            policy,
+        )
         return twin
 
     async def portal(self, policy: dict[str, Any] | None = None, password: str = PASSWORD, **options: Any) -> Portal:
         twin = Portal(**options)
         url = await twin.start()
         self.twins["public_service"] = twin
-        auth = {"scheme": "portal_session", "login_url": f"{url}/mapi/login", "username": USERNAME, "dstcode": "VN:GOV:G22:portal"}
-        await self.connect("public_service", {"kind": "rest", "base_url": url}, auth, {"password": password}, {"agency": "000.00.12.H24"}, policy)
+        auth = {
+            "scheme": "portal_session",
+            "login_url": f"{url}/mapi/login",
+            "username": USERNAME,
+            "dstcode": "VN:GOV:G22:portal",
+        }
+        await self.connect(
+            "public_service",
+            {"kind": "rest", "base_url": url},
+            auth,
+            {"password": password},
+            {"agency": "000.00.12.H24"},
+            policy,
+        )
         return twin
 
     async def population(self, people: list[Any], policy: dict[str, Any] | None = None, **options: Any) -> Any:
@@ -66,14 +85,29 @@ class Stage:
         self.twins["population"] = twin
         auth = {"scheme": "population_signed", "user": population_twin.USER, "xroad_client": population_twin.CLIENT}
         secrets = {"secret": population_twin.SECRET, "api_key": population_twin.API_KEY}
-        await self.connect("population", {"kind": "soap", "base_url": url}, auth, secrets, {"MaDVC": "DVC1", "MaCanBo": "CB1"}, policy)
+        await self.connect(
+            "population", {"kind": "soap", "base_url": url}, auth, secrets, {"MaDVC": "DVC1", "MaCanBo": "CB1"}, policy
+        )
         return twin
 
     async def connect(
-        self, name: str, transport: dict[str, Any], auth: dict[str, Any], secrets: dict[str, str], adapter: dict[str, Any], policy: dict[str, Any] | None
+        self,
+        name: str,
+        transport: dict[str, Any],
+        auth: dict[str, Any],
+        secrets: dict[str, str],
+        adapter: dict[str, Any],
+        policy: dict[str, Any] | None,
     ) -> None:
-        settings = {"name": name, "system": name, "transport": transport, "auth": auth, "adapter": adapter, "policy": POLICY | (policy or {})}
-        await self.l.connector(name, name, settings, secrets)
+        settings = {
+            "name": name,
+            "system": name,
+            "transport": transport,
+            "auth": auth,
+            "adapter": adapter,
+            "policy": POLICY | (policy or {}),
+        }
+        await self.led.connector(name, name, settings, secrets)
         await self.house.refresh()
 
     async def push(self, record_type: str, *items: dict[str, Any], key: str | None = None) -> Any:
@@ -161,16 +195,16 @@ def stage(ledger: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     @asynccontextmanager
     async def opened(**settings: Any) -> AsyncIterator[Stage]:
-        async with ledger(high=12) as l:
+        async with ledger(high=12) as led:
             given = load(
-                data_dir=tmp_path, database_url=SecretStr(l.url), outward={"allow_private": ["127.0.0.0/8"]},
+                data_dir=tmp_path, database_url=SecretStr(led.url), outward={"allow_private": ["127.0.0.0/8"]},
                 dispatch={"poll_interval_s": 0.1, "lease_s": 5.0, **settings},
             )  # fmt: skip
             bell = Bell(None)
-            l.core.on_commit = bell.ring
-            house = House(given, l.keys, l.core, None, bell)
-            s = Stage(l, house)
-            await l.school(SCHOOL)
+            led.core.on_commit = bell.ring
+            house = House(given, led.keys, led.core, None, bell)
+            s = Stage(led, house)
+            await led.school(SCHOOL)
             try:
                 yield s
             finally:

@@ -36,7 +36,10 @@ def test_versions_arrive_in_order_while_other_keys_go_beside(stage: Any, items: 
         async with stage() as s:
             twin = await s.ministry()
             for version in range(6):
-                await s.push("learner", *(items.learner(f"31{n:08d}", full_name=f"Nguyễn Văn {chr(65 + version)}") for n in range(10)))
+                await s.push(
+                    "learner",
+                    *(items.learner(f"31{n:08d}", full_name=f"Nguyễn Văn {chr(65 + version)}") for n in range(10)),
+                )
             await s.work()
             await s.settled(delivered=60)
             for n in range(10):
@@ -57,12 +60,16 @@ def test_an_unmapped_code_parks_only_its_own_and_an_approval_releases_exactly_th
             await s.push("learner", items.learner("3100000002", full_name="Nguyễn Văn Sau", residence=split))
             await s.work()
             await s.settled(delivered=1, parked=2, held=1)
-            tasks = {t["subject"]: t["id"] for t in await s.l.rows("SELECT id, subject FROM tasks WHERE state = 'open'")}
+            tasks = {
+                t["subject"]: t["id"] for t in await s.led.rows("SELECT id, subject FROM tasks WHERE state = 'open'")
+            }
             assert set(tasks) == {"vn-ward-2024:10798→vn-ward", "vn-ethnicity:Ngạn Lạ→vn-ethnicity"}
-            assert await operations.approve_code(s.core, "lan", "vn-ward-2024", "10798", "vn-ward", "10804", "xã mới") == 1
+            assert (
+                await operations.approve_code(s.core, "lan", "vn-ward-2024", "10798", "vn-ward", "10804", "xã mới") == 1
+            )
             await s.settled(delivered=3, parked=1)
             assert [v for k, v in effects(twin) if k == "3100000002"] == [1, 2]
-            assert await s.l.value("SELECT count(*) FROM journal WHERE kind = 'approve_code'") == 1
+            assert await s.led.value("SELECT count(*) FROM journal WHERE kind = 'approve_code'") == 1
 
     run(go())
 
@@ -73,11 +80,11 @@ def test_a_refused_token_pauses_the_connector_once_and_keeps_everything_ready(st
             twin = await s.ministry(token="another")
             await s.push("learner", *(items.learner(f"31{n:08d}") for n in range(20)))
             await s.work()
-            await s.until(lambda: s.l.value("SELECT state = 'paused' FROM connectors"))
+            await s.until(lambda: s.led.value("SELECT state = 'paused' FROM connectors"))
             await s.settled(ready=20)
-            assert await s.l.value("SELECT count(*) FROM journal WHERE kind = 'pause'") == 1
+            assert await s.led.value("SELECT count(*) FROM journal WHERE kind = 'pause'") == 1
             assert effects(twin) == []
-            twin._token = "another"  # noqa: SLF001
+            twin._token = "another"
             await s.rest()
 
     run(go())
@@ -93,8 +100,10 @@ def test_a_timeout_after_the_portal_committed_is_settled_by_asking_not_by_sendin
             await s.work()
             await s.settled(delivered=10)
             assert sorted(k for k, _ in effects(twin)) == numbers
-            assert await s.l.value("SELECT count(*) FROM deliveries_closed WHERE cause = 'present'") == 3
-            assert await s.l.value("SELECT count(*) FROM attempts WHERE kind = 'inquire' AND outcome = 'present'") == 3
+            assert await s.led.value("SELECT count(*) FROM deliveries_closed WHERE cause = 'present'") == 3
+            assert (
+                await s.led.value("SELECT count(*) FROM attempts WHERE kind = 'inquire' AND outcome = 'present'") == 3
+            )
 
     run(go())
 
@@ -108,8 +117,11 @@ def test_a_request_lost_on_the_way_is_asked_about_twice_and_the_same_bytes_go_ag
             await s.work()
             await s.settled(delivered=1)
             assert [k for k, _ in effects(twin)] == ["000.00.12.H24-261122-0001"]
-            assert [r["outcome"] for r in await s.l.rows("SELECT outcome FROM attempts WHERE kind = 'inquire' ORDER BY id")] == ["absent", "absent"]
-            bodies = await s.l.rows("SELECT body FROM calls WHERE operation = 'create'")
+            assert [
+                r["outcome"]
+                for r in await s.led.rows("SELECT outcome FROM attempts WHERE kind = 'inquire' ORDER BY id")
+            ] == ["absent", "absent"]
+            bodies = await s.led.rows("SELECT body FROM calls WHERE operation = 'create'")
             assert len({bytes(b["body"]) for b in bodies}) == 1 and len(bodies) == 2
 
     run(go())
@@ -122,10 +134,10 @@ def test_an_outage_makes_deliveries_wait_and_the_ticker_brings_them_back(stage: 
             twin.set_fault(Fault(kind="down_503", for_s=3))
             await s.push("filing", *(items.filing(f"000.00.12.H24-261122-{n:04d}") for n in range(12)))
             await s.work()
-            await s.until(lambda: s.l.value("SELECT count(*) > 0 FROM recoveries WHERE state = 'open'"))
+            await s.until(lambda: s.led.value("SELECT count(*) > 0 FROM recoveries WHERE state = 'open'"))
             await s.settled(30, delivered=12)
             assert len(effects(twin)) == 12
-            await s.until(lambda: s.l.value("SELECT state = 'idle' FROM recoveries"), 15)
+            await s.until(lambda: s.led.value("SELECT state = 'idle' FROM recoveries"), 15)
 
     run(go())
 
@@ -137,8 +149,10 @@ def test_already_there_becomes_an_update(stage: Any, items: Any) -> None:
             await s.push("filing", items.filing())
             await s.work()
             await s.settled(delivered=1)
-            done = await s.l.value("SELECT id FROM deliveries_closed")
-            plan = await operations.plan_replay(s.core, operations.ReplayFilter(deliveries=[done], states=[State.DELIVERED]))
+            done = await s.led.value("SELECT id FROM deliveries_closed")
+            plan = await operations.plan_replay(
+                s.core, operations.ReplayFilter(deliveries=[done], states=[State.DELIVERED])
+            )
             assert plan.count == 1 and plan.by_connector == {"public_service": 1}
             result = await operations.replay(
                 s.core, "lan", operations.ReplayFilter(deliveries=[done], states=[State.DELIVERED]), "as_sent", "thử"
@@ -147,7 +161,7 @@ def test_already_there_becomes_an_update(stage: Any, items: Any) -> None:
             await s.settled(delivered=2)
             assert [e.type for e in twin.books.effects if e.type == "create"] in (["create"], []), "created once"
             print(twin.books.effects, twin.summary())
-            assert await s.l.value("SELECT replay_of FROM deliveries_closed ORDER BY id DESC LIMIT 1") == done
+            assert await s.led.value("SELECT replay_of FROM deliveries_closed ORDER BY id DESC LIMIT 1") == done
 
     run(go())
 
@@ -159,14 +173,25 @@ def test_every_look_up_is_logged_before_it_is_made_and_its_answer_becomes_a_reco
         async with stage() as s:
             people = [Person(number="031214000001", name="Nguyễn Văn Mẫu", birth="20140305", sex="1")]
             twin = await s.population(people)
-            await s.push("learner", items.learner("3100000001", personal_number="031214000001"), items.learner("3100000002", personal_number="031214000009"))
+            await s.push(
+                "learner",
+                items.learner("3100000001", personal_number="031214000001"),
+                items.learner("3100000002", personal_number="031214000009"),
+            )
             await s.work()
             await s.settled(delivered=2)
             assert twin.requests == 2
-            verdicts = {r["key"]: r["v"] for r in await s.l.rows("SELECT key, body->>'verdict' AS v FROM records WHERE type = 'population_check'")}
+            verdicts = {
+                r["key"]: r["v"]
+                for r in await s.led.rows(
+                    "SELECT key, body->>'verdict' AS v FROM records WHERE type = 'population_check'"
+                )
+            }
             assert verdicts == {"3100000001": "match", "3100000002": "not_found"}
-            log = await s.l.rows("SELECT l.officer, l.purpose, length(l.input_hash) AS n, l.at <= r.at AS before FROM lookups l JOIN replies r ON r.call = l.call")
+            log = await s.led.rows(
+                "SELECT led.officer, led.purpose, length(led.input_hash) AS n, led.at <= r.at AS before FROM lookups led JOIN replies r ON r.call = led.call"
+            )
             assert len(log) == 2 and all(r["officer"] == "CB1" and r["n"] == 32 and r["before"] for r in log)
-            assert await s.l.value("SELECT count(*) FROM calls WHERE meta::text LIKE '%031214000001%'") == 0
+            assert await s.led.value("SELECT count(*) FROM calls WHERE meta::text LIKE '%031214000001%'") == 0
 
     run(go())

@@ -23,17 +23,19 @@ def run(work: Any) -> Any:
 
 def test_a_message_makes_a_record_and_one_delivery_per_target(ledger: Any, make: Any) -> None:
     async def go() -> None:
-        async with ledger() as l:
-            await l.connector("ministry", "ministry")
-            await l.connector("population", "population")
-            await l.school(make.draft().school)
-            (a,) = await accept(l.core, [make.arrival(make.draft())])
+        async with ledger() as led:
+            await led.connector("ministry", "ministry")
+            await led.connector("population", "population")
+            await led.school(make.draft().school)
+            (a,) = await accept(led.core, [make.arrival(make.draft())])
             assert (a.records, a.rejects, a.duplicate) == (1, [], False)
             # No personal number, so there is nothing to ask the population database.
-            rows = await l.rows("SELECT flow, state, cause FROM deliveries")
-            assert [(r["flow"], r["state"], r["cause"]) for r in rows] == [("learners-to-ministry", State.READY, "routed")]
-            assert await l.value("SELECT due FROM records") == 1
-            found = await account(l.core)
+            rows = await led.rows("SELECT flow, state, cause FROM deliveries")
+            assert [(r["flow"], r["state"], r["cause"]) for r in rows] == [
+                ("learners-to-ministry", State.READY, "routed")
+            ]
+            assert await led.value("SELECT due FROM records") == 1
+            found = await account(led.core)
             assert found.balanced and found.messages == found.routed == found.items == found.records == 1
 
     run(go())
@@ -41,92 +43,109 @@ def test_a_message_makes_a_record_and_one_delivery_per_target(ledger: Any, make:
 
 def test_the_same_key_twice_takes_effect_once_and_is_on_record_twice(ledger: Any, make: Any) -> None:
     async def go() -> None:
-        async with ledger() as l:
-            await l.connector("ministry", "ministry")
-            await l.school(make.draft().school)
+        async with ledger() as led:
+            await led.connector("ministry", "ministry")
+            await led.school(make.draft().school)
             arrival = make.arrival(make.draft(), key="k1")
-            (first,) = await accept(l.core, [arrival])
-            (second,) = await accept(l.core, [make.arrival(make.draft(), key="k1")])
+            (first,) = await accept(led.core, [arrival])
+            (second,) = await accept(led.core, [make.arrival(make.draft(), key="k1")])
             assert second.duplicate and not second.conflict and second.message == first.message
-            (third,) = await accept(l.core, [make.arrival(make.draft(name="Khác"), key="k1")])
+            (third,) = await accept(led.core, [make.arrival(make.draft(name="Khác"), key="k1")])
             assert third.conflict and third.message == first.message
-            found = await account(l.core)
+            found = await account(led.core)
             assert (found.messages, found.duplicate, found.records, found.balanced) == (3, 2, 1, True)
-            assert await l.value("SELECT count(*) FROM messages WHERE duplicate_of IS NOT NULL AND body IS NULL") == 2
+            assert await led.value("SELECT count(*) FROM messages WHERE duplicate_of IS NOT NULL AND body IS NULL") == 2
 
     run(go())
 
 
 def test_a_key_given_twice_in_one_batch(ledger: Any, make: Any) -> None:
     async def go() -> None:
-        async with ledger() as l:
-            await l.school(make.draft().school)
-            answers = await accept(l.core, [make.arrival(make.draft(), key="x"), make.arrival(make.draft(), key="x")])
+        async with ledger() as led:
+            await led.school(make.draft().school)
+            answers = await accept(led.core, [make.arrival(make.draft(), key="x"), make.arrival(make.draft(), key="x")])
             assert [a.duplicate for a in answers] == [False, True]
-            assert (await account(l.core)).balanced
+            assert (await account(led.core)).balanced
 
     run(go())
 
 
 def test_going_back_to_an_old_content_is_a_new_fact(ledger: Any, make: Any) -> None:
     async def go() -> None:
-        async with ledger() as l:
-            await l.connector("ministry", "ministry")
-            await l.school(make.draft().school)
+        async with ledger() as led:
+            await led.connector("ministry", "ministry")
+            await led.school(make.draft().school)
             for name in ("A", "B", "B", "A"):
-                await accept(l.core, [make.arrival(make.draft(name=name))])
-            rows = await l.rows("SELECT version, event, disposition FROM records ORDER BY id")
+                await accept(led.core, [make.arrival(make.draft(name=name))])
+            rows = await led.rows("SELECT version, event, disposition FROM records ORDER BY id")
             assert [tuple(r) for r in rows] == [(1, "NEW", 1), (2, "UPDATE", 1), (2, "UPDATE", 2), (3, "UPDATE", 1)]
-            states = await l.rows("SELECT state FROM deliveries ORDER BY seq")
+            states = await led.rows("SELECT state FROM deliveries ORDER BY seq")
             assert [r["state"] for r in states] == [State.READY, State.HELD, State.HELD]
-            assert (await account(l.core)).balanced
+            assert (await account(led.core)).balanced
 
     run(go())
 
 
 def test_cancel_and_again(ledger: Any, make: Any) -> None:
     async def go() -> None:
-        async with ledger() as l:
-            await l.school(make.draft().school)
-            await accept(l.core, [make.arrival(make.draft())])
-            await accept(l.core, [make.arrival(make.draft(event="CANCEL"))])
-            await accept(l.core, [make.arrival(make.draft())])
-            assert [r["event"] for r in await l.rows("SELECT event FROM records ORDER BY id")] == ["NEW", "CANCEL", "NEW"]
+        async with ledger() as led:
+            await led.school(make.draft().school)
+            await accept(led.core, [make.arrival(make.draft())])
+            await accept(led.core, [make.arrival(make.draft(event="CANCEL"))])
+            await accept(led.core, [make.arrival(make.draft())])
+            assert [r["event"] for r in await led.rows("SELECT event FROM records ORDER BY id")] == [
+                "NEW",
+                "CANCEL",
+                "NEW",
+            ]
 
     run(go())
 
 
 def test_versions_of_one_learner_pushed_at_once_from_many_sides_are_a_gapless_row(ledger: Any, make: Any) -> None:
     async def go() -> None:
-        async with ledger(high=12) as l:
-            await l.connector("ministry", "ministry")
-            await l.school(make.draft().school)
+        async with ledger(high=12) as led:
+            await led.connector("ministry", "ministry")
+            await led.school(make.draft().school)
             await asyncio.gather(
                 *(
-                    accept(l.core, [make.arrival(*(make.draft(f"HS{k}", f"Tên {i}") for k in (range(5) if i % 2 else range(4, -1, -1))))])
+                    accept(
+                        led.core,
+                        [
+                            make.arrival(
+                                *(make.draft(f"HS{k}", f"Tên {i}") for k in (range(5) if i % 2 else range(4, -1, -1)))
+                            )
+                        ],
+                    )
                     for i in range(24)
                 )
             )
             for k in range(5):
-                versions = [r["version"] for r in await l.rows("SELECT version FROM records WHERE key = $1 ORDER BY version", f"HS{k}")]
+                versions = [
+                    r["version"]
+                    for r in await led.rows("SELECT version FROM records WHERE key = $1 ORDER BY version", f"HS{k}")
+                ]
                 assert versions == list(range(1, 25))
-                rows = await l.rows("SELECT d.state, r.version FROM deliveries d JOIN records r ON r.id = d.record WHERE d.key = $1 ORDER BY d.seq", f"HS{k}")
+                rows = await led.rows(
+                    "SELECT d.state, r.version FROM deliveries d JOIN records r ON r.id = d.record WHERE d.key = $1 ORDER BY d.seq",
+                    f"HS{k}",
+                )
                 assert [r["version"] for r in rows] == list(range(1, 25)), "the queue's order is the versions' order"
                 assert [r["state"] for r in rows] == [State.READY] + [State.HELD] * 23, "only the head is ready"
-            assert (await account(l.core)).balanced
+            assert (await account(led.core)).balanced
 
     run(go())
 
 
 def test_unknown_school_foreign_school_and_foreign_learner_are_refused_beside_good_ones(ledger: Any, make: Any) -> None:
     async def go() -> None:
-        async with ledger() as l:
-            await l.school("S1")
-            await l.school("S2")
+        async with ledger() as led:
+            await led.school("S1")
+            await led.school("S2")
             mine = Scope("school", "S1")
-            await accept(l.core, [make.arrival(make.draft("OTHER", school="S2"))])
+            await accept(led.core, [make.arrival(make.draft("OTHER", school="S2"))])
             (a,) = await accept(
-                l.core,
+                led.core,
                 [
                     make.arrival(
                         make.draft("OK", school="S1", pointer="/0"), make.draft("X", school="NOWHERE", pointer="/1"),
@@ -138,7 +157,7 @@ def test_unknown_school_foreign_school_and_foreign_learner_are_refused_beside_go
             assert [(r.pointer, r.code) for r in a.rejects] == [
                 ("/1", "unknown_school"), ("/2", "outside_scope"), ("/3", "owned_by_another_school"),
             ]  # fmt: skip
-            found = await account(l.core)
+            found = await account(led.core)
             assert found.balanced and found.rejected == 3
 
     run(go())
@@ -146,29 +165,29 @@ def test_unknown_school_foreign_school_and_foreign_learner_are_refused_beside_go
 
 def test_an_invalid_message_is_kept_with_its_reason(ledger: Any, make: Any) -> None:
     async def go() -> None:
-        async with ledger() as l:
+        async with ledger() as led:
             arrival = make.arrival(make.draft())
             arrival.drafts, arrival.invalid = None, Reject(pointer="", code="garbled", message=Text("hỏng", "garbled"))
             arrival.removed = [Removed("/pic", "ab", 10, "image")]
-            (a,) = await accept(l.core, [arrival])
+            (a,) = await accept(led.core, [arrival])
             assert a.invalid
-            found = await account(l.core)
+            found = await account(led.core)
             assert (found.invalid, found.messages, found.balanced) == (1, 1, True)
-            assert await l.value("SELECT removed->0->>'reason' FROM messages") == "image"
+            assert await led.value("SELECT removed->0->>'reason' FROM messages") == "image"
 
     run(go())
 
 
 def test_a_message_stored_first_is_worked_off_later_and_a_poisonous_one_blocks_nobody(ledger: Any, make: Any) -> None:
     async def go() -> None:
-        async with ledger() as l:
-            await l.connector("ministry", "ministry")
-            await l.school(make.draft().school)
+        async with ledger() as led:
+            await led.connector("ministry", "ministry")
+            await led.school(make.draft().school)
             later = [make.arrival(make.draft(f"L{i}")) for i in range(3)]
             for arrival in later:
                 arrival.drafts = None
-            await accept(l.core, later)
-            found = await account(l.core)
+            await accept(led.core, later)
+            found = await account(led.core)
             assert (found.pending, found.balanced) == (3, True)
             seen: list[int] = []
 
@@ -178,35 +197,42 @@ def test_a_message_stored_first_is_worked_off_later_and_a_poisonous_one_blocks_n
                     raise asyncpg.DataError("poison")
                 return [make.draft(f"L{len(seen)}")], [], None
 
-            assert await work_inbox(l.core, decode) == 2
-            found = await account(l.core)
+            assert await work_inbox(led.core, decode) == 2
+            found = await account(led.core)
             assert (found.pending, found.routed, found.balanced) == (1, 2, True)
-            assert await l.value("SELECT problem FROM inbox") == "poison"
+            assert await led.value("SELECT problem FROM inbox") == "poison"
 
     run(go())
 
 
 def test_ids_carry_the_day_and_rows_lie_in_its_partition(ledger: Any, make: Any) -> None:
     async def go() -> None:
-        async with ledger() as l:
-            await l.school(make.draft().school)
-            (a,) = await accept(l.core, [make.arrival(make.draft())])
+        async with ledger() as led:
+            await led.school(make.draft().school)
+            (a,) = await accept(led.core, [make.arrival(make.draft())])
             day = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=a.message >> 37)
-            table = await l.value("SELECT tableoid::regclass::text FROM messages WHERE id = $1", a.message)
+            table = await led.value("SELECT tableoid::regclass::text FROM messages WHERE id = $1", a.message)
             assert re.fullmatch(rf"(hub\.)?messages_c\d_{day:%Y%m%d}", table)
             assert a.message < 1 << 53
-            assert await l.value("SELECT default_rows()") == 0
+            assert await led.value("SELECT default_rows()") == 0
 
     run(go())
 
 
 def test_the_hub_cannot_change_history(ledger: Any, make: Any) -> None:
     async def go() -> None:
-        async with ledger() as l:
-            await l.school(make.draft().school)
-            await accept(l.core, [make.arrival(make.draft())])
-            async with l.core.pool.acquire() as connection:
-                for statement in ("UPDATE journal SET actor = 'x'", "DELETE FROM journal", "DELETE FROM messages", "UPDATE records SET key = 'x'", "DELETE FROM attempts", "TRUNCATE journal"):
+        async with ledger() as led:
+            await led.school(make.draft().school)
+            await accept(led.core, [make.arrival(make.draft())])
+            async with led.core.pool.acquire() as connection:
+                for statement in (
+                    "UPDATE journal SET actor = 'x'",
+                    "DELETE FROM journal",
+                    "DELETE FROM messages",
+                    "UPDATE records SET key = 'x'",
+                    "DELETE FROM attempts",
+                    "TRUNCATE journal",
+                ):
                     with pytest.raises(asyncpg.InsufficientPrivilegeError):
                         await connection.execute(statement)
 
@@ -215,7 +241,7 @@ def test_the_hub_cannot_change_history(ledger: Any, make: Any) -> None:
 
 def test_commits_are_durable(ledger: Any) -> None:
     async def go() -> None:
-        async with ledger() as l, l.core.pool.acquire() as connection:
+        async with ledger() as led, led.core.pool.acquire() as connection:
             assert await connection.fetchval("SHOW synchronous_commit") == "on"
             assert await connection.fetchval("SHOW fsync") == "on"
             assert await connection.fetchval("SHOW full_page_writes") == "on"

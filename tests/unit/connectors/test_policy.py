@@ -1,4 +1,4 @@
-"""Backoff, quota slices and calendars: pure, so held against their own definitions."""
+"""Backoff and calendars: pure, so held against their own definitions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.policy.calendar import Calendar, CalendarSettings, is_holiday
-from connectors.policy.quota import QuotaSettings, slices
 from connectors.policy.retry import RetrySettings, delay
 
 VN = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -28,64 +27,21 @@ def at(text: str) -> datetime:
 @given(st.integers(-3, 10_000), st.integers())
 def test_a_delay_is_never_above_the_cap_nor_nothing(tries: int, seed: int) -> None:
     settings = RetrySettings(base_s=2, cap_s=900)
-    assert 0 < delay("not_sent", tries, settings, random.Random(seed)) <= 900
+    assert 0 < delay(tries, settings, random.Random(seed)) <= 900
 
 
 def test_jitter_is_full_and_the_ceiling_doubles() -> None:
     settings, rng = RetrySettings(base_s=2, cap_s=900), random.Random(1)
     for tries, ceiling in ((1, 2), (2, 4), (5, 32), (30, 900)):
-        drawn = [delay("not_sent", tries, settings, rng) for _ in range(2000)]
+        drawn = [delay(tries, settings, rng) for _ in range(2000)]
         assert max(drawn) <= ceiling and max(drawn) > ceiling * 0.95 and min(drawn) < max(ceiling * 0.05, 0.11)
         assert abs(sum(drawn) / len(drawn) - ceiling / 2) < ceiling * 0.05
-    assert delay("try_later", 1, settings, random.Random(3)) > delay("not_sent", 1, settings, random.Random(3))
 
 
 @given(st.floats(0, 1e6), st.integers(1, 50), st.integers())
 def test_the_counterpartys_wish_is_never_undercut(after: float, tries: int, seed: int) -> None:
-    waited = delay("try_later", tries, RetrySettings(), random.Random(seed), after)
+    waited = delay(tries, RetrySettings(), random.Random(seed), after)
     assert after <= waited <= after + max(after, 1.0) * 0.2
-
-
-# ------------------------------------------------------------------------------------------------- quota
-
-
-def test_fixed_second_and_the_counterpartys_day() -> None:
-    now = datetime(2026, 9, 1, 16, 59, 59, 250_000, tzinfo=UTC)  # 23:59:59.25 in Vietnam
-    second, day = slices(QuotaSettings(per_second=50, per_day=1000), now)
-    assert (second.limit, day.limit) == (50, 1000)
-    assert second.ends - second.starts == timedelta(seconds=1) and second.starts <= now < second.ends
-    assert day.starts == at("2026-09-01T00:00") and day.ends == at("2026-09-02T00:00")
-    _, late = slices(QuotaSettings(per_second=50, per_day=1000, day_starts="06:00"), at("2026-09-02T05:59"))
-    assert late.starts == at("2026-09-01T06:00")
-    assert slices(QuotaSettings(), now) == []
-
-
-@given(st.integers(1, 300), MOMENTS, st.integers(0, 2_000_000))
-def test_no_sliding_second_ever_holds_more_than_the_limit(limit: int, moment: datetime, offset_us: int) -> None:
-    """Worst case: every slice is used up at whichever of its ends lies nearer."""
-    settings = QuotaSettings(per_second=limit, window="sliding")
-    start = moment.replace(tzinfo=UTC) + timedelta(microseconds=offset_us)
-    total, seen, now = 0, set(), start
-    while now < start + timedelta(seconds=1):
-        (piece,) = slices(settings, now)
-        assert piece.starts <= now < piece.ends
-        if piece.key not in seen:
-            seen.add(piece.key)
-            total += piece.limit
-        now = piece.ends
-    assert total <= limit
-
-
-def test_a_sliding_quota_wastes_little() -> None:
-    for limit, least in ((50, 0.85), (10, 0.7), (1, 0.5)):
-        settings = QuotaSettings(per_second=limit, window="sliding")
-        now = datetime(2026, 1, 1, tzinfo=UTC)
-        end, granted = now + timedelta(seconds=20), 0
-        while now < end:
-            (piece,) = slices(settings, now)
-            granted += piece.limit
-            now = piece.ends
-        assert granted >= least * limit * 20
 
 
 # ---------------------------------------------------------------------------------------------- calendar

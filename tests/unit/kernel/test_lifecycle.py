@@ -39,7 +39,11 @@ def test_uncertain_is_never_resent_without_two_absent_answers() -> None:
     assert {t.cause for t in TRANSITIONS if t.source is State.UNCERTAIN and t.target is State.READY} == {"absent_twice"}
 
 
-@given(st.sampled_from([None, *State]), st.sampled_from(list(State)), st.sampled_from([t.cause for t in TRANSITIONS] + ["x"]))
+@given(
+    st.sampled_from([None, *State]),
+    st.sampled_from(list(State)),
+    st.sampled_from([t.cause for t in TRANSITIONS] + ["x"]),
+)
 def test_check_allows_exactly_the_table(source: State | None, target: State, cause: str) -> None:
     allowed = any((t.source, t.target, t.cause) == (source, target, cause) for t in TRANSITIONS)
     if allowed:

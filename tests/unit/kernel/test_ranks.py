@@ -7,7 +7,10 @@ from hub.kernel.ledger.core import Ranks
 
 def test_a_greedy_school_is_interleaved_with_a_modest_one() -> None:
     ranks = Ranks(cost_us=1000)
-    queue = sorted([(ranks.next(1, "greedy", 0), "g") for _ in range(10_000)] + [(ranks.next(1, "modest", 0), "m") for _ in range(10)])
+    queue = sorted(
+        [(ranks.next(1, "greedy", 0), "g") for _ in range(10_000)]
+        + [(ranks.next(1, "modest", 0), "m") for _ in range(10)]
+    )
     last_modest = max(place for place, (_, who) in enumerate(queue) if who == "m")
     assert last_modest < 200
 

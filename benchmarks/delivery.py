@@ -1,0 +1,138 @@
+"""Deliveries by a real worker process to a counterparty that answers at once, against the fastest client without a ledger.
+
+The clock is the counterparty's and the database's: from the first call seen to the last delivery closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from benchmarks import fill
+from benchmarks.rig import Figure, Meter, Proc, Rig, Stage, alternate, short, until
+
+CONCURRENCY = 16
+
+
+def ministry(url: str, batch: int, *, concurrency: int = CONCURRENCY, per_second: int | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings and secrets of a connector to the Ministry's counterparty."""
+    policy: dict[str, Any] = {"concurrency": concurrency, "batch_max": batch}
+    if per_second:
+        policy["quota"] = {"per_second": per_second}
+    settings = {
+        "name": "ministry", "system": "ministry", "transport": {"kind": "rest", "base_url": url}, "auth": {"scheme": "bearer"},
+        "adapter": {"source": "000.00.12.H24"}, "policy": policy,
+    }  # fmt: skip
+    return settings, {"token": "bench-token"}
+
+
+async def books(url: str) -> dict[str, Any]:
+    """What a counterparty saw since it was last asked."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/_books") as reply:
+        found: dict[str, Any] = await reply.json(content_type=None)
+        return found
+
+
+async def counterparty(rig: Rig, kind: str) -> tuple[Proc, str]:
+    """Start one, and its address."""
+    process = rig.process("counterparty", ["-m", "benchmarks.counterparty", f'{{"kind": "{kind}"}}'], rig.env())
+    return process, (await process.line())["url"]
+
+
+async def worked_off(stage: Stage, url: str, count: int, other: Proc, patience_s: float = 180.0) -> tuple[float, dict[str, float]]:
+    """Let a worker deliver what is ready; gives deliveries per second and the shares of the processor."""
+    rig = stage.rig
+    await books(url)
+    closed = await stage.value("SELECT count(*) FROM deliveries_closed")
+    worker = rig.process("worker", ["-m", "hub.cli", "worker"], stage.env())
+    meter = Meter()
+    try:
+        async with aiohttp.ClientSession() as session:
+
+            async def begun() -> bool:
+                # Any look at the books clears them, so only the database is asked whether it has begun.
+                return bool(await stage.value("SELECT 1 FROM deliveries WHERE state = 3 LIMIT 1")) or not worker.alive
+
+            await until(begun, 30, 0.01)
+            del session
+        meter = Meter(worker=worker.pid, postgres=rig.postgres_pid, counterparty=other.pid)
+
+        async def done() -> bool:
+            if not worker.alive:
+                raise RuntimeError(worker.log.read_text(errors="replace")[-1500:])
+            return int(await stage.value("SELECT count(*) FROM deliveries_closed")) - closed >= count
+
+        await until(done, patience_s, 0.1)
+        cpu = meter.stop()
+        seen = await books(url)
+        last = await stage.value("SELECT extract(epoch FROM max(closed_at))::float8 FROM deliveries_closed")
+        states = await stage.owner.fetch("SELECT DISTINCT state FROM deliveries_closed")
+        assert [r[0] for r in states] == [7], "every delivery is delivered"
+        assert seen["records"] == count, f"{seen['records']} records seen for {count}"
+        return count / (last - seen["first"]), cpu
+    finally:
+        await worker.stop()
+
+
+async def bodies(stage: Stage, folder: Path) -> Path:
+    """The very bodies the hub sent, one a line (line ends within a body stand as 0x1F)."""
+    rows = await stage.owner.fetch("SELECT body FROM calls ORDER BY id DESC LIMIT 20000")
+    target = folder / f"bodies-{stage.name}"
+    target.write_bytes(b"\n".join(bytes(r[0]).replace(b"\n", b"\x1f") for r in rows))
+    return target
+
+
+async def raw(rig: Rig, url: str, path: Path, headers: dict[str, str], kind: str = "closed") -> dict[str, Any]:
+    """Send the bodies with the bare client; what it tells."""
+    told = await rig.child("wire", {"kind": kind, "url": url, "bodies": str(path), "headers": headers, "connections": CONCURRENCY, "count": 1})
+    assert set(told["statuses"]) == {"200"}, told["statuses"]
+    return told
+
+
+async def measure(rig: Rig) -> list[Figure]:
+    """One record a call, then a hundred."""
+    await rig.redis()
+    figures = []
+    for batch, count in ((1, short(5_000, 40_000)), (100, short(30_000, 300_000))):
+        other, url = await counterparty(rig, "ministry")
+        async with rig.stage() as stage:
+            number = await stage.connector("ministry", *ministry(url, batch))
+            cpu: dict[str, float] = {}
+            shares: dict[str, float] = {}
+            library: list[float] = []
+
+            async def ours(n: int) -> float:
+                await fill.ready(stage, number, "learners-to-ministry", count, f"{40 + n}")  # noqa: B023
+                rate, used = await worked_off(stage, url, count, other)  # noqa: B023
+                cpu.update(used)  # noqa: B023
+                return rate
+
+            async def limit(_n: int) -> float:
+                path = await bodies(stage, rig.logs)  # noqa: B023
+                headers = {"Content-Type": "application/json; charset=utf-8", "Authorization": "Bearer bench-token", "Accept": "application/json"}
+                target = f"{url}/api/v1/hocsinh/batch"  # noqa: B023
+                lib = await raw(rig, target, path, headers, "library")
+                library.append(lib["per_s"] * batch)  # noqa: B023
+                told = await raw(rig, target, path, headers)
+                shares["bare client"] = told["cpu"]  # noqa: B023
+                return float(told["per_s"] * batch)  # noqa: B023
+
+            value, fastest = await alternate(short(2, 3), ours, limit)
+            lib_rate = sorted(library)[len(library) // 2]
+            if batch == 1:
+                target, met = "≥ 0.4; ≥ 2,000/s", value / fastest >= 0.4 and value >= 2000
+            else:
+                target, met = "≥ 10,000 records/s", value >= 10_000
+            figures.append(
+                Figure(
+                    path=f"delivery to a 0-ms REST system, {'one record' if batch == 1 else f'{batch} records'} a call", unit="records/s", value=value,
+                    bare=fastest, bare_is="bare sockets + httptools, same bytes, same concurrency", target=target, met=met, cpu=cpu | shares,
+                    note=f"aiohttp alone: {lib_rate:,.0f}/s (ratio {value / lib_rate:.2f})",
+                )
+            )  # fmt: skip
+        await other.stop()
+        await asyncio.sleep(0)
+    return figures

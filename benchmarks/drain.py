@@ -1,0 +1,42 @@
+"""A backlog drained at the counterparty's quota: never above it in the counterparty's own seconds, and close below it."""
+
+from __future__ import annotations
+
+import asyncio
+from statistics import mean
+
+from benchmarks import fill
+from benchmarks.delivery import books, counterparty, ministry
+from benchmarks.rig import Figure, Meter, Rig, short
+
+QUOTA = 2_000
+
+
+async def measure(rig: Rig) -> list[Figure]:
+    """Calls per second, one record each, as the counterparty counted them; the first and the last second are not whole."""
+    await rig.redis()
+    seconds = short(15, 300)
+    figures = []
+    for quota in (500, QUOTA):
+        other, url = await counterparty(rig, "ministry")
+        async with rig.stage() as stage:
+            number = await stage.connector("ministry", *ministry(url, 1, concurrency=32, per_second=quota))
+            await fill.ready(stage, number, "learners-to-ministry", short(quota * (seconds + 4), max(quota * (seconds + 4), 1_000_000)), "60")
+            await books(url)
+            worker = rig.process("worker", ["-m", "hub.cli", "worker"], stage.env())
+            await asyncio.sleep(3.0)
+            meter = Meter(worker=worker.pid, postgres=rig.postgres_pid, counterparty=other.pid)
+            await asyncio.sleep(seconds)
+            cpu = meter.stop()
+            seen = await books(url)
+            await worker.stop()
+            whole = [n for _, n in sorted((int(s), n) for s, n in seen["per_second"].items())][2:-1]
+            figures.append(
+                Figure(
+                    path=f"drain at quota {quota:,}/s, one record a call", unit="calls/s", value=mean(whole), bare=float(quota),
+                    bare_is=f"the quota; highest second {max(whole):,}, lowest {min(whole):,}, {len(whole)} seconds", target="never above; ≥ 0.98",
+                    met=max(whole) <= quota and mean(whole) >= 0.98 * quota, cpu=cpu,
+                )
+            )  # fmt: skip
+        await other.stop()
+    return figures

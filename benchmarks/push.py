@@ -1,0 +1,129 @@
+"""REST intake by a real gateway process: single pushes against one INSERT and commit a request, and one bulk body."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from benchmarks import bare, fill
+from benchmarks.delivery import ministry
+from benchmarks.rig import API_KEY, Figure, Meter, Proc, Rig, Stage, alternate, short
+from hub.embedded.process import free_port
+
+CONNECTIONS = 32
+_HEAD = {"Content-Type": "application/json", "X-API-Key": API_KEY}
+
+
+async def gateway(stage: Stage) -> tuple[Proc, str]:
+    """The hub's gateway with the bare route beside its own; its process and address."""
+    port = free_port()
+    process = stage.rig.process("gateway", ["-m", "benchmarks.server"], stage.env(LT_HTTP__PORT=str(port)))
+    url = f"http://127.0.0.1:{port}"
+    async with aiohttp.ClientSession() as session:
+        for _ in range(600):
+            try:
+                async with session.get(f"{url}/healthz") as reply:
+                    if reply.status == 200:
+                        return process, url
+            except aiohttp.ClientError:
+                pass
+            if not process.alive:
+                break
+            await asyncio.sleep(0.05)
+    raise RuntimeError(process.log.read_text(errors="replace")[-1500:])
+
+
+def _file(rig: Rig, name: str, items: list[dict[str, Any]]) -> Path:
+    path = rig.logs / name
+    path.write_bytes(b"\n".join(msgspec.json.encode(i) for i in items))
+    return path
+
+
+async def measure(rig: Rig) -> list[Figure]:
+    """Throughput of single pushes, their tail at 500 a second, and the bulk body."""
+    await rig.redis()
+    async with rig.stage() as stage:
+        await bare.prepare(stage)
+        await stage.owner.execute("GRANT USAGE ON SCHEMA bare TO hub_app; GRANT ALL ON ALL TABLES IN SCHEMA bare TO hub_app")
+        await stage.connector("ministry", *ministry("http://127.0.0.1:9", 100))
+        await stage.client()
+        process, url = await gateway(stage)
+        try:
+            return [*await _single(rig, stage, process, url), await _bulk(rig, stage, process, url)]
+        finally:
+            await process.stop()
+
+
+async def _single(rig: Rig, stage: Stage, process: Proc, url: str) -> list[Figure]:
+    seconds = short(3, 15)
+    cpu: dict[str, float] = {}
+
+    async def drive(path: str, name: str, n: int, kind: str = "closed", **more: Any) -> dict[str, Any]:
+        items = [fill.learner(i, f"{n}{name}") for i in range(short(20_000, 100_000) if kind == "closed" else 10_000)]
+        job = {"kind": kind, "url": url + path, "bodies": str(_file(rig, f"push-{name}-{n}", items)), "headers": _HEAD, "connections": CONNECTIONS, "seconds": seconds}
+        meter = Meter(gateway=process.pid, postgres=rig.postgres_pid)
+        told = await rig.child("wire", job | more)
+        cpu.update(meter.stop() | {"load": told["cpu"]})
+        assert set(told["statuses"]) == {"202"}, told["statuses"]
+        return told
+
+    await drive("/v1/messages/learner", "w", 1, seconds=1)
+
+    async def limit(n: int) -> float:
+        return float((await drive("/bare", "b", n))["per_s"])
+
+    async def ours(n: int) -> float:
+        return float((await drive("/v1/messages/learner", "p", n))["per_s"])
+
+    value, floor = await alternate(2, ours, limit)
+    shares = dict(cpu)
+    calm = await drive("/v1/messages/learner", "q", 5, "open", rate=500, connections=64)
+    return [
+        Figure(path="REST single push, durable", unit="pushes/s", value=value, bare=floor, bare_is="same server, one INSERT + commit a request, nothing else",
+               target="≥ 1.0", met=value / floor >= 1.0, cpu=shares),
+        Figure(path="REST single push at 500/s, p99", unit="ms", value=calm["p99_ms"], target="≤ 25 ms", met=calm["p99_ms"] <= 25,
+               cpu=dict(cpu), note=f"p50 {calm['p50_ms']:.1f} ms; {calm['per_s']:.0f}/s answered"),
+    ]  # fmt: skip
+
+
+async def _bulk(rig: Rig, stage: Stage, process: Proc, url: str) -> Figure:
+    count = short(20_000, 100_000)
+    chunk = 500
+    cpu: dict[str, float] = {}
+    since = {"id": 0}
+
+    async def ours(n: int) -> float:
+        body = b"\n".join(msgspec.json.encode(fill.learner(i, f"9{n}")) for i in range(count))
+        since["id"] = await stage.value("SELECT coalesce(max(id), 0) FROM messages")
+        meter = Meter(gateway=process.pid, postgres=rig.postgres_pid)
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
+            started = time.perf_counter()
+            headers = {"Content-Type": "application/x-ndjson", "X-API-Key": API_KEY, "Idempotency-Key": f"bulk-{n}"}
+            async with session.post(f"{url}/v1/messages/learner", data=body, headers=headers) as reply:
+                answer = json.loads(await reply.read())
+            seconds = time.perf_counter() - started
+        assert reply.status == 202 and answer["records"] == count, answer
+        cpu.update(meter.stop())
+        return count / seconds
+
+    async def limit(n: int) -> float:
+        batches = await bare.written(stage, since["id"], 1)
+        lines = [msgspec.json.encode(fill.learner(i, f"9{n}")) for i in range(count)]
+        started = time.perf_counter()
+        for first in range(0, count, chunk):
+            for line in lines[first : first + chunk]:
+                msgspec.json.decode(line)
+        decoding = time.perf_counter() - started
+        return count / (decoding + await bare.copy(stage, batches, 1))
+
+    value, floor = await alternate(2, ours, limit)
+    return Figure(
+        path=f"bulk push of {count:,} learners: validated, standardised, routed, durable", unit="learners/s", value=value, bare=floor,
+        bare_is="decode + COPY of the same rows, one lane", target="≥ 0.35; ≥ 8,000/s", met=value / floor >= 0.35 and value >= 8000, cpu=cpu,
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""Look-ups over SOAP: the connector and adapter alone, and the whole way through the ledger, against a raw POST of ready bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from adapters import manifest as manifests
+from benchmarks import fill
+from benchmarks.delivery import CONCURRENCY, bodies, counterparty, raw, worked_off
+from benchmarks.rig import Figure, Meter, Rig, alternate, short
+from connectors.address import AddressPolicy
+from connectors.connector import build
+from connectors.settings import validate
+from hub.kernel.ports import Outgoing, Receipt, Reply
+
+MAPPED = {"SoDinhDanh": "031014000001", "HoVaTen": "Nguyễn Văn Mẫu", "NgayThangNamSinh": "20140305", "GioiTinh": "1"}
+
+
+def population(url: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings and secrets of a connector to the population database's counterparty."""
+    settings = {
+        "name": "population", "system": "population", "transport": {"kind": "soap", "base_url": url},
+        "auth": {"scheme": "population_signed", "user": "bench", "xroad_client": "VN/GOV/BENCH/HUB"},
+        "adapter": {"MaDVC": "DVC1", "MaCanBo": "CB1"}, "policy": {"concurrency": CONCURRENCY, "batch_max": 1},
+    }  # fmt: skip
+    return settings, {"secret": "bench-secret", "api_key": "bench-api-key"}
+
+
+def _outgoing(count: int) -> list[Outgoing]:
+    at = datetime(2026, 9, 5, 1, tzinfo=UTC)
+    return [
+        Outgoing(delivery=n, record=n, type="learner", key=f"31{n:08d}", event="NEW", version=1, updated_at=at, school=None, body={},
+                 mapped=MAPPED | {"SoDinhDanh": f"0310140{n % 100_000:05d}"})
+        for n in range(1, count + 1)
+    ]  # fmt: skip
+
+
+def codec(count: int) -> float:
+    """Look-ups a second of the codec alone: render, and read an answer."""
+    from benchmarks.counterparty import population as answered
+
+    adapter = manifests.load("population").build({"MaDVC": "DVC1", "MaCanBo": "CB1"})
+    asked = _outgoing(count)
+    replies = [Reply(status=200, body=answered(c.body)[1], headers={"content-type": "text/xml"}) for c in adapter.render(asked[:1])]
+    started = time.perf_counter()
+    for one in asked:
+        (call,) = adapter.render([one])
+        adapter.read(call, replies[0])
+    return count / (time.perf_counter() - started)
+
+
+async def measure(rig: Rig) -> list[Figure]:
+    """Two figures against the same bare limit."""
+    await rig.redis()
+    other, url = await counterparty(rig, "population")
+    count = short(3_000, 20_000)
+    headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'}
+    settings, secrets = population(url)
+    adapter = manifests.load("population").build(settings["adapter"])
+    cpu: dict[str, float] = {}
+    through: dict[str, float] = {}
+    shares: dict[str, float] = {}
+    library: list[float] = []
+
+    async def sent(_n: int) -> float:
+        connector = build(validate(settings), secrets, AddressPolicy(["127.0.0.0/8"]))
+        waiting = adapter.render(_outgoing(count))[::-1]
+        meter = Meter(**{"adapter and connector": os.getpid(), "counterparty": other.pid})
+
+        async def one() -> None:
+            while waiting:
+                call = waiting.pop()
+                (outcome,) = adapter.read(call, await connector.send(call, 10)).outcomes.values()
+                assert isinstance(outcome, Receipt), outcome
+
+        started = time.perf_counter()
+        await asyncio.gather(*(one() for _ in range(CONCURRENCY)))
+        rate = count / (time.perf_counter() - started)
+        cpu.update(meter.stop())
+        await connector.close()
+        return rate
+
+    async with rig.stage() as stage:
+        number = await stage.connector("population", settings, secrets)
+        await fill.ready(stage, number, "learners-to-population", count, "50", personal_number="031014000001")
+        whole, used = await worked_off(stage, url, count, other)
+        through.update(used)
+        path = await bodies(stage, rig.logs)
+
+        async def limit(_n: int) -> float:
+            library.append((await raw(rig, url + "/", path, headers, "library"))["per_s"])
+            told = await raw(rig, url + "/", path, headers)
+            shares["bare client"] = told["cpu"]
+            return float(told["per_s"])
+
+        value, fastest = await alternate(short(2, 3), sent, limit)
+    await other.stop()
+    lib_rate = sorted(library)[len(library) // 2]
+    said = f"codec alone (render + read): {codec(count):,.0f}/s; aiohttp alone, ready bytes: {lib_rate:,.0f}/s (ratio {value / lib_rate:.2f})"
+    bare_is = "raw POST of ready bytes: bare sockets + httptools"
+    return [
+        Figure(path="SOAP look-ups: rendered, signed, sent, parsed, checked, compared", unit="look-ups/s", value=value, bare=fastest,
+               bare_is=bare_is, target="≥ 0.5", met=value / fastest >= 0.5, cpu=cpu | shares, note=said),
+        Figure(path="SOAP look-ups through the ledger: look-up log before the first byte, verdict kept as a record", unit="look-ups/s", value=whole,
+               bare=fastest, bare_is=bare_is, cpu=through | shares),
+    ]  # fmt: skip

@@ -1,0 +1,184 @@
+"""Hikvision access terminals (ISAPI event push): passed and refused persons as check-ins, holes in their numbering.
+
+One concern: this family's words. Pure. It must never keep a picture or its address, take an event that is not on the
+profile's allow-list for a passage, or trust a device id in the event over the secret in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hub.kernel.ports import Decoded
+from iot import profiles
+from iot.clock import read_local
+from iot.fields import digest, homeless, lowered, number, pick, refuse, text, unknown_device
+from iot.hikvision.body import read_xml, unpack
+from iot.web import (
+    Ask,
+    Content,
+    Item,
+    Passage,
+    Served,
+    Unpacked,
+    checkin,
+    configured,
+    estimate_of,
+    is_prompt,
+    lying,
+    turned_away,
+)
+
+PROFILES = profiles.load(Path(__file__).parent)
+
+# Spellings of push, catch-up and XML, in lower case.
+_EVENT = ("accesscontrollerevent", "acsevent", "eventnotificationalert")
+_PERSON = ("employeenostring", "employeeno")
+_TIME = ("datetime", "time")
+_LARGEST_SERIAL = 2**53
+
+
+class Hikvision:
+    """The family. See `iot.web.WebFamily`. Remembers `serial`, the number of the last live event committed; an item's
+    attribute `gap` (`first-last`) names numbers that are missing before it: a hint for catch-up, no more."""
+
+    name = "hikvision"
+    max_bytes = 8_388_608
+
+    def named(self, ask: Ask) -> str | None:
+        """The address tells."""
+        return None
+
+    def plain(self, device: Mapping[str, Any]) -> bool:
+        """Never: these devices can be given a path."""
+        return False
+
+    def polls(self, ask: Ask) -> bool:
+        """They ask for nothing."""
+        return False
+
+    def ignores(self, ask: Ask) -> str | None:
+        """Every body is read."""
+        return None
+
+    def unpack(self, ask: Ask, body: bytes) -> Unpacked:
+        """See `iot.hikvision.body`."""
+        return unpack(ask.content_type, body)
+
+    def sender(self, content: Content, device: Mapping[str, Any]) -> str | None:
+        """A gate speaks for itself."""
+        return None
+
+    def signed(self, content: Content, secret: str) -> bool:
+        """The push has no signature."""
+        return True
+
+    def decode(
+        self, ask: Ask, content: Content, received_at: datetime, device: Mapping[str, Any] | None, owner: str = ""
+    ) -> Served:
+        """Decode one request; see `iot.web.WebFamily.decode`."""
+        if device is None:
+            return turned_away(unknown_device(owner))
+        name = text(device.get("id"), 64)
+        if not text(device.get("school")):
+            return turned_away(homeless(name))
+        outer = lowered(content.tree) if content.is_json else lowered(read_xml(content.body))
+        if not outer:
+            words = (
+                "Không đọc được sự kiện: cần JSON hoặc XML không khai báo DOCTYPE.",
+                "The event cannot be read: JSON, or XML without a DOCTYPE, is needed.",
+            )
+            return Served(items=[Item(decoded=refuse("unreadable", *words, key=name))])
+        if alert := lowered(outer.get("eventnotificationalert")):
+            outer = alert
+        event = {**outer, **lowered(pick(outer, _EVENT))}
+        settings = PROFILES.get(device.get("profile")).settings
+        claimed = text(pick(event, ("deviceid",)), 80)
+        if claimed and claimed != name and settings["check_device_id"]:
+            return lying(claimed, name, "/deviceID")
+        if text(event.get("eventtype")).lower() == "heartbeat":
+            facts = {"kind": "heartbeat", "device": name, "state": "online", "trusted": True}
+            return Served(items=[Item(decoded=Decoded(advisory=facts))])
+        code = f"{_whole(pick(event, ('majoreventtype', 'major')))}/{_whole(pick(event, ('subeventtype', 'minor')))}"
+        meaning = settings["events"].get(code)
+        if meaning is None:
+            facts = {"kind": "other", "device": name, "operator": code}
+            return Served(items=[Item(decoded=Decoded(advisory=facts), remember=_numbers(event, device, settings)[0])])
+        return Served(items=[_passage(name, code, event, meaning, received_at, device, settings)])
+
+
+def _passage(
+    name: str,
+    code: str,
+    event: Mapping[str, Any],
+    meaning: Mapping[str, Any],
+    received_at: datetime,
+    device: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> Item:
+    raw_time = text(pick(event, _TIME))
+    assumed_zone = text(device.get("zone"), 40) or settings["zone"]
+    moment = read_local(raw_time, assumed_zone) if raw_time else None
+    person = text(pick(event, _PERSON), 80)
+    parts = {"serial": _whole(event.get("serialno")), "person": person, "time": raw_time, "event": code}
+    current = _current(event)
+    live = current and is_prompt(moment, received_at, estimate_of(device), settings["live_within_s"])
+    passage = Passage(
+        raw_time=raw_time,
+        time=moment,
+        zone=assumed_zone,
+        dedupe=digest(name, *(parts[p] for p in settings["dedupe"])),
+        live=live,
+        person=person,
+        direction=settings["attendance"].get(text(event.get("attendancestatus")).lower()) or configured(device),
+        method=meaning["method"],
+        verify=meaning["verify"],
+    )
+    remember, gap = _numbers(event, device, settings)
+    return Item(
+        decoded=checkin(device, passage, received_at),
+        prompt=current,
+        attributes={"gap": gap} if gap else {},
+        remember=remember,
+    )
+
+
+def _current(event: Mapping[str, Any]) -> bool:
+    """False when the device marks the event as a replay from its storage."""
+    sent = event.get("currentevent")
+    return sent is not False and text(sent).lower() != "false"
+
+
+def _numbers(
+    event: Mapping[str, Any], device: Mapping[str, Any], settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """What to remember of a live event's serial number, and the numbers missing before it (`first-last`, or empty).
+
+    `frontSerialNo` is the number of the event before; without it the numbers are taken to follow one another. Events
+    that are no passage count too, or every door opened would look like a hole."""
+    serial = _serial(event.get("serialno"))
+    if serial is None or not _current(event):
+        return {}, ""
+    last = device.get("serial")
+    if not isinstance(last, int):
+        return {"serial": serial}, ""
+    if serial <= last:
+        return ({"serial": serial} if last - serial > settings["restart_below"] else {}), ""
+    front = _serial(event.get("frontserialno"))
+    before = front if front is not None and front < serial else serial - 1
+    return {"serial": serial}, f"{last + 1}-{before}" if before > last else ""
+
+
+def _serial(value: Any) -> int | None:
+    found = number(value)
+    return int(found) if found is not None and 0 <= found < _LARGEST_SERIAL and found == int(found) else None
+
+
+def _whole(value: Any) -> str:
+    """A whole number as sent in whichever type, without leading zeros; other text as it is."""
+    found = _serial(value)
+    return str(found) if found is not None else text(value)
+
+
+FAMILY = Hikvision()

@@ -1,0 +1,194 @@
+"""What is done to the hub, its servers and its counterparties: each injury bounded in time, drawn by seed, written down.
+
+One concern: hurting. It must never leave a process stopped or a fault on behind itself, nor judge what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from hub.kernel.ledger import operations
+from hub.kernel.ledger.core import TRANSIENT
+from hub.kernel.ledger.operations import ReplayFilter
+from hub.kernel.lifecycle import State
+from tests.chaos.oracle import Window
+from tests.chaos.world import HUB, LEASE_S, SYSTEMS, World, now
+
+GRACE_S = 10.0
+"""How long a process may take to end when it is asked to."""
+
+
+class Injury(Struct, kw_only=True):
+    """One thing done. `at_s`: seconds since the run began; `took_s`: until it was over."""
+
+    name: str
+    at_s: float
+    took_s: float = 0.0
+    failed: str | None = None
+    """What was promised of the injury itself and not kept (a slow end on SIGTERM)."""
+
+
+class Injuries:
+    """Draws injuries from a seed and carries them out, one at a time."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.world = world
+        self.rng = random.Random(seed)
+        self.log: list[Injury] = []
+        self.windows: list[Window] = []
+        self._began = time.monotonic()
+        self.kinds: dict[str, Callable[[], Awaitable[str | None]]] = {
+            **{f"kill {n}": self._kill(n) for n in (*HUB, "postgres", "redis", "mqtt", *SYSTEMS)},
+            **{f"freeze {n}": self._freeze(n) for n in (*HUB, "postgres", "redis", "mqtt", *SYSTEMS)},
+            **{f"end {n}": self._end(n) for n in HUB},
+            **{f"fault {kind} at {system}": self._fault(system, kind) for kind in _FAULTS for system in SYSTEMS},
+            "two owners": self._two_owners,
+            "flush redis": self._flush,
+            "replay during an outage": self._replay,
+            "kill both workers": self._both,
+        }
+
+    async def run(self, seconds: float, only: list[str] | None = None) -> None:
+        """Injure until the time is over: every kind in `only`, else whatever the dice say."""
+        end = time.monotonic() + seconds
+        queue = list(only or [])
+        while time.monotonic() < end:
+            if only is not None and not queue:
+                return
+            name = queue.pop(0) if queue else self.rng.choice(sorted(self.kinds))
+            await self.inflict(name)
+            await asyncio.sleep(self.rng.uniform(0.1, 0.6))
+
+    async def inflict(self, name: str) -> None:
+        """Carry one injury out and write it down."""
+        injury = Injury(name=name, at_s=round(time.monotonic() - self._began, 2))
+        self.log.append(injury)
+        started = time.monotonic()
+        try:
+            injury.failed = await self.kinds[name]()
+        finally:
+            injury.took_s = round(time.monotonic() - started, 2)
+
+    # ------------------------------------------------------------------ kinds
+
+    def _kill(self, name: str) -> Callable[[], Awaitable[str | None]]:
+        async def work() -> None:
+            self.world.kill(name)
+            await asyncio.sleep(self.rng.uniform(0.2, 1.0))
+            if self.rng.random() < 0.3:  # again while it starts
+                self.world.kill(name)
+            await self._up(name)
+
+        return work
+
+    def _freeze(self, name: str) -> Callable[[], Awaitable[str | None]]:
+        async def work() -> None:
+            self.world.freeze(name)
+            try:
+                await self._window(f"freeze {name}", self.rng.uniform(1.0, 3.0), _healthy_without(name))
+            finally:
+                self.world.thaw(name)
+
+        return work
+
+    def _end(self, name: str) -> Callable[[], Awaitable[str | None]]:
+        async def work() -> str | None:
+            started = time.monotonic()
+            pid = self.world.supervisor.pid(name)
+            if pid is None:
+                return None
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            while self.world.supervisor.pid(name) == pid:
+                if time.monotonic() - started > GRACE_S:
+                    self.world.kill(name)
+                    return f"{name} had not ended {GRACE_S:g} s after SIGTERM"
+                await asyncio.sleep(0.02)
+            await self._up(name)
+            return None
+
+        return work
+
+    def _fault(self, system: str, kind: str) -> Callable[[], Awaitable[str | None]]:
+        async def work() -> None:
+            for_s = self.rng.uniform(1.0, 3.0)
+            delay = _FAULTS[kind]
+            if system == "public_service" and kind == "slow":
+                delay = 0.6  # a portal that carries an update out after the caller gave up has no order to keep: see the README
+            others = tuple(s for s in ("ministry", "public_service") if s != system)
+            await self.world.fault(system, kind, for_s=for_s, delay_s=delay)
+            await self._window(f"{kind} at {system}", for_s, others)
+
+        return work
+
+    async def _two_owners(self) -> None:
+        """A worker stopped past its lease: another takes what it holds, then it wakes and believes in its claims."""
+        name = self.rng.choice(("worker-1", "worker-2"))
+        self.world.freeze(name)
+        try:
+            await self._window(f"{name} past its lease", LEASE_S + 2.0, ("ministry", "public_service"))
+        finally:
+            self.world.thaw(name)
+
+    async def _both(self) -> None:
+        self.world.kill("worker-1")
+        self.world.kill("worker-2")
+        await self._up("worker-1")
+        await self._up("worker-2")
+
+    async def _flush(self) -> None:
+        with contextlib.suppress(RedisError, OSError):
+            redis = Redis.from_url(self.world.runner.env["LT_REDIS_URL"])
+            await redis.flushall()
+            await redis.aclose()
+
+    async def _replay(self) -> None:
+        """The Ministry is away while all it ever took is sent again: it knows the versions, so nothing is doubled."""
+        await self.world.fault("ministry", "down_503", for_s=2.0)
+        wanted = ReplayFilter(connector="ministry", states=[State.DELIVERED])
+        with contextlib.suppress(*TRANSIENT):
+            await operations.replay(self.world.house.core, "chaos", wanted, self.rng.choice(["as_sent", "remap"]), "chaos")
+        await self._window("replay during an outage", 2.0, ("public_service",))
+
+    # ------------------------------------------------------------------ helpers
+
+    async def _window(self, name: str, seconds: float, healthy: tuple[str, ...]) -> None:
+        """Let an injury last, and ask of the oracle that others went on meanwhile (from a short while into it)."""
+        start = now()
+        await asyncio.sleep(seconds)
+        # What was on its way when it began needs no healthy path; a short injury proves nothing.
+        if seconds >= 2.0:
+            self.windows.append(Window(name=name, start=start + timedelta(seconds=0.3), end=now() + timedelta(seconds=1.0), healthy=healthy))
+
+    async def _up(self, name: str) -> None:
+        end = time.monotonic() + 15
+        while self.world.supervisor.state(name) != "up" and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+
+
+_FAULTS = {
+    "slow": 1.6, "down_503": 0.1, "gateway_502": 0.1, "maintenance_html": 0.1, "commit_then_timeout": 0.05, "reset_after_read": 0.1,
+    "garbage": 0.1, "quota_429": 0.1, "duplicate_answer": 0.1, "missing_item": 0.1, "half_open": 0.05,
+}  # fmt: skip
+"""Fault kinds with their `delay_s`; those that hold a connection hold it sixty times as long."""
+
+
+def _healthy_without(name: str) -> tuple[str, ...]:
+    """Systems that a healthy path leads to while `name` stands still."""
+    if name in SYSTEMS:
+        return tuple(s for s in ("ministry", "public_service") if s != name)
+    return {
+        "redis": ("ministry", "public_service"), "mqtt": ("ministry", "public_service"), "bridge": ("ministry", "public_service"),
+        "worker-1": ("ministry",), "worker-2": ("ministry",),
+    }.get(name, ())  # fmt: skip
