@@ -70,7 +70,7 @@ async def ready(stage: Stage, connector: int, flow: str, count: int, mark: str, 
     """`count` learners' records with one delivery each, in `state`; `same_order` of them share an order key."""
     (answer,) = await accept(stage.core, arrivals(stage, "learner", [learner(0, f"{mark}t", **data)], f"{mark}-template"))
     base = await _reserve(stage, count)
-    key, number = f"'{mark}' || lpad(g::text, 8, '0')", "'0310140' || lpad(g::text, 5, '0')"
+    key, number = f"'{mark}' || lpad(g::text, 8, '0')", "'031214' || lpad(g::text, 6, '0')"
     personal = f", 'personal_number', {number}" if "personal_number" in data else ""
     await stage.owner.execute(
         f"""INSERT INTO records (id, class, message, pointer, type, key, event, version, updated_at, school, body, content, catalogue, disposition, due)

@@ -9,7 +9,7 @@ from benchmarks import fill
 from benchmarks.intake import store
 from benchmarks.rig import Figure, Meter, Rig, Stage, alternate, short
 from hub.kernel.ledger import dispatch
-from hub.kernel.ledger.dispatch import Conclusion, Exchange
+from hub.kernel.ledger.shapes import Conclusion, Exchange
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Call, Reply
 

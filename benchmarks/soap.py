@@ -17,7 +17,7 @@ from connectors.connector import build
 from connectors.settings import validate
 from hub.kernel.ports import Outgoing, Receipt, Reply
 
-MAPPED = {"SoDinhDanh": "031014000001", "HoVaTen": "Nguyễn Văn Mẫu", "NgayThangNamSinh": "20140305", "GioiTinh": "1"}
+MAPPED = {"SoDinhDanh": "031214000001", "HoVaTen": "Nguyễn Văn Mẫu", "NgayThangNamSinh": "20140305", "GioiTinh": "1"}
 
 
 def population(url: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -34,7 +34,7 @@ def _outgoing(count: int) -> list[Outgoing]:
     at = datetime(2026, 9, 5, 1, tzinfo=UTC)
     return [
         Outgoing(delivery=n, record=n, type="learner", key=f"31{n:08d}", event="NEW", version=1, updated_at=at, school=None, body={},
-                 mapped=MAPPED | {"SoDinhDanh": f"0310140{n % 100_000:05d}"})
+                 mapped=MAPPED | {"SoDinhDanh": f"031214{n % 1_000_000:06d}"})
         for n in range(1, count + 1)
     ]  # fmt: skip
 
@@ -86,7 +86,7 @@ async def measure(rig: Rig) -> list[Figure]:
 
     async with rig.stage() as stage:
         number = await stage.connector("population", settings, secrets)
-        await fill.ready(stage, number, "learners-to-population", count, "50", personal_number="031014000001")
+        await fill.ready(stage, number, "learners-to-population", count, "50", personal_number="031214000001")
         whole, used = await worked_off(stage, url, count, other)
         through.update(used)
         path = await bodies(stage, rig.logs)

@@ -162,6 +162,18 @@ def lying(claimed: str, actual: str, pointer: str = "") -> Served:
     return Served(items=[Item(decoded=decoded)], answer=REFUSED)
 
 
+def unsigned(name: str) -> Served:
+    """A request without the signature its sender must give: kept as invalid, refused."""
+    decoded = refuse(
+        "bad_signature",
+        "Chữ ký (hash) của bản tin thiếu hoặc sai.",
+        "The message's signature (hash) is missing or wrong.",
+        "/hash",
+        name[:64],
+    )
+    return turned_away(decoded)
+
+
 def turned_away(decoded: Decoded) -> Served:
     """A request of nobody, or of a gate that belongs nowhere: kept as invalid, refused."""
     return Served(items=[Item(decoded=decoded)], answer=REFUSED)

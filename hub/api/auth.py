@@ -6,6 +6,7 @@ through on a cached answer older than a few seconds, nor say which of id and sec
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -30,6 +31,8 @@ router = APIRouter()
 
 TOKEN_S = 900
 _CACHE_S = 3.0
+_COUNT_S = 0.2
+_COUNT_AGAIN_S = 2.0
 _ISSUER = "lien-thong"
 
 _WHO = Text("Thiếu hoặc sai thông tin xác thực.", "Credentials are missing or wrong.")
@@ -55,6 +58,8 @@ class Clients:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._read_at = -_CACHE_S
+        self.count_again_at = 0.0
+        """Until then requests are not counted: Redis did not answer."""
         self._by_id: dict[str, Any] = {}
         self._by_key: dict[bytes, Any] = {}
 
@@ -123,14 +128,19 @@ async def _limit(hub: Hub, request: Request, client: Client) -> None:
     most = hub.settings.http.client_requests_per_s
     if hub.redis is None or not most:
         return
+    clients: Clients = request.app.state.clients
+    if time.monotonic() < clients.count_again_at:
+        return
     second = int(time.time())
     name = f"lt:rate:{client.id}:{second}"
     try:
-        async with hub.redis.pipeline(transaction=False) as pipe:
+        async with asyncio.timeout(_COUNT_S), hub.redis.pipeline(transaction=False) as pipe:
             pipe.incr(name)
             pipe.expire(name, 3)
             used, _ = await pipe.execute()
-    except (RedisError, OSError):
+    except (RedisError, OSError, TimeoutError):
+        # A Redis that hangs must not hold up a single push: the next ones do not even ask.
+        clients.count_again_at = time.monotonic() + _COUNT_AGAIN_S
         return
     request.state.rate = {
         "RateLimit-Limit": str(most),

@@ -97,7 +97,9 @@ def _branch(schema: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
     return ({**real[0], **rest} if len(real) == 1 else {**rest, "type": "json"}), len(real) < len(options)
 
 
-def fields(schema: Mapping[str, Any], value: Any, pointer: str = "", errors: Mapping[str, Text] | None = None) -> list[Field]:
+def fields(
+    schema: Mapping[str, Any], value: Any, pointer: str = "", errors: Mapping[str, Text] | None = None
+) -> list[Field]:
     """The inputs of an object schema, filled in with `value`; `errors` by pointer."""
     found = []
     required = schema.get("required", ())
@@ -116,7 +118,13 @@ def _field(name: str, place: str, schema: Mapping[str, Any], value: Any, errors:
     title = _text(schema, "x-title", str(schema.get("title", name)))
     help_text = _text(schema, "x-help", "") if "x-help" in schema else None
     examples = schema.get("examples") or [None]
-    made = Field(pointer=place, kind="text", title=title, help=help_text, example=None if examples[0] is None else str(examples[0]))
+    made = Field(
+        pointer=place,
+        kind="text",
+        title=title,
+        help=help_text,
+        example=None if examples[0] is None else str(examples[0]),
+    )
     declared = schema.get("type")
     if schema.get("x-secret"):
         made.kind = "secret"
@@ -130,7 +138,10 @@ def _field(name: str, place: str, schema: Mapping[str, Any], value: Any, errors:
     elif declared == "boolean":
         made.kind, made.value = "bool", "true" if value else "false"
     elif declared in ("integer", "number"):
-        made.kind, made.value = declared, "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        made.kind, made.value = (
+            declared,
+            "" if value is None else f"{value:g}" if isinstance(value, float) else str(value),
+        )
         made.low, made.high = schema.get("minimum"), schema.get("maximum")
     elif declared == "array" and _branch(schema.get("items", {}))[0].get("type") == "string":
         made.kind, made.value = "lines", "\n".join(str(v) for v in value or ())
@@ -141,7 +152,9 @@ def _field(name: str, place: str, schema: Mapping[str, Any], value: Any, errors:
     return made
 
 
-def read(schema: Mapping[str, Any], form: Mapping[str, Any], pointer: str = "") -> tuple[dict[str, Any], dict[str, Text]]:
+def read(
+    schema: Mapping[str, Any], form: Mapping[str, Any], pointer: str = ""
+) -> tuple[dict[str, Any], dict[str, Text]]:
     """Data out of a form's fields, and what could not be read, by pointer. An empty optional field is left out."""
     data: dict[str, Any] = {}
     errors: dict[str, Text] = {}

@@ -90,7 +90,9 @@ def core_of(request: Request) -> Core:
 async def _guest(request: Request) -> Guest:
     token = request.cookies.get(COOKIE)
     core = core_of(request)
-    session = await people.find_session(core, token, IDLE_S, touch=LIVE_HEADER not in request.headers) if token else None
+    session = (
+        await people.find_session(core, token, IDLE_S, touch=LIVE_HEADER not in request.headers) if token else None
+    )
     if session is None:
         raise SignInNeeded
     if session.person.must_change and request.url.path not in ("/password", "/logout"):

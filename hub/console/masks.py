@@ -116,7 +116,10 @@ def _by_shape(value: Any, known: frozenset[str], depth: int) -> Any:
     if depth > _DEEPEST:
         return HIDDEN
     if isinstance(value, dict):
-        return {(k if may_show(k) or k.isidentifier() else mask_text(k)): _member(k, v, known, depth) for k, v in value.items()}
+        return {
+            (k if may_show(k) or k.isidentifier() else mask_text(k)): _member(k, v, known, depth)
+            for k, v in value.items()
+        }
     if isinstance(value, list):
         return [_by_shape(v, known, depth + 1) for v in value]
     if isinstance(value, str):
@@ -171,7 +174,9 @@ def _show_json(body: bytes, masked: bool, known: frozenset[str]) -> str:
 
 
 def _show_xml(body: bytes, masked: bool, known: frozenset[str]) -> str:
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True
+    )
     tree = etree.fromstring(body, parser)
     if tree.getroottree().docinfo.internalDTD is not None:
         raise ValueError("a document type is not shown")

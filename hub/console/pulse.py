@@ -182,7 +182,16 @@ async def _pulse(pulses: Pulses, hub: Hub, schools: list[str] | None) -> Pulse:
     failed = {e["connector"]: e for e in errors}
     pulse = Pulse(cards=[], tasks=tasks, gates=gates["n"], gates_online=gates["online"], clients=clients)
     for row in rows:
-        pulse.cards.append(_card(hub, row, by_connector.get(row["id"], []), breakers.get(row["name"]), busy.get(row["id"]), failed.get(row["id"])))
+        pulse.cards.append(
+            _card(
+                hub,
+                row,
+                by_connector.get(row["id"], []),
+                breakers.get(row["name"]),
+                busy.get(row["id"]),
+                failed.get(row["id"]),
+            )
+        )
     if (taken := busy.get(None)) is not None:
         pulse.intake_minute, pulse.intake_hour, pulse.intake_cut = taken["minute"], taken["hour"], taken["cut"]
         pulse.last_intake = taken["last_good"]

@@ -138,7 +138,9 @@ class _Helpers:
         """A delivery state as a chip: sign, word and, if given, a count."""
         state = State[number.upper()] if isinstance(number, str) else State(number)
         return Markup('<span class="chip s-{}">{}{}</span>').format(
-            state.word, self.t(f"state.{state.word}"), "" if count is None else Markup(" <b>{}</b>").format(self.n(count))
+            state.word,
+            self.t(f"state.{state.word}"),
+            "" if count is None else Markup(" <b>{}</b>").format(self.n(count)),
         )
 
     def pretty(self, value: Any) -> str:

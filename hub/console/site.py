@@ -17,7 +17,20 @@ from starlette.exceptions import HTTPException
 
 from hub.console.forms import ConnectorForms
 from hub.console.guard import LIVE_HEADER, PasswordChangeNeeded, Refused, SignInNeeded
-from hub.console.pages import airflow, audit, codes, connectors, deliveries, door, gates, messages, overview, parked, replay, users
+from hub.console.pages import (
+    airflow,
+    audit,
+    codes,
+    connectors,
+    deliveries,
+    door,
+    gates,
+    messages,
+    overview,
+    parked,
+    replay,
+    users,
+)
 from hub.console.pulse import Pulses
 from hub.console.render import FOLDER, HEADERS, redirect, respond
 
@@ -92,7 +105,13 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return respond(request, "error.html", status=error.status_code, code=error.status_code, reason=_KNOWN.get(error.status_code, "error.other"))
+    return respond(
+        request,
+        "error.html",
+        status=error.status_code,
+        code=error.status_code,
+        reason=_KNOWN.get(error.status_code, "error.other"),
+    )
 
 
 async def _broken(request: Request, error: Exception) -> Response:

@@ -56,7 +56,7 @@ def number(value: float | int, lang: Lang) -> str:
 def size(count: int, lang: Lang) -> str:
     """A number of bytes in B, KB, MB or GB."""
     value, unit = float(count), "B"
-    for unit in ("B", "KB", "MB", "GB"):  # noqa: B007 - the unit it ends with is the answer
+    for unit in ("B", "KB", "MB", "GB"):
         if value < 1024 or unit == "GB":
             break
         value /= 1024

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - one string a line reads best
 """The console's words for what the ledger names: states, causes, outcomes, kinds, columns. In Vietnamese and English.
 
 One concern: these words. What is not here is shown by its own name.

@@ -130,7 +130,7 @@ def morning(seed: int | None) -> None:
             await connect(house.core, house.keys, before)
 
     try:
-        ok = cli._with_house(play)
+        ok = cli.with_house(play)
     except (AlreadyRunning, ChildFailed, NotOurs, Refused, ConnectionError) as error:
         raise click.ClickException(str(error) if str(error) else str(error.__doc__)) from None
     sys.exit(0 if ok else 1)

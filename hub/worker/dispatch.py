@@ -14,58 +14,24 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from msgspec.structs import replace
-
-from connectors.connector import LiveConnector
-from connectors.errors import AddressRefused, CredentialsRefused
-from connectors.policy.breaker import Breaker, Permit
-from hub.kernel.failpoints import reach
-from hub.kernel.intake import Arrival, Source, intake_key
+from connectors.policy.breaker import Permit
+from hub.kernel.intake import Arrival
 from hub.kernel.ledger import dispatch as ledger
 from hub.kernel.ledger.core import TRANSIENT, Core
-from hub.kernel.ledger.dispatch import Batch, Claimed, Conclusion, Exchange
+from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion, Exchange
 from hub.kernel.lifecycle import State
-from hub.kernel.ports import Adapter, Call, Draft, MaybeSent, NeedsPerson, NotSent, Reading, Reply, Text, Unknown
+from hub.kernel.ports import Call, NeedsPerson, Text, Unknown
 from hub.worker import judge
-from hub.worker.policy import Policy
-from mappings.engine import FieldMap, Unmapped
+from hub.worker.render import COUNTS_AS, Renderer
+from hub.worker.target import Target
+from hub.worker.wire import Wire
 
 log = logging.getLogger("hub.dispatch")
 
-_REFUSED = {
-    "credentials_refused": Text(
-        "Đối tác từ chối tài khoản của kết nối; hãy cập nhật tài khoản rồi mở lại kết nối.",
-        "The counterparty refused the connector's credentials; renew them, then resume the connector.",
-    ),
-    "address_refused": Text(
-        "Địa chỉ của kết nối nằm trong mạng nội bộ không được phép; hãy sửa địa chỉ hoặc cấu hình outward.allow_private.",
-        "The connector's address lies in a private network that is not allowed; change it, or outward.allow_private.",
-    ),
-}
-_COUNTS_AS = "counts_as"
+_FINISH_S = 6.0
+"""How long an end waits for calls on the wire: within the ten seconds a process is given."""
 _CONVERSATION_MAX = 5
 _CONCLUDE_MAX = 500
-
-
-@dataclass
-class Target:
-    """One connector as its dispatcher needs it: rebuilt whenever its settings change."""
-
-    number: int
-    name: str
-    adapter: Adapter
-    connector: LiveConnector
-    policy: Policy
-    maps: dict[str, FieldMap]
-    """Field map by flow name."""
-    unmapped: dict[str, str]
-    """`park` or `reject`, by flow name."""
-    inquires: bool
-    intents: frozenset[str]
-    """Operations that store an intent before the first byte, whether idempotent or not."""
-    breaker: Breaker
-    open_now: Callable[[], bool]
-    """Whether the connector's calendar lets it work now."""
 
 
 @dataclass
@@ -115,33 +81,33 @@ class Dispatcher:
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
         self._done: asyncio.Queue[_Done] = asyncio.Queue()
         self._hand: dict[int, _InHand] = {}
+        self._talks: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self._last_send = 0.0
-        self._pace = asyncio.Lock()
+        self._renderer = Renderer(core, target)
+        self._wire = Wire(core, target)
 
     # ------------------------------------------------------------------------------------------ running
 
     async def run(self) -> None:
         """Work until `stop` is called, then finish what is on the wire and give back the rest."""
-        workers = [
-            asyncio.create_task(self._claimer()),
-            asyncio.create_task(self._asker()),
-            asyncio.create_task(self._keeper()),
-        ]
+        keeper = asyncio.create_task(self._keeper())
         senders = [asyncio.create_task(self._sender()) for _ in range(self.target.policy.concurrency)]
         concluder = asyncio.create_task(self._concluder())
         try:
-            await asyncio.gather(*workers)
+            await asyncio.gather(self._claimer(), self._asker())
         finally:
-            for task in workers:
-                task.cancel()
             for task in senders:
                 task.cancel()
             await asyncio.gather(*senders, return_exceptions=True)
-            await self._give_back()
-            await self._done.join()
-            concluder.cancel()
-            await asyncio.gather(concluder, *workers, return_exceptions=True)
+            self._give_back()
+            if self._talks:
+                # What is still out after this is found by its lease: ready again, or asked about.
+                await asyncio.wait(self._talks, timeout=_FINISH_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._done.join(), _FINISH_S)
+            for task in (keeper, concluder):
+                task.cancel()
+            await asyncio.gather(keeper, concluder, return_exceptions=True)
             await self.target.connector.close()
 
     async def stop(self) -> None:
@@ -171,6 +137,7 @@ class Dispatcher:
                 if permit is None:
                     await self._rest(self.poll_s)
                     continue
+                asked_at = time.monotonic()
                 batch = await ledger.claim(
                     self.core, self.target.number, 1 if permit.probe else room, policy.lease_s, batch_max=policy.batch_max,
                     interval_s=policy.interval_s, per_day=policy.per_day,
@@ -182,15 +149,22 @@ class Dispatcher:
             if not batch.deliveries:
                 await self._rest(self.poll_s)
                 continue
-            self._hold(batch.deliveries)
+            self._hold(batch.deliveries, asked_at)
             try:
                 await self._prepare(batch, permit)
             except TRANSIENT as error:
                 # Leases of this batch run out and the ticker puts it back: nothing has been sent.
                 log.warning("%s: intent failed: %s", self.target.name, error)
-                for d in batch.deliveries:
-                    self._hand.pop(d.id, None)
+                self._let_go(batch)
                 await asyncio.sleep(0.5)
+            except Exception:
+                log.exception("%s: a batch of %d could not be prepared", self.target.name, len(batch.deliveries))
+                self._let_go(batch)
+                await asyncio.sleep(0.5)
+
+    def _let_go(self, batch: Batch) -> None:
+        for d in batch.deliveries:
+            self._hand.pop(d.id, None)
 
     async def _permit(self) -> Permit | None:
         """The breaker's leave. While it is not closed, a probe is asked for only when there is something to send."""
@@ -199,41 +173,18 @@ class Dispatcher:
         permit = await self.target.breaker.allow()
         return permit if permit.ok else None
 
-    def _hold(self, deliveries: list[Claimed]) -> None:
-        until = time.monotonic() + self.target.policy.lease_s - 1.0
+    def _hold(self, deliveries: list[Claimed], asked_at: float) -> None:
+        # From before the claim was asked for: a process stopped meanwhile must not believe in a lease that has ended.
+        until = asked_at + self.target.policy.lease_s - 1.0
         for d in deliveries:
             self._hand[d.id] = _InHand(d, until)
 
     async def _prepare(self, batch: Batch, permit: Permit) -> None:
-        """Map and render a batch, store the intents it needs, and queue its calls in order of their slots."""
-        calls: list[tuple[Call, str, Claimed]] = []
-        ended: list[Conclusion] = []
-        fresh: list[Claimed] = []
-        resend = {d.resend: d for d in batch.deliveries if d.resend is not None}
-        for d in batch.deliveries:
-            if d.resend is not None:
-                continue
-            conclusion = self._map(d)
-            if conclusion is None:
-                fresh.append(d)
-            else:
-                ended.append(conclusion)
-        if any(c.outcome == "Unmapped" for c in ended):
-            ended = await self._map_again(ended, fresh)
-        if resend:
-            stored = await ledger.stored_calls(self.core, {call: d.klass for call, d in resend.items()})
-            for number, d in resend.items():
-                old, mapping = stored[number]
-                calls.append((_readdressed(old, d), mapping, d))
-        by_id = {d.id: d for d in fresh}
-        rendered, failed = self._render(fresh)
-        ended.extend(failed)
-        for call in rendered:
-            first = by_id[call.deliveries[0]]
-            calls.append((call, self._mapping_version(first.flow), first))
-        jobs = [_Job(e, batch, permit) for e in await self._exchanges(calls)]
+        """Render a batch, store the intents it needs, and queue its calls in order of their slots."""
+        calls, ended = await self._renderer.render(batch)
         if ended:
             self._finish(_Done(ended, []))
+        jobs = [_Job(e, batch, permit) for e in await self._wire.number(calls)]
         intents = [
             j for j in jobs if not j.exchange.call.idempotent or j.exchange.call.operation in self.target.intents
         ]
@@ -249,76 +200,12 @@ class Dispatcher:
             job.not_before = start + place * batch.interval_s
             self._jobs.put_nowait(job)
 
-    async def _exchanges(self, calls: list[tuple[Call, str, Claimed]]) -> list[Exchange]:
-        """Number calls for the ledger. A call is kept in the retention class of its first delivery."""
-        async with self.core.pool.acquire() as connection:
-            ids = await self.core.ids.take(connection, len(calls))
-        return [
-            Exchange(id=i, klass=first.klass, connector=self.target.number, call=call, mapping=mapping)
-            for i, (call, mapping, first) in zip(ids, calls, strict=True)
-        ]
-
-    def _mapping_version(self, flow: str) -> str:
-        field_map = self.target.maps.get(flow)
-        return f"{field_map.name}@{field_map.version}+{self.core.catalogue.version}" if field_map else "-"
-
-    def _map(self, d: Claimed) -> Conclusion | None:
-        """Fill in `mapped`; a conclusion when the record cannot go out as it is."""
-        out = d.outgoing
-        assert out is not None
-        field_map = self.target.maps.get(d.flow)
-        if field_map is None:
-            return judge.conclude_unrenderable(d, self.target.number, LookupError(f"flow {d.flow!r} has no field map"))
-        try:
-            meta = {"event": out.event, "version": out.version, "updated_at": out.updated_at, "key": out.key}
-            mapped = field_map.apply(out.body, meta, self.core.catalogue)
-        except Unmapped as unmapped:
-            return judge.conclude_unmapped(d, self.target.number, unmapped, self.target.unmapped.get(d.flow, "park"))
-        except Exception as error:
-            log.exception("%s: mapping %s failed", self.target.name, d.id)
-            return judge.conclude_unrenderable(d, self.target.number, error)
-        d.outgoing = replace(out, mapped=mapped)
-        return None
-
-    async def _map_again(self, ended: list[Conclusion], fresh: list[Claimed]) -> list[Conclusion]:
-        """Before parking for a code, look whether somebody approved it meanwhile."""
-        before = self.core.catalogue.version
-        await self.core.refresh(max_age_s=1.0)
-        if self.core.catalogue.version == before:
-            return ended
-        still: list[Conclusion] = []
-        for c in ended:
-            again = self._map(c.delivery) if c.outcome == "Unmapped" else c
-            if again is None:
-                fresh.append(c.delivery)
-            else:
-                still.append(again)
-        return still
-
-    def _render(self, fresh: list[Claimed]) -> tuple[list[Call], list[Conclusion]]:
-        """Render a batch; when that fails, one by one, so that a single record cannot hold up the others."""
-        outgoing = [d.outgoing for d in fresh if d.outgoing is not None]
-        if not outgoing:
-            return [], []
-        try:
-            return self.target.adapter.render(outgoing), []
-        except Exception:
-            log.exception("%s: rendering a batch of %d failed; trying one by one", self.target.name, len(outgoing))
-        calls: list[Call] = []
-        failed: list[Conclusion] = []
-        for d, out in zip(fresh, outgoing, strict=True):
-            try:
-                calls.extend(self.target.adapter.render([out]))
-            except Exception as error:
-                failed.append(judge.conclude_unrenderable(d, self.target.number, error))
-        return calls, failed
-
     # ------------------------------------------------------------------------------------------ sending
 
     async def _sender(self) -> None:
         while True:
             job = await self._jobs.get()
-            await self._slot(job.not_before)
+            await self._wire.slot(job.not_before)
             if self.paused or self._stopping:
                 self._release(job)
                 continue
@@ -330,19 +217,16 @@ class Dispatcher:
                     self._hand.pop(d, None)
                 continue
             # Once begun, a call is never abandoned half-way by a shutdown: its outcome is worth more than a quick exit.
-            await asyncio.shield(asyncio.create_task(self._converse(job, [h.delivery for h in held])))
-
-    async def _slot(self, not_before: float) -> None:
-        """Wait for the call's slot, and never send two closer together than the quota's interval, whatever came late."""
-        interval = self.target.policy.interval_s
-        if not interval:
-            return
-        async with self._pace:
-            at = max(not_before, self._last_send + interval)
-            now = time.monotonic()
-            if at > now:
-                await asyncio.sleep(at - now)
-            self._last_send = time.monotonic()
+            talk = asyncio.create_task(self._converse(job, [h.delivery for h in held]))
+            self._talks.add(talk)
+            talk.add_done_callback(self._talks.discard)
+            try:
+                await asyncio.shield(talk)
+            except Exception:
+                # The outcome is not known here; the lease is left to end, and whoever finds it decides.
+                log.exception("%s: a conversation broke off", self.target.name)
+                for d in exchange.call.deliveries:
+                    self._hand.pop(d, None)
 
     async def _converse(self, job: _Job, deliveries: list[Claimed]) -> None:
         """Send a call, and the calls its answers lead to, until every delivery has an outcome."""
@@ -353,7 +237,7 @@ class Dispatcher:
         while exchange is not None:
             done.exchanges.append(exchange)
             rounds += 1
-            reading, fault = await self._send(exchange)
+            reading, fault = await self._wire.send(exchange)
             call = exchange.call
             following = reading.next if rounds < _CONVERSATION_MAX else None
             open_ids = set(following.deliveries) if following else set()
@@ -372,87 +256,36 @@ class Dispatcher:
                         elapsed_ms=exchange.elapsed_ms,
                     )
                 )  # fmt: skip
-            done.arrivals.extend(self._arrivals(exchange, reading.records))
+            done.arrivals.extend(self._wire.arrivals(exchange, reading.records))
             await self.target.breaker.record(job.permit, fault is None)
             done.fault = fault or done.fault
             exchange = await self._follow(job, following, exchange, deliveries[0]) if following else None
+        # What a lost lease kept from going on is no longer ours.
+        for number in by_id.keys() - {c.delivery.id for c in done.conclusions}:
+            self._hand.pop(number, None)
         self._finish(done)
 
     async def _follow(self, job: _Job, call: Call, before: Exchange, first: Claimed) -> Exchange | None:
-        (exchange,) = await self._exchanges([(call, before.mapping, first)])
+        (exchange,) = await self._wire.number([(call, before.mapping, first)])
         if not call.idempotent:
             ours = await ledger.intend(self.core, [exchange], job.batch.claim)
             if not set(call.deliveries) <= ours:
                 return None
-        await self._slot(0.0)
+        await self._wire.slot(0.0)
         return exchange
-
-    async def _send(self, exchange: Exchange) -> tuple[Reading, str | None]:
-        """One call on the wire. The second value names a fault of the connector's own, None when there was none."""
-        call = exchange.call
-        started = time.monotonic()
-        reach("send.before")
-        try:
-            reply = await self._exchange(exchange)
-        except (CredentialsRefused, AddressRefused) as error:
-            exchange.error = f"{type(error).__name__}: {error}"
-            cause = "credentials_refused" if isinstance(error, CredentialsRefused) else "address_refused"
-            refusal = NeedsPerson(cause=cause, subject=self.target.name, message=_REFUSED[cause], scope="connector")
-            return Reading(outcomes=dict.fromkeys(call.deliveries, refusal)), None
-        except (NotSent, MaybeSent) as error:
-            exchange.elapsed_ms = (time.monotonic() - started) * 1000
-            exchange.error = f"{type(error).__name__}: {error}"[:500]
-            return Reading(outcomes=dict.fromkeys(call.deliveries, judge.of_error(error, call))), exchange.error
-        reach("send.after")
-        exchange.reply = reply
-        exchange.elapsed_ms = (time.monotonic() - started) * 1000
-        try:
-            reading = _restored(call, self.target.adapter.read(call, reply))
-        except Exception as error:
-            log.exception("%s: reading a reply failed", self.target.name)
-            return Reading(
-                outcomes=dict.fromkeys(call.deliveries, Unknown(reason=f"unreadable: {error}"[:300]))
-            ), "unreadable"
-        return reading, _fault_of(reply, reading)
-
-    async def _exchange(self, exchange: Exchange) -> Reply:
-        """With quick tries, each of which becomes an attempt. Under a quota every try needs a slot, so there is but one."""
-        timeout = self.target.policy.timeout_s
-        if self.target.policy.interval_s:
-            return await self.target.connector.send(exchange.call, timeout)
-        try:
-            reply, tries = await self.target.connector.send_with_tries(exchange.call, timeout)
-        except (NotSent, MaybeSent) as error:
-            exchange.tries = [(t.outcome, t.error) for t in getattr(error, "tries", [])][:-1]
-            raise
-        exchange.tries = [(t.outcome, t.error) for t in tries[:-1]]
-        return reply
-
-    def _arrivals(self, exchange: Exchange, drafts: list[Draft]) -> list[Arrival]:
-        """The records a reply gave rise to, as a message of the connector's own."""
-        if not drafts or exchange.reply is None:
-            return []
-        source = Source("connector", self.target.name)
-        digest = bytes.fromhex(self.core.hasher(exchange.reply.body))
-        return [
-            Arrival(
-                source=source, type=drafts[0].type, body=b'{"call":%d}' % exchange.id, content_type="application/json", digest=digest,
-                key=intake_key(source, str(exchange.id)), drafts=drafts, school=drafts[0].school, attributes={"call": str(exchange.id)},
-            )
-        ]  # fmt: skip
 
     # ------------------------------------------------------------------------------------------ inquiring
 
     async def _asker(self) -> None:
-        """Settle uncertain deliveries whose time has come, one inquiry at a time."""
+        """Settle uncertain deliveries whose time has come, as many at a time as calls may be."""
         while not self._stopping:
             if self.paused or not self.target.open_now():
                 await asyncio.sleep(self.poll_s)
                 continue
             try:
-                found = await ledger.claim_uncertain(self.core, self.target.number, 20, self.target.policy.lease_s)
-                for d in found:
-                    await self._settle(d)
+                policy = self.target.policy
+                found = await ledger.claim_uncertain(self.core, self.target.number, policy.concurrency, policy.lease_s)
+                await asyncio.gather(*(self._settle(d) for d in found))
             except TRANSIENT as error:
                 log.warning("%s: settling failed: %s", self.target.name, error)
                 found = []
@@ -465,21 +298,14 @@ class Dispatcher:
             return
         stored = await ledger.stored_calls(self.core, {d.intent: d.klass})
         call, mapping = stored[d.intent]
-        inquiry = self.target.adapter.inquire(call.meta.get(_COUNTS_AS, d.id), call)  # type: ignore[attr-defined]
-        (exchange,) = await self._exchanges([(inquiry, mapping, d)])
-        await self._slot(0.0)
-        reach("settle.before")
-        started = time.monotonic()
-        settlement, reason = None, ""
         try:
-            reply = await self.target.connector.send(inquiry, self.target.policy.timeout_s)
-            exchange.reply = reply
-            settlement = self.target.adapter.settle(inquiry, reply)  # type: ignore[attr-defined]
-            reason = settlement.detail or settlement.verdict
-        except (NotSent, MaybeSent) as error:
-            exchange.error = reason = f"{type(error).__name__}: {error}"[:500]
-        exchange.elapsed_ms = (time.monotonic() - started) * 1000
-        reach("settle.after")
+            inquiry = self.target.adapter.inquire(call.meta.get(COUNTS_AS, d.id), call)  # type: ignore[attr-defined]
+        except Exception:
+            log.exception("%s: no inquiry could be made for %s", self.target.name, d.id)
+            self._finish(_Done([judge.conclude_unaskable(d, self.target.number)], []))
+            return
+        (exchange,) = await self._wire.number([(inquiry, mapping, d)])
+        settlement, reason = await self._wire.ask(exchange)
         self._finish(
             _Done(
                 [
@@ -530,17 +356,18 @@ class Dispatcher:
     async def _keeper(self) -> None:
         """Renew the leases of what is in hand, well before they end."""
         lease = self.target.policy.lease_s
-        while not self._stopping:
+        while True:
             await asyncio.sleep(lease / 3)
             by_claim: dict[int, list[int]] = {}
             for number, held in self._hand.items():
                 by_claim.setdefault(held.delivery.claim, []).append(number)
             for token, ids in by_claim.items():
+                asked_at = time.monotonic()
                 try:
                     kept = await ledger.extend(self.core, ids, token, lease)
                 except TRANSIENT:
                     continue
-                until = time.monotonic() + lease - 1.0
+                until = asked_at + lease - 1.0
                 for number in kept:
                     if number in self._hand:
                         self._hand[number].until = until
@@ -555,40 +382,6 @@ class Dispatcher:
                 )
             )
 
-    async def _give_back(self) -> None:
+    def _give_back(self) -> None:
         while not self._jobs.empty():
             self._release(self._jobs.get_nowait())
-
-
-def _readdressed(call: Call, d: Claimed) -> Call:
-    """A stored call that now counts for this delivery: a replay is another delivery with the same bytes.
-
-    What the adapter wrote into `meta` names the first delivery; `_restored` brings its answers back to this one.
-    """
-    if call.deliveries == (d.id,):
-        return call
-    root = call.meta.get(_COUNTS_AS, d.replay_of)
-    return replace(call, deliveries=(d.id,), meta=call.meta | {_COUNTS_AS: root})
-
-
-def _restored(call: Call, reading: Reading) -> Reading:
-    """A reading in terms of the delivery a readdressed call counts for."""
-    root = call.meta.get(_COUNTS_AS)
-    if root is None:
-        return reading
-    (mine,) = call.deliveries
-    if root in reading.outcomes:
-        reading.outcomes[mine] = reading.outcomes.pop(root)
-    if reading.next is not None:
-        reading.next = replace(reading.next, deliveries=(mine,), meta=reading.next.meta | {_COUNTS_AS: root})
-    return reading
-
-
-def _fault_of(reply: Reply, reading: Reading) -> str | None:
-    """Whether a reply shows the counterparty itself to be ill: 5xx, 429, or nothing but try-later and unknown."""
-    if reply.status >= 500 or reply.status == 429:
-        return f"HTTP {reply.status}"
-    outcomes = list(reading.outcomes.values())
-    if outcomes and all(isinstance(o, Unknown) for o in outcomes):
-        return "unreadable answer"
-    return None

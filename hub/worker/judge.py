@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hub.kernel.ledger.dispatch import Claimed, Conclusion, TaskSpec
 from hub.kernel.ledger.operations import code_subject
+from hub.kernel.ledger.shapes import Claimed, Conclusion, TaskSpec
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import (
     Call,

@@ -21,8 +21,8 @@ from connectors.policy.calendar import Calendar
 from connectors.settings import ConnectorSettings, validate
 from hub.kernel.router import Router
 from hub.keys import Keys
-from hub.worker.dispatch import Target
 from hub.worker.policy import Policy
+from hub.worker.target import Target
 from mappings.engine import FieldMap
 
 _UNCLEAR_ROUNDS = 10

@@ -92,9 +92,9 @@ def _choose(body: bytes, parts: _Parts) -> Unpacked:
             event = piece
         else:
             cuts.append(Cut(f"/parts/{index}", piece, "image" if pictured else "part"))
-    if event is None:
+    if not parts.contents:
         return Unpacked(body=body, broken=True)
-    return Unpacked(body=event, cuts=cuts, broken=len(parts.contents) > parts.ended and not cuts)
+    return Unpacked(body=event or b"", cuts=cuts, broken=parts.ended < len(parts.contents))
 
 
 def read_xml(body: bytes) -> Any:
@@ -105,7 +105,10 @@ def read_xml(body: bytes) -> Any:
         root = etree.fromstring(body.lstrip(_BLANK), parser)
     except (etree.XMLSyntaxError, ValueError):
         return None
-    if root is None or root.getroottree().docinfo.doctype:
+    if root is None:
+        return None
+    about: Any = root.getroottree().docinfo
+    if about.doctype:
         return None
     return {_name(root): _tree(root, 0)}
 

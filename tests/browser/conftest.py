@@ -92,9 +92,14 @@ def site(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
             ("bridge", "up", 7289, 0), ("worker-1", "up", 640, 1), ("airflow-scheduler", "starting", 4, 0),
         )
     }  # fmt: skip
-    (data / "status.json").write_text(json.dumps({"pid": os.getpid(), "notes": {"broker": {"name": "mosquitto", "warning": None}}, "children": children}))
+    (data / "status.json").write_text(
+        json.dumps(
+            {"pid": os.getpid(), "notes": {"broker": {"name": "mosquitto", "warning": None}}, "children": children}
+        )
+    )
     env = {
-        **{k: v for k, v in os.environ.items() if not k.startswith("LT_")}, "LT_DATA_DIR": str(data), "LT_MASTER_KEY_FILE": str(data / "key" / "master.key"), "LT_HTTP__PORT": str(port),
+        **{k: v for k, v in os.environ.items() if not k.startswith("LT_")},
+        "LT_DATA_DIR": str(data), "LT_MASTER_KEY_FILE": str(data / "key" / "master.key"), "LT_HTTP__PORT": str(port),
         "LT_DATABASE_URL": postgres.dsn(DATABASE, APP).url, "LT_AIRFLOW__MODE": "off", "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     log = (data / "gateway.log").open("wb")
@@ -147,7 +152,9 @@ def sign_in(site: Site, browser: Browser, _states: dict[str, Any]) -> Iterator[S
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
-    def go(user: str = "quantri", *, width: int = 1440, lang: str = "vi", height: int = 900, dark: bool = False) -> Page:
+    def go(
+        user: str = "quantri", *, width: int = 1440, lang: str = "vi", height: int = 900, dark: bool = False
+    ) -> Page:
         if user not in _states:
             context = browser.new_context(base_url=site.url)
             page = context.new_page()
@@ -159,13 +166,23 @@ def sign_in(site: Site, browser: Browser, _states: dict[str, Any]) -> Iterator[S
             _states[user] = context.storage_state()
             context.close()
         context = browser.new_context(
-            base_url=site.url, viewport={"width": width, "height": height}, storage_state=_states[user], color_scheme="dark" if dark else "light"
+            base_url=site.url,
+            viewport={"width": width, "height": height},
+            storage_state=_states[user],
+            color_scheme="dark" if dark else "light",
         )
         context.add_cookies([{"name": "lt_lang", "value": lang, "url": site.url}])
         contexts.append(context)
         page = context.new_page()
         # A page that answers 4xx is news to the console too, and what some tests are about.
-        page.on("console", lambda m: errors.append(f"{page.url}: {m.text}") if m.type in ("error", "warning") and "status of 4" not in m.text else None)
+        page.on(
+            "console",
+            lambda m: (
+                errors.append(f"{page.url}: {m.text}")
+                if m.type in ("error", "warning") and "status of 4" not in m.text
+                else None
+            ),
+        )
         page.on("pageerror", lambda e: errors.append(f"{page.url}: {e}"))
         return page
 

@@ -64,7 +64,11 @@ def test_one_time_password_must_be_changed(site, sign_in, browser) -> None:
     assert page.url.endswith("/password")
     page.goto("/messages")
     assert page.url.endswith("/password"), "nothing else before the change"
-    for new, error in (("ngắn", None), ("moi-moi-moi-moi", "Mật khẩu không được chứa tên đăng nhập."), ("aaaaaaaaaaaaaa", "Mật khẩu quá đơn giản.")):
+    for new, error in (
+        ("ngắn", None),
+        ("moi-moi-moi-moi", "Mật khẩu không được chứa tên đăng nhập."),
+        ("aaaaaaaaaaaaaa", "Mật khẩu quá đơn giản."),
+    ):
         page.fill("[name=old]", once)
         page.fill("[name=new]", new)
         page.fill("[name=again]", new)
@@ -134,6 +138,8 @@ def test_sign_in_form_of_another_page_is_refused(site, browser) -> None:
     answer = context.request.post("/login", form={"name": "vanhanh", "password": PASSWORD, "proof": "x"})
     assert answer.status == 403
     assert not [c for c in context.cookies() if c["name"] == "lt_session"]
-    answer = context.request.post("/login", form={"name": "vanhanh", "password": PASSWORD}, headers={"origin": "https://evil.example"})
+    answer = context.request.post(
+        "/login", form={"name": "vanhanh", "password": PASSWORD}, headers={"origin": "https://evil.example"}
+    )
     assert answer.status == 403
     context.close()

@@ -49,9 +49,13 @@ def test_every_form_needs_its_token(site, sign_in) -> None:
     assert len(paths) >= 14
     before = site.sql(CHANGES)
     for path in paths:
-        assert page.context.request.post(path, form={"reason": "x", "note": "x", "purpose": "kiểm tra"}).status == 403, path
+        assert (
+            page.context.request.post(path, form={"reason": "x", "note": "x", "purpose": "kiểm tra"}).status == 403
+        ), path
         assert page.context.request.post(path, form={"csrf": token[:-1] + "x", "note": "x"}).status == 403, path
-        elsewhere = page.context.request.post(path, form={"csrf": token}, headers={"origin": "https://evil.example", "sec-fetch-site": "cross-site"})
+        elsewhere = page.context.request.post(
+            path, form={"csrf": token}, headers={"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
+        )
         assert elsewhere.status == 403, path
     assert site.sql(CHANGES) == before
 
@@ -63,7 +67,14 @@ def test_an_auditor_changes_nothing(site, sign_in) -> None:
     for path in forms(site):
         if path in ("/logout", "/password"):
             continue
-        form = {"csrf": token, "reason": "x", "note": "x", "purpose": "kiểm tra thử", "resolution": "release", "connector": "ministry"}
+        form = {
+            "csrf": token,
+            "reason": "x",
+            "note": "x",
+            "purpose": "kiểm tra thử",
+            "resolution": "release",
+            "connector": "ministry",
+        }
         assert page.context.request.post(path, form=form).status == 403, path
     assert site.sql(CHANGES) == before
     for path in ("/users", "/replay", "/connectors/ministry/edit"):
@@ -103,15 +114,29 @@ def test_a_school_sees_its_own_and_nothing_else(site, sign_in) -> None:
     assert [key for key in mine if key in seen], "their own is there"
     foreign = site.sql("SELECT id, message FROM records WHERE school = $1 LIMIT 1", SCHOOLS[1][0])[0]
     locked = site.sql("SELECT id FROM tasks WHERE cause = 'period_locked'")[0]["id"]
-    batch = site.sql("SELECT c.id FROM calls c JOIN deliveries_closed d ON d.id = ANY (c.deliveries) WHERE d.school <> $1 LIMIT 1", SCHOOLS[0][0])[0]["id"]
-    for path in (f"/records/{foreign['id']}", f"/messages/{foreign['message']}", f"/parked/{locked}", f"/calls/{batch}", "/gates/gate-03"):
+    batch = site.sql(
+        "SELECT c.id FROM calls c JOIN deliveries_closed d ON d.id = ANY (c.deliveries) WHERE d.school <> $1 LIMIT 1",
+        SCHOOLS[0][0],
+    )[0]["id"]
+    for path in (
+        f"/records/{foreign['id']}",
+        f"/messages/{foreign['message']}",
+        f"/parked/{locked}",
+        f"/calls/{batch}",
+        "/gates/gate-03",
+    ):
         assert page.context.request.get(path).status == 404, path
     for path in ("/audit", "/users", "/connectors/ministry/edit"):
         assert page.context.request.get(path).status == 403, path
     token = _token(page)
     theirs = site.sql("SELECT id FROM deliveries WHERE school = $1 AND state = 5 LIMIT 1", SCHOOLS[1][0])[0]["id"]
     for path in (f"/deliveries/{theirs}/cancel", f"/parked/{locked}/resolve", f"/records/{foreign['id']}/unmask"):
-        assert page.context.request.post(path, form={"csrf": token, "note": "x", "resolution": "release", "purpose": "tò mò thôi"}).status == 404, path
+        assert (
+            page.context.request.post(
+                path, form={"csrf": token, "note": "x", "resolution": "release", "purpose": "tò mò thôi"}
+            ).status
+            == 404
+        ), path
     for path in ("/connectors/ministry/pause", "/connectors/ministry/probe", "/codes/approve"):
         assert page.context.request.post(path, form={"csrf": token, "reason": "x", "note": "x"}).status == 403, path
     for query in (f"school={SCHOOLS[1][0]}&states=delivered", "connector=ministry&states=dead&states=delivered"):
@@ -128,7 +153,13 @@ def test_names_that_are_scripts_are_text(site, sign_in) -> None:
     try:
         page.goto("/users")
         assert EVIL in page.locator("main").inner_text()
-        for path in (f"/messages?q={EVIL}", f"/messages?type={EVIL}&school={EVIL}", f"/codes/systems/vn-ward?q={EVIL}", f"/?done={EVIL}", f"/audit?actor={EVIL}"):
+        for path in (
+            f"/messages?q={EVIL}",
+            f"/messages?type={EVIL}&school={EVIL}",
+            f"/codes/systems/vn-ward?q={EVIL}",
+            f"/?done={EVIL}",
+            f"/audit?actor={EVIL}",
+        ):
             page.goto(path)
             assert page.evaluate("window.hacked") is None, path
         record = site.sql("SELECT id FROM records WHERE message = $1", site.ids["evil"])[0]["id"]
@@ -156,7 +187,9 @@ def test_headers(site, sign_in, path: str) -> None:
 def test_static_files_are_kept(site, sign_in) -> None:
     page = sign_in()
     page.goto("/")
-    for address in page.evaluate("[...document.querySelectorAll('link[href],script[src],img[src]')].map(e => e.href || e.src)"):
+    for address in page.evaluate(
+        "[...document.querySelectorAll('link[href],script[src],img[src]')].map(e => e.href || e.src)"
+    ):
         answer = page.context.request.get(address)
         assert answer.status == 200 and "immutable" in answer.headers["cache-control"], address
         assert address.startswith(site.url), "nothing from elsewhere"

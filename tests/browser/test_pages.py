@@ -9,7 +9,8 @@ import pytest
 
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 UNREADABLE = """() => [...document.querySelectorAll('main a, main button, main input, main select, main label, main td, main h1, main h2')]
-  .filter(e => e.getClientRects().length && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1 && !e.closest('.table')).map(e => e.outerHTML.slice(0, 120))"""
+  .filter(e => e.getClientRects().length
+    && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1 && !e.closest('.table')).map(e => e.outerHTML.slice(0, 120))"""
 
 
 def pages(site) -> dict[str, str]:
@@ -101,7 +102,15 @@ def test_readable_without_script(site, sign_in, browser) -> None:
 
 def test_error_pages_are_pages(site, sign_in) -> None:
     page = sign_in("vanhanh")
-    for path in ("/nowhere", "/messages/123", "/messages/abc", "/records/99999999999999999999", "/connectors/none", "/codes/systems/none", "/gates/none"):
+    for path in (
+        "/nowhere",
+        "/messages/123",
+        "/messages/abc",
+        "/records/99999999999999999999",
+        "/connectors/none",
+        "/codes/systems/none",
+        "/gates/none",
+    ):
         answer = page.context.request.get(path, headers={"accept": "text/html"})
         assert answer.status == 404, path
         assert "Về trang tổng quan" in answer.text(), path

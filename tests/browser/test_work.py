@@ -14,7 +14,9 @@ def test_masked_until_a_purpose_is_stated(site, sign_in) -> None:
     name = person(0)
     for path in (f"/messages/{site.ids['roster']}", f"/records/{record}", f"/calls/{call}"):
         page.goto(path)
-        assert name not in page.content() and "0912" not in page.content() and "031085001234" not in page.content(), path
+        assert name not in page.content() and "0912" not in page.content() and "031085001234" not in page.content(), (
+            path
+        )
         shown = page.locator("pre:not(.headers)").first.inner_text()
         assert "•" in shown, path
         assert '"ethnicity": "01"' not in shown, path
@@ -34,7 +36,9 @@ def test_unmasking_needs_a_real_purpose(site, sign_in) -> None:
     page.goto("/password")
     token = page.locator("[name=csrf]").first.input_value()
     before = site.sql("SELECT count(*) FROM journal WHERE kind = 'unmask'")
-    answer = page.context.request.post(f"/messages/{site.ids['roster']}/unmask", form={"csrf": token, "purpose": "  x "})
+    answer = page.context.request.post(
+        f"/messages/{site.ids['roster']}/unmask", form={"csrf": token, "purpose": "  x "}
+    )
     assert answer.status == 200 and person(0) not in answer.text()
     assert site.sql("SELECT count(*) FROM journal WHERE kind = 'unmask'") == before
 
@@ -69,7 +73,9 @@ def test_lineage_leads_to_the_exchange(site, sign_in) -> None:
 
 def test_code_approval_releases_exactly_what_waited(site, sign_in) -> None:
     page = sign_in("vanhanh")
-    waiting = site.sql("SELECT id FROM deliveries WHERE state = 5 AND task IN (SELECT id FROM tasks WHERE subject LIKE '%Ki-nh%')")
+    waiting = site.sql(
+        "SELECT id FROM deliveries WHERE state = 5 AND task IN (SELECT id FROM tasks WHERE subject LIKE '%Ki-nh%')"
+    )
     other = site.sql("SELECT count(*) FROM deliveries WHERE state = 5")[0][0] - len(waiting)
     page.goto("/codes")
     item = page.locator("article.unmapped", has_text="Ki-nh")
@@ -90,7 +96,14 @@ def test_a_code_that_is_none_is_not_approved(site, sign_in) -> None:
     page = sign_in("vanhanh")
     page.goto("/codes")
     token = page.locator("[name=csrf]").first.input_value()
-    form = {"csrf": token, "system": "vn-ethnicity", "code": "Tayy", "target": "vn-ethnicity", "canonical": "999", "note": "thử"}
+    form = {
+        "csrf": token,
+        "system": "vn-ethnicity",
+        "code": "Tayy",
+        "target": "vn-ethnicity",
+        "canonical": "999",
+        "note": "thử",
+    }
     assert "Chưa duyệt" in page.context.request.post("/codes/approve", form=form).text()
     assert site.sql("SELECT count(*) FROM approved_codes WHERE code = 'Tayy'")[0][0] == 0
 
@@ -148,7 +161,12 @@ def test_pause_and_resume(site, sign_in) -> None:
     assert "C06 báo bảo trì" in page.locator("main").inner_text()
     page.get_by_role("button", name="Chạy tiếp").click()
     assert site.sql("SELECT state FROM connectors WHERE name = 'population'")[0]["state"] == "active"
-    kinds = [r["kind"] for r in site.sql("SELECT kind FROM journal WHERE actor = 'vanhanh' AND kind IN ('pause', 'resume') ORDER BY id")]
+    kinds = [
+        r["kind"]
+        for r in site.sql(
+            "SELECT kind FROM journal WHERE actor = 'vanhanh' AND kind IN ('pause', 'resume') ORDER BY id"
+        )
+    ]
     assert kinds == ["pause", "resume"]
 
 
@@ -179,7 +197,9 @@ def test_editing_a_connector(site, sign_in) -> None:
     row = site.sql("SELECT revision, settings, secrets FROM connectors WHERE name = 'ministry'")[0]
     stored = json.loads(row["settings"])
     assert (row["revision"], stored["policy"]["concurrency"], stored["policy"]["quota"]["per_second"]) == (2, 4, 20)
-    assert json.loads(site.keys.decrypt(row["secrets"], b"ministry")) == {"token": "bi-mat-1"}, "an empty secret keeps the old one"
+    assert json.loads(site.keys.decrypt(row["secrets"], b"ministry")) == {"token": "bi-mat-1"}, (
+        "an empty secret keeps the old one"
+    )
     page.wait_for_timeout(2100)
     page.goto("/connectors/ministry")
     history = page.locator(".revision").first.inner_text()
@@ -195,7 +215,12 @@ def test_two_who_edit_at_once(site, sign_in) -> None:
     second.fill("[name='/policy/concurrency']", "5")
     second.click("text=Lưu cấu hình")
     assert "Có người vừa sửa" in second.locator("[role=alert]").inner_text()
-    assert json.loads(site.sql("SELECT settings FROM connectors WHERE name = 'population'")[0]["settings"])["policy"]["concurrency"] == 3
+    assert (
+        json.loads(site.sql("SELECT settings FROM connectors WHERE name = 'population'")[0]["settings"])["policy"][
+            "concurrency"
+        ]
+        == 3
+    )
 
 
 def test_gate_page_has_no_faces(site, sign_in) -> None:

@@ -48,6 +48,7 @@ class Injuries:
         self.log: list[Injury] = []
         self.windows: list[Window] = []
         self._began = time.monotonic()
+        self._recovered_at = 0.0
         self.kinds: dict[str, Callable[[], Awaitable[str | None]]] = {
             **{f"kill {n}": self._kill(n) for n in (*HUB, "postgres", "redis", "mqtt", *SYSTEMS)},
             **{f"freeze {n}": self._freeze(n) for n in (*HUB, "postgres", "redis", "mqtt", *SYSTEMS)},
@@ -84,10 +85,10 @@ class Injuries:
 
     def _kill(self, name: str) -> Callable[[], Awaitable[str | None]]:
         async def work() -> None:
-            self.world.kill(name)
+            self._hurt(name)
             await asyncio.sleep(self.rng.uniform(0.2, 1.0))
             if self.rng.random() < 0.3:  # again while it starts
-                self.world.kill(name)
+                self._hurt(name)
             await self._up(name)
 
         return work
@@ -142,8 +143,9 @@ class Injuries:
             self.world.thaw(name)
 
     async def _both(self) -> None:
-        self.world.kill("worker-1")
-        self.world.kill("worker-2")
+        self._hurt("worker-1")
+        self._hurt("worker-2")
+        await asyncio.sleep(0.1)
         await self._up("worker-1")
         await self._up("worker-2")
 
@@ -163,12 +165,17 @@ class Injuries:
 
     # ------------------------------------------------------------------ helpers
 
+    def _hurt(self, name: str) -> None:
+        self.world.kill(name)
+        # A worker has no sign of being ready, and what it held is another's only when its lease has ended.
+        self._recovered_at = time.monotonic() + (LEASE_S + 3.0 if name in HUB or name == "postgres" else 1.0)
+
     async def _window(self, name: str, seconds: float, healthy: tuple[str, ...]) -> None:
         """Let an injury last, and ask of the oracle that others went on meanwhile (from a short while into it)."""
         start = now()
         await asyncio.sleep(seconds)
-        # What was on its way when it began needs no healthy path; a short injury proves nothing.
-        if seconds >= 2.0:
+        # What was on its way when it began needs no healthy path; a short injury proves nothing, nor one upon another.
+        if seconds >= 2.0 and time.monotonic() - seconds > self._recovered_at:
             self.windows.append(Window(name=name, start=start + timedelta(seconds=0.3), end=now() + timedelta(seconds=1.0), healthy=healthy))
 
     async def _up(self, name: str) -> None:

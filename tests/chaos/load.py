@@ -18,6 +18,7 @@ import orjson
 
 from adapters.population.simulator import number_hash
 from hub.simulate.people import People
+from hub.simulate.places import places
 from iot.face_mqtt.simulator import FaceGate
 from iot.gate import Gate, GateOptions, PlannedCheckin
 from iot.native.simulator import NativeGate
@@ -160,7 +161,7 @@ class Source:
 
     async def school(self) -> None:
         """The school everything belongs to, made known as its first push."""
-        data = {"school_code": SCHOOL, "name": "Trường Thử", "level": "03", "kind": "1", "ward": "11296", "address": "Số 1"}
+        data = {"school_code": SCHOOL, "name": "Trường Thử", "level": "03", "kind": "1", "ward": places().wards[0].code, "address": "Số 1"}
         push = Push(client=CLIENTS[0], kind="school", items=[], idempotency=f"school-{self._run}")
         await self._until_acknowledged(push, orjson.dumps({"data": data}), False)
         assert push.refused is None, push.refused

@@ -103,12 +103,19 @@ async def _receipts(world: World, books: Books, verdict: Verdict) -> set[str]:
     for push in books.pushes:
         if push.refused is not None:
             verdict.wrong.append(f"{push.kind} {push.items[0]} refused: {push.refused[:120]}")
-        if push.receipt is None:
-            continue
-        verdict.acknowledged += 1
+        elif push.receipt is None:
+            verdict.wrong.append(f"{push.kind} {push.items[0]}: never answered, after {push.tries} tries")
+    acknowledged = [p for p in books.pushes if p.receipt is not None]
+    verdict.acknowledged = len(acknowledged)
+    gate = asyncio.Semaphore(6)
+
+    async def one(push: Push) -> dict[str, Any] | None:
+        async with gate:
+            return await _receipt(world, push)
+
+    for push, found in zip(acknowledged, await asyncio.gather(*(one(p) for p in acknowledged)), strict=True):
         if any(code != push.receipt for code in push.again):
             verdict.doubled.append(f"{push.kind} {push.items[0]}: the same key got receipts {push.receipt} and {push.again}")
-        found = await _receipt(world, push)
         if found is None:
             verdict.lost.append(f"{push.kind} {push.items[0]}: acknowledged as {push.receipt}, but there is no such receipt")
             continue

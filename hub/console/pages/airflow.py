@@ -43,4 +43,14 @@ async def index(request: Request, visitor: Visitor) -> Response:
         run["began"], run["ended"] = _moment(run.get("start_date")), _moment(run.get("end_date"))
     recoveries = [c for c in (await pulses.read(hub, visitor.schools)).cards if c.row["recovery"] == "open"]
     web = hub.settings.airflow.url if hub.airflow is not None else None
-    return respond(request, "airflow.html", visitor=visitor, state=state, parts_of=parts, runs=runs, dags=dags, recoveries=recoveries, web=web)
+    return respond(
+        request,
+        "airflow.html",
+        visitor=visitor,
+        state=state,
+        parts_of=parts,
+        runs=runs,
+        dags=dags,
+        recoveries=recoveries,
+        web=web,
+    )

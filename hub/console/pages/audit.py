@@ -31,7 +31,13 @@ async def index(request: Request, visitor: Visitor) -> Response:
     kinds = [query["kind"]] if query.get("kind") in KINDS else list(KINDS)
     async with core.pool.acquire() as connection:
         rows = await connection.fetch(
-            sql.console_audit, number(query.get("before")) or _LAST, DAYS, kinds, query.get("actor") or None, PAGE + 1, timeout=15
+            sql.console_audit,
+            number(query.get("before")) or _LAST,
+            DAYS,
+            kinds,
+            query.get("actor") or None,
+            PAGE + 1,
+            timeout=15,
         )
     return respond(
         request, "audit.html", visitor=visitor, rows=rows[:PAGE], more=rows[PAGE - 1]["id"] if len(rows) > PAGE else None, kinds=KINDS,

@@ -91,7 +91,9 @@ async def approve(request: Request, visitor: Visitor) -> Response:
         return redirect("/codes", done="done.code_needed")
     if not why:
         return redirect("/codes", done="done.reason_needed")
-    released = await operations.approve_code(core_of(request), visitor.person.name, system, code, target, canonical, why)
+    released = await operations.approve_code(
+        core_of(request), visitor.person.name, system, code, target, canonical, why
+    )
     return redirect("/codes", done="done.approved", n=released)
 
 
@@ -107,7 +109,16 @@ async def system(request: Request, visitor: Visitor, name: str) -> Response:
         key = fold(search)
         rows = tuple(r for r in rows if search in r.code or (key and (key in fold(r.vi) or key in fold(r.en))))
     extras = list(dict.fromkeys(k for r in rows[:_ROWS] for k in r.extra))
-    return respond(request, "code_system.html", visitor=visitor, table=table, rows=rows[:_ROWS], total=len(rows), extras=extras, search=search)
+    return respond(
+        request,
+        "code_system.html",
+        visitor=visitor,
+        table=table,
+        rows=rows[:_ROWS],
+        total=len(rows),
+        extras=extras,
+        search=search,
+    )
 
 
 @router.get("/crosswalks/{name}")
@@ -123,9 +134,21 @@ async def crosswalk(request: Request, visitor: Visitor, name: str) -> Response:
         key = fold(search)
         titles = {c: fold(t.vi) for s in (walk.source, walk.target) for c, t in _titles(catalogue, s).items()}
         entries = tuple(
-            e for e in entries if search in (e.source, e.target) or (key and any(key in w for w in (fold(e.source), titles.get(e.source, ""), titles.get(e.target, ""))))
+            e
+            for e in entries
+            if search in (e.source, e.target)
+            or (key and any(key in w for w in (fold(e.source), titles.get(e.source, ""), titles.get(e.target, ""))))
         )
-    return respond(request, "crosswalk.html", visitor=visitor, walk=walk, entries=entries[:_ROWS], total=len(entries), title_of=catalogue.title, search=search)
+    return respond(
+        request,
+        "crosswalk.html",
+        visitor=visitor,
+        walk=walk,
+        entries=entries[:_ROWS],
+        total=len(entries),
+        title_of=catalogue.title,
+        search=search,
+    )
 
 
 def _titles(catalogue: Any, system: str) -> dict[str, Any]:

@@ -40,7 +40,9 @@ async def _row(request: Request, name: str) -> Any:
 async def index(request: Request, visitor: Visitor) -> Response:
     """All connectors."""
     pulses: Pulses = request.app.state.console_pulses
-    return respond(request, "connectors.html", visitor=visitor, pulse=await pulses.read(hub_of(request), visitor.schools))
+    return respond(
+        request, "connectors.html", visitor=visitor, pulse=await pulses.read(hub_of(request), visitor.schools)
+    )
 
 
 @router.get("/{name}")
@@ -135,7 +137,10 @@ def _schema(request: Request, row: Any, kind: str, scheme: str) -> dict[str, Any
         properties.pop(name, None)
     manifest = hub_of(request).manifests.get(row["system"])
     if manifest is not None and "adapter" in properties:
-        properties["adapter"] = {**manifest.form(), **{k: v for k, v in properties["adapter"].items() if k.startswith("x-")}}
+        properties["adapter"] = {
+            **manifest.form(),
+            **{k: v for k, v in properties["adapter"].items() if k.startswith("x-")},
+        }
     secrets = properties.pop("secrets", None) or {}
     if secrets.get("properties"):
         # Leaving a secret empty keeps the stored one.
@@ -144,7 +149,14 @@ def _schema(request: Request, row: Any, kind: str, scheme: str) -> dict[str, Any
 
 
 def _edit_page(
-    request: Request, visitor: Any, row: Any, schema: dict[str, Any], value: Any, errors: dict[str, Text], kind: str, scheme: str
+    request: Request,
+    visitor: Any,
+    row: Any,
+    schema: dict[str, Any],
+    value: Any,
+    errors: dict[str, Text],
+    kind: str,
+    scheme: str,
 ) -> Response:
     other = [error for pointer, error in errors.items() if not _placed(schema, pointer)]
     return respond(
@@ -191,7 +203,10 @@ async def save(request: Request, visitor: Visitor, name: str) -> Response:
     data, errors = forms.read(schema, form)
     typed = {k: v for k, v in (data.pop("secrets", None) or {}).items() if v}
     if text(form, "revision") != str(row["revision"]):
-        errors[""] = Text("Có người vừa sửa kết nối này: hãy tải lại trang.", "Somebody has just changed this connector: reload the page.")
+        errors[""] = Text(
+            "Có người vừa sửa kết nối này: hãy tải lại trang.",
+            "Somebody has just changed this connector: reload the page.",
+        )
     stored: dict[str, Any] = {}
     secrets: dict[str, str] | None = None
     if not errors:
@@ -212,7 +227,9 @@ async def save(request: Request, visitor: Visitor, name: str) -> Response:
         return _edit_page(request, visitor, row, schema, data, errors, kind, scheme)
     # What is set by pausing and resuming is not part of what is edited here.
     stored["state"] = row["settings"].get("state", "active")
-    await operations.update_connector(core_of(request), hub_of(request).keys, visitor.person.name, name, stored, secrets)
+    await operations.update_connector(
+        core_of(request), hub_of(request).keys, visitor.person.name, name, stored, secrets
+    )
     return redirect(f"/connectors/{name}", done="done.saved")
 
 

@@ -56,17 +56,30 @@ def _proof(request: Request, nonce: str) -> str:
 
 def _inside(address: str) -> str:
     """An address of ours to go to after signing in; the overview for anything else."""
-    ours = address.startswith("/") and not address.startswith(("//", "/\\", "/login", "/logout")) and "\\" not in address
+    ours = (
+        address.startswith("/") and not address.startswith(("//", "/\\", "/login", "/logout")) and "\\" not in address
+    )
     return address if ours and address.isprintable() else "/"
 
 
-def _form(request: Request, *, status: int = 200, name: str = "", error: str | None = None, wait_s: float = 0) -> Response:
+def _form(
+    request: Request, *, status: int = 200, name: str = "", error: str | None = None, wait_s: float = 0
+) -> Response:
     nonce = request.cookies.get(_FORM_COOKIE) or secrets.token_urlsafe(24)
     after = _inside(request.query_params.get("next", "/"))
     response = respond(
-        request, "login.html", status=status, proof=_proof(request, nonce), name=name, error=error, wait_s=wait_s, after=after
+        request,
+        "login.html",
+        status=status,
+        proof=_proof(request, nonce),
+        name=name,
+        error=error,
+        wait_s=wait_s,
+        after=after,
     )
-    response.set_cookie(_FORM_COOKIE, nonce, max_age=_FORM_S, httponly=True, samesite="strict", secure=secure(request), path="/login")
+    response.set_cookie(
+        _FORM_COOKIE, nonce, max_age=_FORM_S, httponly=True, samesite="strict", secure=secure(request), path="/login"
+    )
     return response
 
 
@@ -90,7 +103,9 @@ async def sign_in(request: Request) -> Response:
     session_s = float(hub_of(request).settings.http.session_hours) * 3600
     password = form.get("password")
     try:
-        token, person = await people.sign_in(core_of(request), name, password if isinstance(password, str) else "", session_s)
+        token, person = await people.sign_in(
+            core_of(request), name, password if isinstance(password, str) else "", session_s
+        )
     except people.SignInBlocked as blocked:
         _crowd.failed(address)
         return _form(request, status=429, name=name, error="login.blocked", wait_s=blocked.after_s)
@@ -136,6 +151,6 @@ async def change_password(request: Request, visitor: Visitor) -> Response:
             error = "password.wrong"
         except people.PasswordUnfit as unfit:
             error = f"password.{unfit.reason}"
-    return respond(request, "password.html", status=422, visitor=visitor, error=error, shortest=people.SHORTEST_PASSWORD)
-
-
+    return respond(
+        request, "password.html", status=422, visitor=visitor, error=error, shortest=people.SHORTEST_PASSWORD
+    )

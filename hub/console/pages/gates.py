@@ -23,7 +23,15 @@ async def index(request: Request, visitor: Visitor) -> Response:
     """All gates."""
     async with core_of(request).pool.acquire() as connection:
         rows = await connection.fetch(sql.console_gates, visitor.schools, None)
-    return respond(request, "gates.html", visitor=visitor, rows=rows, schools=core_of(request).directory, silent_s=SILENT_S, off_s=OFF_S)
+    return respond(
+        request,
+        "gates.html",
+        visitor=visitor,
+        rows=rows,
+        schools=core_of(request).directory,
+        silent_s=SILENT_S,
+        off_s=OFF_S,
+    )
 
 
 @router.get("/{gate}")
@@ -35,4 +43,13 @@ async def detail(request: Request, visitor: Visitor, gate: str) -> Response:
             raise Refused(404, "error.missing")
         events = await connection.fetch(sql.console_gate_events, gate, visitor.schools)
     shown = [(e, masks.mask_record("checkin", e["body"]) if e["body"] else None) for e in events]
-    return respond(request, "gate.html", visitor=visitor, row=row, events=shown, schools=core_of(request).directory, silent_s=SILENT_S, off_s=OFF_S)
+    return respond(
+        request,
+        "gate.html",
+        visitor=visitor,
+        row=row,
+        events=shown,
+        schools=core_of(request).directory,
+        silent_s=SILENT_S,
+        off_s=OFF_S,
+    )

@@ -84,9 +84,13 @@ async def _message_page(request: Request, visitor: Guest, row: Any, *, clear: bo
     core, number_ = core_of(request), row["id"]
     after = number(request.query_params.get("after")) or 0
     async with core.pool.acquire() as connection:
-        records = await connection.fetch(sql.console_message_records, number_, row["class"], after, visitor.schools, PAGE + 1)
+        records = await connection.fetch(
+            sql.console_message_records, number_, row["class"], after, visitor.schools, PAGE + 1
+        )
         rejects = await connection.fetch(sql.console_message_rejects, number_, row["class"], 200)
-        deliveries = await connection.fetch(sql.console_deliveries_of_records, [r["id"] for r in records[:PAGE]], row["class"])
+        deliveries = await connection.fetch(
+            sql.console_deliveries_of_records, [r["id"] for r in records[:PAGE]], row["class"]
+        )
     names = {number: name for name, number in core.connectors.items()}
     by_record: dict[int, list[Any]] = {}
     for d in deliveries:
@@ -142,8 +146,16 @@ async def _record_page(request: Request, visitor: Guest, row: Any, *, clear: boo
     shown = None if body is None else body if clear else masks.mask_record(row["type"], body)
     spec = TYPES.get(row["type"])
     hidden = frozenset() if clear or spec is None else frozenset(spec.sensitive_fields)
-    codes = [(path, value, target, path in hidden) for path, value, target in spec.codes_of(body)] if spec is not None and body is not None else []
-    titles = {(value["system"], value["code"]): core.catalogue.title(target, value["canonical"]) for _, value, target, _ in codes if value.get("canonical")}
+    codes = (
+        [(path, value, target, path in hidden) for path, value, target in spec.codes_of(body)]
+        if spec is not None and body is not None
+        else []
+    )
+    titles = {
+        (value["system"], value["code"]): core.catalogue.title(target, value["canonical"])
+        for _, value, target, _ in codes
+        if value.get("canonical")
+    }
     return respond(
         request, "record.html", visitor=visitor, row=row, deliveries=deliveries, attempts=_by(attempts, "delivery"), lines=_by(lines, "subject"),
         versions=versions, shown=shown, codes=codes, titles=titles, clear=clear, schools=core.directory,
@@ -176,13 +188,19 @@ async def _call(request: Request, visitor: Guest, call: int) -> tuple[Any, list[
     core = core_of(request)
     async with core.pool.acquire() as connection:
         row = await connection.fetchrow(sql.console_call, call)
-        records = await connection.fetch(sql.console_call_records, row["deliveries"], row["class"]) if row is not None else []
-    if row is None or not (visitor.whole or (records and all(core.directory.permits(visitor.person.scope, r["school"]) for r in records))):
+        records = (
+            await connection.fetch(sql.console_call_records, row["deliveries"], row["class"]) if row is not None else []
+        )
+    if row is None or not (
+        visitor.whole or (records and all(core.directory.permits(visitor.person.scope, r["school"]) for r in records))
+    ):
         raise Refused(404, "error.missing")
     return row, records
 
 
-async def _call_page(request: Request, visitor: Guest, row: Any, records: list[Any], *, clear: bool = False) -> Response:
+async def _call_page(
+    request: Request, visitor: Guest, row: Any, records: list[Any], *, clear: bool = False
+) -> Response:
     core = core_of(request)
     async with core.pool.acquire() as connection:
         replies = await connection.fetch(sql.console_replies, row["id"], row["class"])

@@ -16,7 +16,12 @@ from hub.kernel.store.db import sql
 
 router = APIRouter(prefix="/parked")
 
-_RESOLUTIONS: dict[str, Resolution] = {"release": "release", "delivered": "delivered", "give_up": "give_up", "cancel": "cancel"}
+_RESOLUTIONS: dict[str, Resolution] = {
+    "release": "release",
+    "delivered": "delivered",
+    "give_up": "give_up",
+    "cancel": "cancel",
+}
 
 
 class Group(Struct, kw_only=True):
@@ -43,7 +48,12 @@ async def index(request: Request, visitor: Visitor) -> Response:
         group.oldest = since if group.oldest is None else min(group.oldest, since)
     ordered = sorted(groups.values(), key=lambda g: (-g.count, g.cause))
     return respond(
-        request, "parked.html", visitor=visitor, groups=ordered, names={n: k for k, n in core.connectors.items()}, schools=core.directory
+        request,
+        "parked.html",
+        visitor=visitor,
+        groups=ordered,
+        names={n: k for k, n in core.connectors.items()},
+        schools=core.directory,
     )
 
 

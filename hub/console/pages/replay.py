@@ -44,7 +44,9 @@ async def _filter(request: Request, visitor: Guest, given: Mapping[str, Any], st
     return wanted if narrowed else None
 
 
-async def _page(request: Request, visitor: Guest, given: Mapping[str, Any], states: list[str], error: str | None = None) -> Response:
+async def _page(
+    request: Request, visitor: Guest, given: Mapping[str, Any], states: list[str], error: str | None = None
+) -> Response:
     core = core_of(request)
     wanted = await _filter(request, visitor, given, states)
     plan = await operations.plan_replay(core, wanted) if wanted is not None else None
@@ -72,7 +74,9 @@ async def show(request: Request, visitor: Visitor) -> Response:
 async def order(request: Request, visitor: Visitor) -> Response:
     """Queue what the plan showed. More than the plan had by now: show the plan again."""
     form = await taken(request, visitor)
-    given = {k: text(form, k, 60) for k in ("school", "connector", "delivery", "message", "since", "until", "mode", "note")}
+    given = {
+        k: text(form, k, 60) for k in ("school", "connector", "delivery", "message", "since", "until", "mode", "note")
+    }
     states = [str(s) for s in form.getlist("states")]
     wanted = await _filter(request, visitor, given, states)
     if wanted is None or not given["note"]:

@@ -13,7 +13,14 @@ from hub.kernel.ledger import people
 router = APIRouter(prefix="/users")
 
 
-async def _page(request: Request, visitor: Guest, *, status: int = 200, error: str | None = None, fresh: tuple[str, str] | None = None) -> Response:
+async def _page(
+    request: Request,
+    visitor: Guest,
+    *,
+    status: int = 200,
+    error: str | None = None,
+    fresh: tuple[str, str] | None = None,
+) -> Response:
     core = core_of(request)
     schools = core.directory.all()
     return respond(
@@ -39,7 +46,12 @@ async def add(request: Request, visitor: Visitor) -> Response:
     name = text(form, "name", 64).lower()
     try:
         password = await people.add_user(
-            core_of(request), visitor.person.name, name, text(form, "title", 200), text(form, "role", 20), Scope(kind, code or None)  # type: ignore[arg-type]
+            core_of(request),
+            visitor.person.name,
+            name,
+            text(form, "title", 200),
+            text(form, "role", 20),
+            Scope(kind, code or None),  # type: ignore[arg-type]
         )
     except people.UserUnfit as unfit:
         return await _page(request, visitor, status=422, error=f"users.bad_{unfit.reason}")

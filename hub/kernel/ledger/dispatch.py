@@ -7,121 +7,31 @@ move a delivery whose claim it does not hold.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from typing import Any
 
 import asyncpg
 import msgspec
-from msgspec import Struct, field
 
 from hub.kernel.failpoints import reach
 from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.intake import JOURNAL_COLUMNS, accept_within
+from hub.kernel.ledger.history import (
+    ATTEMPT_COLUMNS,
+    CALL_COLUMNS,
+    REPLY_COLUMNS,
+    attempt_rows,
+    call_row,
+    reply_row,
+    write_journal,
+)
+from hub.kernel.ledger.intake import accept_within
+from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion, Exchange, TaskSpec
 from hub.kernel.lifecycle import FINAL, State, check
-from hub.kernel.ports import Call, Outgoing, Reply, Text
+from hub.kernel.ports import Call, Outgoing
 from hub.kernel.store.db import Connection, sql
 
 _json = msgspec.json.Encoder().encode
-
-CALL_COLUMNS = (
-    "id", "class", "connector", "operation", "deliveries", "idempotent", "key", "method", "path", "headers", "content_type",
-    "meta", "digest", "body", "mapping",
-)  # fmt: skip
-REPLY_COLUMNS = ("id", "class", "call", "status", "headers", "digest", "body", "error", "elapsed_ms")
-ATTEMPT_COLUMNS = (
-    "id",
-    "class",
-    "delivery",
-    "call",
-    "number",
-    "kind",
-    "outcome",
-    "reason",
-    "late",
-    "worker",
-    "elapsed_ms",
-)
-
-
-class Claimed(Struct, kw_only=True):
-    """One delivery in a worker's hands, under `claim` until `lease`."""
-
-    id: int
-    record: int
-    klass: int
-    claim: int
-    attempts: int
-    flow: str
-    key: str
-    school: str | None
-    order_key: int | None
-    state: State = State.SENDING
-    resend: int | None = None
-    intent: int | None = None
-    replay_of: int | None = None
-    absent: int = 0
-    age_s: float = 0.0
-    outgoing: Outgoing | None = None
-
-
-class Batch(Struct, kw_only=True):
-    """What one claim gave: deliveries, and when the first of their calls may leave (seconds from now) and how far apart."""
-
-    claim: int
-    deliveries: list[Claimed]
-    start_s: float = 0.0
-    interval_s: float = 0.0
-
-
-class TaskSpec(Struct, frozen=True, kw_only=True):
-    """What a person has to do; deliveries with the same connector, cause and subject share one task."""
-
-    connector: int | None
-    cause: str
-    subject: str
-    text: Text
-    data: dict[str, Any] | None = None
-
-
-class Conclusion(Struct, kw_only=True):
-    """What happened to one delivery: the move it makes and what is kept about the try."""
-
-    delivery: Claimed
-    target: State
-    cause: str
-    outcome: str
-    reason: str | None = None
-    kind: str = "send"
-    reference: str | None = None
-    detail: str | None = None
-    after_s: float | None = None
-    task: TaskSpec | None = None
-    resend: int | None = None
-    absent: int = 0
-    call: int | None = None
-    elapsed_ms: float | None = None
-    stay: bool = False
-    """True for an inquiry that settles nothing: the delivery stays uncertain and is asked about again after `after_s`."""
-
-
-class Exchange(Struct, kw_only=True):
-    """A call and what came of it. `stored`: its request is in the ledger already, as an intent."""
-
-    id: int
-    klass: int
-    connector: int
-    call: Call
-    mapping: str
-    reply: Reply | None = None
-    error: str | None = None
-    elapsed_ms: float = 0.0
-    tries: list[tuple[str, str | None]] = field(default_factory=list)
-    """Quick tries before the last one: outcome and error of each. Every one becomes an attempt."""
-    stored: bool = False
-    answered: bool = True
-    """False when the call was never tried (its lease was lost before the first byte)."""
 
 
 def new_claim() -> int:
@@ -243,7 +153,7 @@ async def intend(core: Core, exchanges: list[Exchange], token: int) -> set[int]:
         keep = [not e.call.idempotent for e in exchanges for _ in e.call.deliveries]
         ours = {r["id"] for r in await connection.fetch(sql.intend, ids, calls, keep, token)}
         live = [e for e in exchanges if all(d in ours for d in e.call.deliveries)]
-        await connection.copy_records_to_table("calls", records=[_call_row(e) for e in live], columns=CALL_COLUMNS)
+        await connection.copy_records_to_table("calls", records=[call_row(e) for e in live], columns=CALL_COLUMNS)
         lookups = [
             (e.id, e.connector, e.call.deliveries[0], str(e.call.meta.get("request_id")), str(e.call.meta.get("officer")),
              str(e.call.meta.get("purpose")), bytes.fromhex(core.hasher(str(e.call.meta["lookup_of"]).encode())))
@@ -260,15 +170,6 @@ async def intend(core: Core, exchanges: list[Exchange], token: int) -> set[int]:
         e.stored = True
     reach("intent.after")
     return ours
-
-
-def _call_row(e: Exchange) -> tuple[Any, ...]:
-    c = e.call
-    meta = {k: v for k, v in c.meta.items() if k != "lookup_of"}
-    return (
-        e.id, e.klass, e.connector, c.operation, list(c.deliveries), c.idempotent, c.key, c.method, c.path, _json(c.headers), c.content_type,
-        _json(meta), hashlib.sha256(c.body).digest(), c.body, e.mapping,
-    )  # fmt: skip
 
 
 async def conclude(
@@ -360,7 +261,7 @@ async def _conclude(
     if free:
         ordered = sorted(free)
         await connection.execute(sql.promote, [connector] * len(ordered), ordered)
-    calls = [_call_row(e) for e in exchanges if not e.stored]
+    calls = [call_row(e) for e in exchanges if not e.stored]
     if calls:
         await connection.copy_records_to_table("calls", records=calls, columns=CALL_COLUMNS)
     answered = [e for e in exchanges if e.answered]
@@ -368,68 +269,15 @@ async def _conclude(
         reply_ids = await core.ids.take(connection, len(answered))
         await connection.copy_records_to_table(
             "replies",
-            records=[_reply_row(i, e) for i, e in zip(reply_ids, answered, strict=True)],
+            records=[reply_row(i, e) for i, e in zip(reply_ids, answered, strict=True)],
             columns=REPLY_COLUMNS,
         )
     await connection.copy_records_to_table(
         "attempts",
-        records=await _attempt_rows(core, connection, conclusions, exchanges, attempt_ids, done),
+        records=await attempt_rows(core, connection, conclusions, exchanges, attempt_ids, done),
         columns=ATTEMPT_COLUMNS,
     )
-    await _journal(core, connection, connector, conclusions, exchanges, done)
-
-
-async def _attempt_rows(
-    core: Core,
-    connection: Connection,
-    conclusions: list[Conclusion],
-    exchanges: list[Exchange],
-    ids: list[int],
-    done: set[int],
-) -> list[tuple[Any, ...]]:
-    tries = {e.id: e.tries for e in exchanges if e.tries}
-    rows: list[tuple[Any, ...]] = []
-    for c in conclusions:
-        for outcome, error in tries.get(c.call or 0, ()):
-            (extra,) = await core.ids.take(connection, 1)
-            rows.append(
-                (
-                    extra,
-                    c.delivery.klass,
-                    c.delivery.id,
-                    c.call,
-                    c.delivery.attempts,
-                    c.kind,
-                    outcome,
-                    error,
-                    False,
-                    core.worker,
-                    None,
-                )
-            )
-    for i, c in zip(ids, conclusions, strict=True):
-        rows.append(
-            (i, c.delivery.klass, c.delivery.id, c.call, c.delivery.attempts, c.kind, c.outcome, c.reason, c.delivery.id not in done,
-             core.worker, c.elapsed_ms)
-        )  # fmt: skip
-    return rows
-
-
-def _reply_row(reply_id: int, e: Exchange) -> tuple[Any, ...]:
-    if e.reply is None:
-        return (reply_id, e.klass, e.id, None, None, None, None, e.error, e.elapsed_ms)
-    r = e.reply
-    return (
-        reply_id,
-        e.klass,
-        e.id,
-        r.status,
-        _json(r.headers),
-        hashlib.sha256(r.body).digest(),
-        r.body,
-        e.error,
-        e.elapsed_ms,
-    )
+    await write_journal(core, connection, connector, conclusions, exchanges, done)
 
 
 def _task_key(task: TaskSpec) -> tuple[int | None, str, str]:
@@ -447,53 +295,3 @@ async def _open_tasks(connection: Connection, conclusions: list[Conclusion]) -> 
         [_json(t.data) for t in specs],
     )  # fmt: skip
     return {(r["connector"], r["cause"], r["subject"]): r["id"] for r in rows}
-
-
-async def _journal(
-    core: Core,
-    connection: Connection,
-    connector: int,
-    conclusions: list[Conclusion],
-    exchanges: list[Exchange],
-    done: set[int],
-) -> None:
-    """One line per class for the batch with a root over requests and replies; one line each for what people will ask about."""
-    digests = {
-        e.id: (hashlib.sha256(e.call.body).digest(), hashlib.sha256(e.reply.body).digest() if e.reply else b"")
-        for e in exchanges
-    }
-    groups: dict[int, list[Conclusion]] = {}
-    for c in conclusions:
-        groups.setdefault(c.delivery.klass, []).append(c)
-    singles = [
-        c
-        for c in conclusions
-        if c.delivery.id in done and c.target in (State.PARKED, State.UNCERTAIN, State.DEAD) and not c.stay
-    ]
-    ids = await core.ids.take(connection, len(groups) + len(singles))
-    rows: list[tuple[Any, ...]] = []
-    for i, (klass, group) in zip(ids, groups.items(), strict=False):
-        root = hashlib.sha256()
-        outcomes: dict[str, int] = {}
-        for c in group:
-            outcomes[c.target.word] = outcomes.get(c.target.word, 0) + 1
-            root.update(c.delivery.id.to_bytes(8, "big"))
-            root.update(bytes([int(c.target)]))
-            for part in digests.get(c.call or 0, ()):
-                root.update(part)
-        rows.append(
-            (
-                i,
-                klass,
-                core.worker,
-                "conclude",
-                connector,
-                None,
-                [c.delivery.id for c in group],
-                {"root": root.hexdigest(), "outcomes": outcomes},
-            )
-        )
-    for i, c in zip(ids[len(groups) :], singles, strict=True):
-        data = {"cause": c.cause, "reason": c.reason}
-        rows.append((i, c.delivery.klass, core.worker, c.target.word, connector, c.delivery.id, None, data))
-    await connection.copy_records_to_table("journal", records=rows, columns=JOURNAL_COLUMNS)

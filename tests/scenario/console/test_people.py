@@ -57,7 +57,11 @@ def test_nothing_secret_is_stored(ledger) -> None:
         async with ledger() as one:
             password = await people.add_user(one.core, "test", "an", "An", "operator")
             token, _ = await people.sign_in(one.core, "an", password, 60)
-            stored = str(await one.rows("SELECT * FROM users")) + str(await one.rows("SELECT * FROM sessions")) + str(await one.rows("SELECT data FROM journal"))
+            stored = (
+                str(await one.rows("SELECT * FROM users"))
+                + str(await one.rows("SELECT * FROM sessions"))
+                + str(await one.rows("SELECT data FROM journal"))
+            )
             assert password not in stored and token not in stored and "$argon2id$" in stored
 
     asyncio.run(run())
@@ -73,7 +77,13 @@ def test_changing_a_password_ends_the_other_sessions(ledger) -> None:
             assert session is not None and session.person.must_change
             with pytest.raises(people.SignInRefused):
                 await people.change_password(one.core, session, "không phải", "một câu dài dễ nhớ")
-            for new, reason in ((password, "same"), ("ngắn", "short"), ("x" * 200, "long"), ("aabbaabbaabb", "simple"), ("mật khẩu của an là gì", "name")):
+            for new, reason in (
+                (password, "same"),
+                ("ngắn", "short"),
+                ("x" * 200, "long"),
+                ("aabbaabbaabb", "simple"),
+                ("mật khẩu của an là gì", "name"),
+            ):
                 with pytest.raises(people.PasswordUnfit) as unfit:
                     await people.change_password(one.core, session, password, new)
                 assert unfit.value.reason == reason
@@ -94,7 +104,8 @@ def test_who_may_be_added_and_blocked(ledger) -> None:
             await people.add_user(one.core, "quan", "phuong", "Phường", "auditor", Scope("ward", "11359"))
             for name, role, scope, reason in (
                 ("Q", "admin", Scope("department"), "name"), ("ba", "king", Scope("department"), "role"), ("bb", "admin", Scope("school", "31SC0001"), "scope"),
-                ("bc", "operator", Scope("school", "none"), "scope"), ("bd", "operator", Scope("ward"), "scope"), ("be", "operator", Scope("department", "x"), "scope"),
+                ("bc", "operator", Scope("school", "none"), "scope"), ("bd", "operator", Scope("ward"), "scope"),
+                ("be", "operator", Scope("department", "x"), "scope"),
                 ("truong", "operator", Scope("department"), "taken"),
             ):  # fmt: skip
                 with pytest.raises(people.UserUnfit) as unfit:

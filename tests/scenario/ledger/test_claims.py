@@ -10,8 +10,8 @@ import pytest
 
 from hub.kernel.ledger import dispatch, operations, upkeep
 from hub.kernel.ledger.accounting import account
-from hub.kernel.ledger.dispatch import Claimed, Conclusion, Exchange
 from hub.kernel.ledger.intake import accept
+from hub.kernel.ledger.shapes import Claimed, Conclusion, Exchange, TaskSpec
 from hub.kernel.lifecycle import ForbiddenTransition, State
 from hub.kernel.ports import Call, Reply, Text
 
@@ -202,7 +202,7 @@ def test_a_paused_step_aside_and_its_return(ledger: Any, make: Any) -> None:
             c = await prepared(led, make, "A1", "B1", versions=2)
             batch = await dispatch.claim(led.core, c, 10, 30.0)
             a1 = next(d for d in batch.deliveries if d.key == "A1")
-            task = dispatch.TaskSpec(connector=c, cause="manual", subject="A1", text=Text("vi", "en"))
+            task = TaskSpec(connector=c, cause="manual", subject="A1", text=Text("vi", "en"))
             await dispatch.conclude(
                 led.core,
                 c,

@@ -32,7 +32,9 @@ def _leaves(fields):
 def test_what_is_shown_comes_back_the_same() -> None:
     for kind in connector_settings.KINDS:
         for scheme in connector_settings.SCHEMES:
-            form = {f.pointer: f.value for f in _leaves(forms.fields(_schema(kind, scheme), STORED)) if f.kind != "fixed"}
+            form = {
+                f.pointer: f.value for f in _leaves(forms.fields(_schema(kind, scheme), STORED)) if f.kind != "fixed"
+            }
             data, errors = forms.read(_schema(kind, scheme), form)
             assert errors == {}
             if (kind, scheme) == ("rest", "bearer"):
@@ -41,7 +43,9 @@ def test_what_is_shown_comes_back_the_same() -> None:
 
 
 def test_a_secret_is_never_filled_in() -> None:
-    (secret,) = [f for f in _leaves(forms.fields(_schema(), {**STORED, "secrets": {"token": "bi-mat"}})) if f.kind == "secret"]
+    (secret,) = [
+        f for f in _leaves(forms.fields(_schema(), {**STORED, "secrets": {"token": "bi-mat"}})) if f.kind == "secret"
+    ]
     assert secret.value == "" and secret.pointer == "/secrets/token"
 
 
@@ -54,11 +58,17 @@ def test_every_field_has_its_title_in_both_languages() -> None:
 
 
 def test_what_cannot_be_read_is_said_beside_its_field() -> None:
-    _, errors = forms.read(_schema(), {"/policy/concurrency": "nhiều", "/policy/quota/per_second": "x", "/transport/headers": "{"})
+    _, errors = forms.read(
+        _schema(), {"/policy/concurrency": "nhiều", "/policy/quota/per_second": "x", "/transport/headers": "{"}
+    )
     assert {"/policy/concurrency", "/policy/quota/per_second"} <= errors.keys()
     fields = {f.pointer: f for f in _leaves(forms.fields(_schema(), STORED, "", errors))}
     assert fields["/policy/concurrency"].error == errors["/policy/concurrency"]
 
 
 def test_flat() -> None:
-    assert forms.flat({"a": {"b": True, "c": None}, "d": ["x", {"y": 1}]}) == [("/a/b", "true"), ("/a/c", ""), ("/d", 'x, {"y": 1}')]
+    assert forms.flat({"a": {"b": True, "c": None}, "d": ["x", {"y": 1}]}) == [
+        ("/a/b", "true"),
+        ("/a/c", ""),
+        ("/d", 'x, {"y": 1}'),
+    ]

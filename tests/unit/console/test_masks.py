@@ -19,7 +19,18 @@ LEARNER = {
     "parents": [{"relation": "mother", "full_name": "Trần Lan", "phone": "0912345678"}],
     "class_code": "6A1",
 }
-SECRETS = ("Nguyễn", "Minh", "Khai", "2014-05-06", "031214005678", "Lạch Tray", "Trần", "0912345678", "20140506", "06/05/2014")
+SECRETS = (
+    "Nguyễn",
+    "Minh",
+    "Khai",
+    "2014-05-06",
+    "031214005678",
+    "Lạch Tray",
+    "Trần",
+    "0912345678",
+    "20140506",
+    "06/05/2014",
+)
 
 
 def test_canonical_records_by_their_declared_fields() -> None:
@@ -27,7 +38,9 @@ def test_canonical_records_by_their_declared_fields() -> None:
     text = json.dumps(masked, ensure_ascii=False)
     assert not [s for s in SECRETS if s in text]
     assert masked["ethnicity"] == masks.HIDDEN
-    assert masked["class_code"] == "6A1" and masked["residence"]["ward"]["code"] == "11359", "what is not personal stays readable"
+    assert masked["class_code"] == "6A1" and masked["residence"]["ward"]["code"] == "11359", (
+        "what is not personal stays readable"
+    )
     assert LEARNER["full_name"] == "Nguyễn Thị Minh Khai", "the record itself is not touched"
 
 
@@ -52,7 +65,13 @@ def test_counterparties_json_by_shape_and_by_the_field_maps() -> None:
 def test_xml_too() -> None:
     body = '<a:Tra xmlns:a="urn:x" ma="00"><HoVaTen>Nguyễn An</HoVaTen><SoDinhDanh>031214005678</SoDinhDanh><ok>true</ok><!-- 031214005678 --></a:Tra>'
     text = masks.show_body(body.encode())
-    assert text is not None and "031214005678" not in text and "Nguyễn" not in text and 'ma="00"' in text and "<ok>true</ok>" in text
+    assert (
+        text is not None
+        and "031214005678" not in text
+        and "Nguyễn" not in text
+        and 'ma="00"' in text
+        and "<ok>true</ok>" in text
+    )
 
 
 def test_known_values_are_hidden_whatever_their_shape() -> None:
@@ -72,7 +91,9 @@ def test_what_cannot_be_read_is_not_shown_masked() -> None:
 @given(st.text(alphabet="ABCDĐàáạNguyễnệ ", min_size=2, max_size=20), st.from_regex(r"[0-9]{9,12}", fullmatch=True))
 def test_no_name_or_number_gets_through(name: str, number: str) -> None:
     name = f"Nguyễn {name.strip() or 'Ẩn'}"
-    text = masks.show_body(json.dumps({"a": name, "b": [number], "c": {"d": f"số {number}"}, number: name, "n": int(number)}).encode())
+    text = masks.show_body(
+        json.dumps({"a": name, "b": [number], "c": {"d": f"số {number}"}, number: name, "n": int(number)}).encode()
+    )
     assert text is not None
     assert name not in text and number not in text
 

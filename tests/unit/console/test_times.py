@@ -17,7 +17,14 @@ def test_local_clock() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "vi", "en"),
-    [(0, "0 giây", "0 s"), (59, "59 giây", "59 s"), (60, "1 phút", "1 min"), (3600 * 2 + 300, "2 giờ 5 phút", "2 h 5 min"), (86400 * 12, "12 ngày", "12 d"), (-3, "0 giây", "0 s")],
+    [
+        (0, "0 giây", "0 s"),
+        (59, "59 giây", "59 s"),
+        (60, "1 phút", "1 min"),
+        (3600 * 2 + 300, "2 giờ 5 phút", "2 h 5 min"),
+        (86400 * 12, "12 ngày", "12 d"),
+        (-3, "0 giây", "0 s"),
+    ],
 )
 def test_spans(seconds: float, vi: str, en: str) -> None:
     assert (times.span(seconds, "vi"), times.span(seconds, "en")) == (vi, en)

@@ -13,9 +13,17 @@ from hub.console.words import WORDS
 from hub.kernel.lifecycle import TRANSITIONS, State
 
 CONSOLE = Path(__file__).resolve().parents[3] / "hub" / "console"
-SOURCES = {p: p.read_text(encoding="utf-8") for p in [*CONSOLE.rglob("*.html"), *CONSOLE.rglob("*.py")] if not p.name.startswith("words")}
+SOURCES = {
+    p: p.read_text(encoding="utf-8")
+    for p in [*CONSOLE.rglob("*.html"), *CONSOLE.rglob("*.py")]
+    if not p.name.startswith("words")
+}
 NAMED = {key for text in SOURCES.values() for key in re.findall(r"""\bt\('([a-z_.0-9]+)'[,)]""", text)}
-GROUPS = {group for text in SOURCES.values() for group in re.findall(r"""(?:\bt\('|\bword\(')([a-z_.]+?)\.?'(?: ~|, )""", text)}
+GROUPS = {
+    group
+    for text in SOURCES.values()
+    for group in re.findall(r"""(?:\bt\('|\bword\(')([a-z_.]+?)\.?'(?: ~|, )""", text)
+}
 QUOTED = {key for text in SOURCES.values() for key in re.findall(r"""["'`]([a-z]+\.[a-zA-Z_.0-9]+)["'`]""", text)}
 
 
@@ -26,7 +34,11 @@ def test_every_named_string_is_there() -> None:
 
 def test_every_string_is_used() -> None:
     built = {"users.bad", "password", "form", "connector.order", "connector.group"}
-    left = [k for k in WORDS if k not in NAMED | QUOTED and not any(k.startswith((g + ".", g + "_")) for g in GROUPS | built)]
+    left = [
+        k
+        for k in WORDS
+        if k not in NAMED | QUOTED and not any(k.startswith((g + ".", g + "_")) for g in GROUPS | built)
+    ]
     assert left == []
 
 

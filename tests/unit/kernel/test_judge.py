@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from connectors.policy.retry import RetrySettings
-from hub.kernel.ledger.dispatch import Claimed
+from hub.kernel.ledger.shapes import Claimed
 from hub.kernel.lifecycle import State, check
 from hub.kernel.ports import (
     Call,

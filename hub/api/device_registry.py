@@ -1,0 +1,168 @@
+"""The gateway's view of the gates that speak HTTP: who is registered, which secret opens whose door, their clocks.
+
+One concern: the registry in memory, never older than a few seconds. It must never answer from an old one when the
+database is away, nor show a secret: secrets are looked up by keyed hash."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from hub.kernel.ledger import parties
+from hub.kernel.ledger.core import Core
+from hub.keys import CannotDecrypt, Keys
+from hub.worker.bridge_registry import Gates
+from iot.clock import CLOCK, Skew
+from iot.web import Item
+
+log = logging.getLogger(__name__)
+
+CACHE_S = 5.0
+_RETRY_S = 1.0
+_LOAD_S = 4.0
+_TELL_S = 2.0
+_FIELDS = ("id", "family", "profile", "school", "entrance", "direction", "zone")
+
+
+class RegistryAway(ConnectionError):
+    """Chưa đọc được sổ thiết bị. / The devices' registry cannot be read for now."""
+
+
+class WebGates(Gates):
+    """Registered devices of the families given, with their secrets' owners and what is new about them."""
+
+    def __init__(self, core: Core, keys: Keys, families: Collection[str]) -> None:
+        super().__init__({}, self._rows, lambda facts: parties.touch_devices(core, facts), CACHE_S)
+        self._core = core
+        self._keys = keys
+        self._known_families = frozenset(families)
+        self._hash_key = keys.hmac("gate-secret")
+        self._owners: dict[bytes, str] = {}
+        self._signing: dict[str, str] = {}
+        self._memory: dict[str, dict[str, Any]] = {}
+        self._doubts: dict[str, Skew] = {}
+        self._good_at = self._tried_at = float("-inf")
+        self._lock = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._telling: asyncio.Task[None] | None = None
+
+    # -- who is who
+
+    async def fresh(self) -> None:
+        """Make sure that what is known is at most `CACHE_S` old. Raises `RegistryAway`."""
+        if time.monotonic() - self._good_at < CACHE_S:
+            return
+        async with self._lock:
+            now = time.monotonic()
+            if now - self._good_at < CACHE_S:
+                return
+            if now - self._tried_at < _RETRY_S:
+                raise RegistryAway
+            self._tried_at = now
+            try:
+                async with asyncio.timeout(_LOAD_S):
+                    loaded = await self._refresh()
+            except TimeoutError:
+                loaded = False
+            if not loaded:
+                raise RegistryAway
+            self._good_at = now
+
+    def opened_by(self, secret: str) -> str | None:
+        """The device whose secret this is."""
+        return self._owners.get(self._digest(secret))
+
+    def signing(self, device: str) -> str:
+        """The secret a device's vendor signs with; empty when there is none."""
+        return self._signing.get(device, "")
+
+    def _digest(self, secret: str) -> bytes:
+        return hmac.new(self._hash_key, secret.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+
+    async def _rows(self) -> Mapping[str, Mapping[str, Any]]:
+        owners: dict[bytes, str] = {}
+        signing: dict[str, str] = {}
+        entries: dict[str, Mapping[str, Any]] = {}
+        for row in await parties.devices(self._core):
+            device = row["id"]
+            if row["family"] not in self._known_families:
+                continue
+            entries[device] = {**{name: row[name] for name in _FIELDS}, **self._memory.get(device, {})}
+            try:
+                secret = self._keys.decrypt(row["secret"], device.encode()).decode()
+            except (CannotDecrypt, UnicodeDecodeError):
+                log.error("the secret of gate %s cannot be opened", device)
+                continue
+            # The first word opens the address; a vendor's signing secret may follow it.
+            opens, _, signs = secret.partition(" ")
+            if opens:
+                owners[self._digest(opens)] = device
+            signing[device] = signs.strip()
+        self._owners, self._signing = owners, signing
+        for forgotten in self._memory.keys() - entries.keys():
+            del self._memory[forgotten]
+        return entries
+
+    # -- what is new
+
+    def remember(self, device: str, facts: Mapping[str, Any]) -> None:
+        """Keep facts a family wants to find in the device's entry. Lost with the process."""
+        if facts:
+            self._memory.setdefault(device, {}).update(facts)
+            if (entry := self._entries.get(device)) is not None:
+                entry.update(facts)
+
+    def stored(self, device: str, item: Item, received_at: datetime, invalid: bool, images: int) -> None:
+        """Note an item that is now stored, for the first time."""
+        self.learn(device, item.decoded, received_at)
+        if item.prompt and not invalid:
+            for draft in item.decoded.drafts:
+                if draft.body["historical"] and draft.body["quarantine"] != CLOCK:
+                    sent = draft.updated_at + timedelta(seconds=draft.body["estimated_offset_s"] or 0.0)
+                    self._doubt(device, received_at, sent)
+        self.count(device, item.decoded, invalid, images)
+        self.remember(device, item.remember)
+        self._tell_soon()
+
+    def hinted(self, family: str, item: Item, device: str, received_at: datetime) -> None:
+        """Note an advisory item: presence, a stranger, a command's result."""
+        self.advise(family, item.decoded, received_at)
+        self.remember(device, item.remember)
+        self._tell_soon()
+
+    def _doubt(self, device: str, received_at: datetime, sent: datetime) -> None:
+        """An event sent at once that is late by the device's clock: either it was stored after all, or the clock is
+        slow. The estimate decides, which a backlog does not move; where there is none yet, a right clock is where
+        it starts."""
+        skew = self._skews.get(device)
+        if skew is not None and skew.estimate is not None:
+            skew.observe(received_at, sent)
+            return
+        doubt = self._doubts.get(device)
+        if doubt is None:
+            doubt = self._doubts[device] = Skew()
+            doubt.observe(received_at, received_at)
+        right = doubt.estimate
+        doubt.observe(received_at, sent)
+        if doubt.estimate is not right and doubt.estimate is not None:
+            self._skews[device] = self._doubts.pop(device)
+            if (entry := self._entries.get(device)) is not None:
+                entry["clock"] = doubt.estimate
+            self._news.setdefault(device, {})["offset_s"] = round(doubt.estimate.offset_s, 3)
+
+    def _tell_soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_TELL_S, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._telling = asyncio.get_running_loop().create_task(self.tell())
+
+
+__all__ = ["CACHE_S", "RegistryAway", "WebGates"]

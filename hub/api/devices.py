@@ -1,0 +1,377 @@
+"""Listeners for gates that speak HTTP: `/iclock/…`, `/gates/{secret}/iclock|hikvision|hanet`.
+
+One concern: the order of things. Who is it, take pictures out, decode, one commit, and only then the answer the device
+waits for. It must never say yes before the commit, let a picture through to storage, or tell a stranger why it was
+refused; when the database is away it answers 503 and the device keeps what it has."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from prometheus_client import Counter
+from redis.exceptions import RedisError
+from starlette.requests import ClientDisconnect
+
+from hub.api.context import Hub
+from hub.api.control import require_control
+from hub.api.device_commands import Commands
+from hub.api.device_registry import WebGates
+from hub.api.problems import Problem
+from hub.kernel.failpoints import reach
+from hub.kernel.firewall import MARK, Cleaned, clean
+from hub.kernel.firewall_text import is_document
+from hub.kernel.intake import Accepted, Arrival, Overloaded, Source, intake_key
+from hub.kernel.ledger import intake as ledger
+from hub.kernel.ledger.core import TRANSIENT
+from hub.kernel.ports import Hasher, Reject, Removed, Text
+from hub.worker.bridge_lanes import is_data_fault
+from iot.clock import zone
+from iot.hanet.decode import FAMILY as HANET
+from iot.hikvision.decode import FAMILY as HIKVISION
+from iot.web import REFUSED, Answer, Ask, Content, Item, Served, Unpacked, WebFamily, unsigned
+from iot.zkteco.decode import FAMILY as ZKTECO
+
+log = logging.getLogger(__name__)
+router = APIRouter(tags=["devices"])
+
+FAMILIES: Mapping[str, WebFamily] = {f.name: f for f in (ZKTECO, HIKVISION, HANET)}
+
+PATIENCE_S = 8.0
+"""Devices wait about ten seconds for an answer: later a yes would not be heard, so no is said in time."""
+_UPLOAD_S = 60.0
+_HELD_MAX = 268_435_456
+"""Bodies in memory, all requests together; beyond it requests are put off."""
+_OFF_LOOP_BYTES = 131_072
+_CHUNK = 500
+_PUT_OFF: tuple[type[BaseException], ...] = (Overloaded, RedisError, *TRANSIENT)
+
+REQUESTS = Counter("gate_requests_total", "Requests of gates over HTTP, by family and outcome", ["family", "outcome"])
+EVENTS = Counter(
+    "gate_events_total", "What those requests said, by family and what became of it", ["family", "outcome"]
+)
+IMAGES = Counter("gate_biometrics_removed_total", "Images and templates taken out or not read", ["family"])
+IMAGE_BYTES = Counter("gate_biometrics_removed_bytes_total", "Their size as sent", ["family"])
+MISSING = Counter("gate_missing_events_total", "Events missing by the devices' own numbering", ["family"])
+
+_AWAY = Answer(503, b"")
+_LARGE = Answer(413, b"")
+
+
+class Prepared(msgspec.Struct):
+    """A request made ready for the ledger. `pairs`: each item with its arrival, None for what is not stored."""
+
+    served: Served
+    device: str | None
+    pairs: list[tuple[Item, Arrival | None]]
+
+
+class Door:
+    """The listeners' working parts, one per gateway process."""
+
+    def __init__(self, hub: Hub, group: Any) -> None:
+        self.hub = hub
+        self.group = group
+        self.gates = WebGates(hub.core, hub.keys, FAMILIES)
+        self.held = 0
+        self.commands = Commands(hub.redis)
+
+    # -- one request
+
+    async def serve(self, request: Request, family: WebFamily, path: str, secret: str | None) -> Answer:
+        """The answer for one request; 503 whenever it is not certain that everything is stored."""
+        query = {k.lower()[:40]: v[:400] for k, v in list(request.query_params.items())[:40]}
+        content_type = request.headers.get("content-type", "")[:400]
+        ask = Ask(method=request.method, path=path, query=query, content_type=content_type)
+        try:
+            await self.gates.fresh()
+            opener = self._opener(family, ask, secret)
+            if opener is None:
+                return REFUSED
+            if (kind := family.ignores(ask)) is not None:
+                return await self._pass_over(request, family, kind)
+            body = await self._body(request, family.max_bytes)
+            if isinstance(body, Answer):
+                return body
+            self.held += len(body)
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    return await self._take(family, ask, body, opener)
+            finally:
+                self.held -= len(body)
+        except _PUT_OFF as error:
+            log.warning("a %s gate was put off: %s", family.name, type(error).__name__)
+            return _AWAY
+        except ClientDisconnect:
+            return _AWAY
+
+    def _opener(self, family: WebFamily, ask: Ask, secret: str | None) -> dict[str, Any] | None:
+        """The registry entry behind a request: by the address's secret, or by the name it gives where that is allowed."""
+        named = family.named(ask)
+        if secret is not None:
+            entry = self.gates.entry(self.gates.opened_by(secret), family.name)
+            if entry is not None and named != entry["id"] and family.ignores(ask):
+                return None
+            return entry
+        entry = self.gates.entry(named, family.name)
+        return entry if entry is not None and family.plain(entry) else None
+
+    async def _pass_over(self, request: Request, family: WebFamily, kind: str) -> Answer:
+        """Let a body go by without keeping any of it."""
+        size = 0
+        async with asyncio.timeout(_UPLOAD_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > family.max_bytes * 16:
+                    return _LARGE
+        if kind == "biometric":
+            IMAGES.labels(family.name).inc()
+            IMAGE_BYTES.labels(family.name).inc(size)
+        EVENTS.labels(family.name, "ignored").inc()
+        return Answer()
+
+    async def _body(self, request: Request, most: int) -> bytes | Answer:
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > most:
+            return _LARGE
+        if self.held + int(declared if declared.isdigit() else most) > _HELD_MAX:
+            raise Overloaded
+        parts: list[bytes] = []
+        size = 0
+        async with asyncio.timeout(_UPLOAD_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    return _LARGE
+                parts.append(part)
+        return b"".join(parts)
+
+    async def _take(self, family: WebFamily, ask: Ask, body: bytes, opener: dict[str, Any]) -> Answer:
+        received_at = datetime.now(UTC)
+        if family.polls(ask) and family.named(ask) == opener["id"]:
+            opener = {**opener, "command": await self.commands.take(opener["id"])}
+        if len(body) > _OFF_LOOP_BYTES:
+            prepared = await asyncio.to_thread(self.prepare, family, ask, body, received_at, opener)
+        else:
+            prepared = self.prepare(family, ask, body, received_at, opener)
+        arrivals = [arrival for _, arrival in prepared.pairs if arrival is not None]
+        answers = iter(await self._store(arrivals))
+        reach("ack.before")
+        for item, arrival in prepared.pairs:
+            self._note(family, prepared.device, item, received_at, arrival, next(answers) if arrival else None)
+        return prepared.served.answer
+
+    def prepare(
+        self, family: WebFamily, ask: Ask, body: bytes, received_at: datetime, opener: dict[str, Any]
+    ) -> Prepared:
+        """Unpack, clean, decode. Pure but for the registry it reads and the counters: it may run off the loop."""
+        hasher = self.hub.core.hasher
+        unpacked = family.unpack(ask, body)
+        cleaned, removed = _cleaned(unpacked, hasher)
+        content = Content(body=cleaned.body, is_json=cleaned.is_json, tree=cleaned.tree)
+        device: dict[str, Any] | None = opener
+        if (sender := family.sender(content, opener)) is not None:
+            device = self.gates.entry(sender, family.name)
+        if content.is_json and not family.signed(content, self.gates.signing(opener["id"])):
+            served = unsigned(opener["id"])
+            device = opener
+        else:
+            served = family.decode(ask, content, received_at, device, opener["id"])
+        if removed:
+            IMAGES.labels(family.name).inc(len(removed))
+            IMAGE_BYTES.labels(family.name).inc(sum(r.bytes for r in removed))
+        source = Source("device", device["id"] if device else opener["id"])
+        pairs: list[tuple[Item, Arrival | None]] = []
+        whole = bytes.fromhex(hasher(body))
+        for item in served.items:
+            arrival = None
+            if item.decoded.advisory is None:
+                kept = cleaned.body if item.body is None else item.body
+                digest = whole if item.body is None or removed else bytes.fromhex(hasher(item.body))
+                arrival = _arrival(family.name, ask, item, kept, content, digest, source, opener["id"])
+                arrival.school = str((device or opener).get("school") or "") or None
+                arrival.removed, removed = removed, []
+                for draft in item.decoded.drafts:
+                    draft.body["images_removed"] = len(arrival.removed)
+            pairs.append((item, arrival))
+        return Prepared(served, device["id"] if device else None, pairs)
+
+    async def _store(self, arrivals: list[Arrival]) -> list[Accepted]:
+        """Everything, or an error: with whoever comes at the same time when it is one, else in transactions of its own.
+        What only partly got in is known again by its keys when the device repeats it."""
+        if not arrivals:
+            return []
+        try:
+            if len(arrivals) == 1:
+                return [await self.group.put(arrivals[0])]
+            answers: list[Accepted] = []
+            for start in range(0, len(arrivals), _CHUNK):
+                answers += await ledger.accept(self.hub.core, arrivals[start : start + _CHUNK])
+            return answers
+        except Exception as error:
+            if not is_data_fault(error):
+                raise
+        return [await self._store_alone(arrival) for arrival in arrivals]
+
+    async def _store_alone(self, arrival: Arrival) -> Accepted:
+        """One arrival whose batch could not be stored for its content: as it is, or else as invalid without a body."""
+        try:
+            return (await ledger.accept(self.hub.core, [arrival]))[0]
+        except Exception as error:
+            if not is_data_fault(error):
+                raise
+            log.error("a message of a gate cannot be stored as it is: %s", type(error).__name__)
+        text = Text("Bản tin không thể ghi vào sổ như nó được gửi.", "The message cannot be stored as it was sent.")
+        arrival.invalid = Reject(pointer="", code="unstorable", message=text)
+        arrival.drafts, arrival.rejects, arrival.body, arrival.removed = None, [], b"", []
+        arrival.attributes = {"family": arrival.attributes["family"]}
+        arrival.key = intake_key(arrival.source, "bytes", "unstorable", arrival.digest)
+        return (await ledger.accept(self.hub.core, [arrival]))[0]
+
+    def _note(
+        self,
+        family: WebFamily,
+        device: str | None,
+        item: Item,
+        received_at: datetime,
+        arrival: Arrival | None,
+        answer: Accepted | None,
+    ) -> None:
+        if arrival is None or answer is None:
+            EVENTS.labels(family.name, "advisory").inc()
+            if device is not None:
+                self.gates.hinted(family.name, item, device, received_at)
+            return
+        invalid = arrival.invalid is not None
+        EVENTS.labels(family.name, "duplicate" if answer.duplicate else "invalid" if invalid else "stored").inc()
+        if device is None or answer.duplicate:
+            return
+        if gap := item.attributes.get("gap"):
+            first, _, last = gap.partition("-")
+            MISSING.labels(family.name).inc(int(last) - int(first) + 1)
+            log.warning("gate %s: events %s are missing", device, gap)
+        self.gates.stored(device, item, received_at, invalid, len(arrival.removed))
+
+
+def _cleaned(unpacked: Unpacked, hasher: Hasher) -> tuple[Cleaned, list[Removed]]:
+    """The text of a request through the firewall, with the list of everything that was taken out of the request."""
+    removed = [Removed(c.pointer, hasher(c.content), len(c.content), c.reason) for c in unpacked.cuts]
+    if is_document(unpacked.body):
+        # The firewall lets documents pass, for other doors: no gate has one to send.
+        removed.append(Removed("", hasher(unpacked.body), len(unpacked.body), "document"))
+        return Cleaned(b"", []), removed
+    cleaned = clean(unpacked.body, hasher)
+    removed += cleaned.removed
+    if unpacked.broken and cleaned.removed and not cleaned.is_json:
+        # Where a picture ends cannot be told in a body that does not hold together: nothing behind it is kept.
+        cleaned = Cleaned(cleaned.body[: max(0, cleaned.body.find(MARK.encode()))], [])
+    return cleaned, removed
+
+
+def _arrival(
+    family: str, ask: Ask, item: Item, body: bytes, content: Content, digest: bytes, source: Source, opener: str
+) -> Arrival:
+    decoded = item.decoded
+    if decoded.invalid is None and decoded.dedupe is not None:
+        # In the name of whose secret it was: an event repeated in another device's name is the same event.
+        key = intake_key(Source("device", opener), "event", decoded.dedupe)
+    else:
+        key = intake_key(source, "bytes", ask.path, decoded.invalid.code if decoded.invalid else "", digest)
+    text_type = "application/xml" if body[:1] == b"<" else "text/plain"
+    return Arrival(
+        source=source,
+        type="checkin",
+        body=body,
+        content_type="application/json" if content.is_json and item.body is None else text_type,
+        digest=digest,
+        key=key,
+        drafts=decoded.drafts or None,
+        invalid=decoded.invalid,
+        historical=decoded.historical,
+        attributes={"family": family, "path": ask.path, **item.attributes},
+    )
+
+
+def door_of(request: Request) -> Door:
+    """The gateway's door, made at the first request."""
+    state = request.app.state
+    door: Door | None = getattr(state, "door", None)
+    if door is None or door.hub is not state.hub:
+        door = state.door = Door(state.hub, state.group)
+    return door
+
+
+async def _answer(request: Request, family: WebFamily, path: str, secret: str | None) -> Response:
+    answer = await door_of(request).serve(request, family, path, secret)
+    REQUESTS.labels(family.name, str(answer.status)).inc()
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "5"} if answer.status == 503 else {})
+    return Response(answer.body, answer.status, headers, media_type=answer.content_type)
+
+
+@router.api_route("/iclock/{path:path}", methods=["GET", "POST"], include_in_schema=False)
+async def iclock(request: Request, path: str) -> Response:
+    """ZKTeco gates whose profile lets them come without a secret."""
+    return await _answer(request, ZKTECO, path, None)
+
+
+@router.api_route("/gates/{secret}/iclock/{path:path}", methods=["GET", "POST"], include_in_schema=False)
+async def iclock_with_secret(request: Request, secret: str, path: str) -> Response:
+    """ZKTeco gates behind a secret path."""
+    return await _answer(request, ZKTECO, path, secret)
+
+
+@router.post("/gates/{secret}/hikvision", include_in_schema=False)
+async def hikvision(request: Request, secret: str) -> Response:
+    """Hikvision terminals' event push."""
+    return await _answer(request, HIKVISION, "", secret)
+
+
+@router.post("/gates/{secret}/hanet", include_in_schema=False)
+async def hanet(request: Request, secret: str) -> Response:
+    """The HANET cloud's webhook."""
+    return await _answer(request, HANET, "", secret)
+
+
+class Span(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """A span of time to ask a gate for again; both ends with an offset from UTC."""
+
+    start: Annotated[datetime, msgspec.Meta(tz=True)]
+    end: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+@router.post("/v1/control/gates/{device}/catch-up", status_code=202, dependencies=[Depends(require_control)])
+async def catch_up(request: Request, device: str) -> dict[str, Any]:
+    """Ask a ZKTeco gate, at its next poll, to send a span of attendance again: `{"from": …, "to": …}`.
+
+    What it sends is deduplicated, so asking twice is harmless. The request may be lost with Redis; then ask again.
+    """
+    door = door_of(request)
+    try:
+        await door.gates.fresh()
+        entry = door.gates.entry(device, ZKTECO.name)
+        if entry is None:
+            text = Text("Không có cổng ZKTeco này.", "There is no such ZKTeco gate.")
+            raise Problem(404, "unknown_gate", text)
+        span = msgspec.json.decode((await request.body())[:2000], type=Span)
+        if span.end < span.start:
+            raise msgspec.ValidationError("to < from")
+        here = zone(str(entry.get("zone") or ""))
+        clock = (f"{moment.astimezone(here):%Y-%m-%d %H:%M:%S}" for moment in (span.start, span.end))
+        number = secrets.randbelow(900_000_000) + int(time.time()) % 1000 + 1
+        command = {"id": number, "from": next(clock), "to": next(clock)}
+        await door.commands.put(device, command)
+    except (msgspec.DecodeError, OverflowError) as error:
+        text = Text(f"Khoảng thời gian không hợp lệ: {error}", f"The span is not valid: {error}")
+        raise Problem(422, "invalid_span", text) from error
+    except _PUT_OFF as error:
+        text = Text("Chưa xếp được lệnh; hãy gọi lại.", "The command could not be queued; call again.")
+        raise Problem(503, "busy", text, headers={"Retry-After": "2"}) from error
+    return command

@@ -1,0 +1,322 @@
+"""What the console does, from a shell: looking and acting. Speaks to the same ledger as the console.
+
+It must never print a secret, but for a one-time password it has just made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from hub.embedded.area import open_area
+from hub.embedded.postgres import EmbeddedPostgres
+from hub.embedded.redis import EmbeddedRedis
+from hub.embedded.supervisor import read_status
+from hub.kernel.ledger import accounting, operations, people
+from hub.kernel.lifecycle import FINAL, State
+from hub.kernel.ports import Text
+from hub.kernel.store.db import sql
+from hub.settings import Settings, SettingsError, load
+from hub.wiring import House, open_house
+
+T = TypeVar("T")
+screen = Console(highlight=False)
+_ACTOR = "cli"
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(
+        msgspec.json.encode(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value)
+    )
+
+
+def _show(value: Any, as_json: bool, table: Callable[[], Table]) -> None:
+    if as_json:
+        click.echo(json.dumps(_plain(value), ensure_ascii=False, indent=1))
+    else:
+        screen.print(table())
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", expand=False)
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _settings() -> Settings:
+    try:
+        return load()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def with_house(work: Callable[[House], Awaitable[T]]) -> T:
+    """Run `work` against the hub's database: the one settings name, or the embedded one of this data folder."""
+    settings = _settings()
+    found: dict[str, Any] = {}
+    if settings.database_url is None:
+        area = open_area(settings.data_dir)
+        server = EmbeddedPostgres(area)
+        if not server.is_ready():
+            raise click.ClickException(
+                "Trục chưa chạy: hãy chạy `make run` hoặc `hub run`. / The hub is not running: `make run` or `hub run`."
+            )
+        found["database_url"] = SecretStr(server.dsn().url)
+        if settings.redis_url is None:
+            found["redis_url"] = SecretStr(EmbeddedRedis(area).url)
+
+    async def go() -> T:
+        async with open_house(settings.model_copy(update=found), "cli", pool_max=4) as house:
+            return await work(house)
+
+    return asyncio.run(go())
+
+
+# ------------------------------------------------------------------------------------------------ looking
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True)
+def status(as_json: bool) -> None:
+    """Tình trạng: tiến trình, kết nối, đối soát / processes, connectors, accounting."""
+
+    async def work(house: House) -> dict[str, Any]:
+        async with house.core.pool.acquire() as connection:
+            rows = await connection.fetch(sql.oldest_by_state)
+            connectors = await connection.fetch(sql.connectors_all)
+        account = await accounting.account(house.core)
+        backlog: dict[int, dict[str, Any]] = {}
+        for r in rows:
+            backlog.setdefault(r["connector"], {})[State(r["state"]).word] = {
+                "count": r["n"],
+                "oldest_s": round(r["oldest_s"], 1),
+            }
+        return {
+            "processes": read_status(house.settings.data_dir),
+            "connectors": [
+                {"name": c["name"], "state": c["state"], "cause": c["pause_cause"], "backlog": backlog.get(c["id"], {})}
+                for c in connectors
+            ],
+            "account": msgspec.to_builtins(account)
+            | {"balanced": account.balanced, "differences": account.differences},
+        }
+
+    found = with_house(work)
+
+    def table() -> Table:
+        shown = _table("Kết nối / Connectors", "tên / name", "trạng thái / state", "tồn / backlog")
+        for c in found["connectors"]:
+            parts = [f"{state} {x['count']} (≤ {x['oldest_s']:.0f}s)" for state, x in c["backlog"].items()]
+            shown.add_row(c["name"], c["state"], ", ".join(parts) or "–")
+        mark = "✔" if found["account"]["balanced"] else f"✘ {found['account']['differences']}"
+        shown.caption = f"Đối soát / accounting identity: {mark}"
+        return shown
+
+    _show(found, as_json, table)
+
+
+@click.command()
+@click.option("--key", help="Khóa nghiệp vụ / business key")
+@click.option("--limit", default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+def messages(key: str | None, limit: int, as_json: bool) -> None:
+    """Bản ghi và lượt gửi theo khóa / records and deliveries by business key."""
+
+    async def work(house: House) -> list[dict[str, Any]]:
+        async with house.core.pool.acquire() as connection:
+            rows = await connection.fetch(sql.cli_records, key, limit)
+            deliveries = await connection.fetch(sql.receipt_deliveries, [r["id"] for r in rows])
+        names = {n: name for name, n in house.core.connectors.items()}
+        by_record: dict[int, list[str]] = {}
+        for d in deliveries:
+            by_record.setdefault(d["record"], []).append(f"{names.get(d['connector'])}: {State(d['state']).word}")
+        return [dict(r) | {"deliveries": by_record.get(r["id"], [])} for r in rows]
+
+    found = with_house(work)
+
+    def table() -> Table:
+        shown = _table(
+            "Bản ghi / Records", "id", "loại / type", "khóa / key", "phiên bản / version", "lượt gửi / deliveries"
+        )
+        for r in found:
+            shown.add_row(str(r["id"]), r["type"], r["key"], f"{r['event']} {r['version']}", "\n".join(r["deliveries"]))
+        return shown
+
+    _show(found, as_json, table)
+
+
+@click.command()
+def check() -> None:
+    """Đối soát sổ cái; khác 0 khi lệch / check the ledger's accounts; non-zero when they are off."""
+    account = with_house(lambda house: accounting.account(house.core))
+    table = _table("Đối soát / Accounts", "", "")
+    for name, value in msgspec.to_builtins(account).items():
+        table.add_row(name, json.dumps(value, ensure_ascii=False))
+    screen.print(table)
+    if not account.balanced:
+        raise click.ClickException(f"Lệch / off by: {account.differences}")
+    screen.print("✔ Khớp / balanced")
+
+
+# ------------------------------------------------------------------------------------------------ acting
+
+
+@click.command()
+@click.option("--delivery", "deliveries", multiple=True, type=int)
+@click.option("--message", type=int)
+@click.option("--connector")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([s.word for s in FINAL]),
+    default=("dead", "cancelled"),
+    show_default=True,
+)
+@click.option("--since", type=click.DateTime(), help="UTC")
+@click.option("--remap/--as-sent", default=False, help="Ánh xạ lại / gửi nguyên văn")
+@click.option("--why", default="cli")
+@click.option("--yes", is_flag=True, help="Không hỏi lại / do not ask")
+def replay(
+    deliveries: tuple[int, ...],
+    message: int | None,
+    connector: str | None,
+    states: tuple[str, ...],
+    since: datetime | None,
+    remap: bool,
+    why: str,
+    yes: bool,
+) -> None:
+    """Gửi lại: xem kế hoạch rồi mới làm / send again: the plan first."""
+    wanted = operations.ReplayFilter(
+        deliveries=list(deliveries) or None, message=message, connector=connector, states=[State[s.upper()] for s in states],
+        since=since.replace(tzinfo=UTC) if since else None,
+    )  # fmt: skip
+
+    async def plan(house: House) -> operations.ReplayPlan:
+        return await operations.plan_replay(house.core, wanted)
+
+    async def go(house: House) -> operations.ReplayResult:
+        return await operations.replay(house.core, _ACTOR, wanted, "remap" if remap else "as_sent", why)
+
+    try:
+        planned = with_house(plan)
+    except (ValueError, KeyError) as error:
+        raise click.ClickException(str(error)) from None
+    screen.print(f"Sẽ gửi lại / would send again: {planned.count}  {planned.by_connector}")
+    if planned.count and (yes or click.confirm("Tiếp tục? / Go on?")):
+        done = with_house(go)
+        screen.print(f"Yêu cầu / asked: {done.asked}   đã xếp hàng / queued: {done.queued}")
+
+
+@click.group()
+def connectors() -> None:
+    """Các kết nối / connectors."""
+
+
+@connectors.command("list")
+@click.option("--json", "as_json", is_flag=True)
+def connectors_list(as_json: bool) -> None:
+    """Liệt kê / list."""
+
+    async def work(house: House) -> list[dict[str, Any]]:
+        async with house.core.pool.acquire() as connection:
+            rows = await connection.fetch(sql.connectors_all)
+        return [{k: r[k] for k in ("name", "system", "state", "revision", "pause_cause", "settings")} for r in rows]
+
+    found = with_house(work)
+
+    def table() -> Table:
+        shown = _table(
+            "Kết nối / Connectors", "tên / name", "hệ thống / system", "trạng thái / state", "địa chỉ / address"
+        )
+        for c in found:
+            shown.add_row(c["name"], c["system"], c["state"], str(c["settings"].get("transport", {}).get("url", "")))
+        return shown
+
+    _show(found, as_json, table)
+
+
+@connectors.command("pause")
+@click.argument("name")
+@click.option("--why", required=True)
+def connectors_pause(name: str, why: str) -> None:
+    """Tạm dừng / pause."""
+    done = with_house(lambda house: operations.pause(house.core, _ACTOR, name, Text(why, why)))
+    screen.print("Đã tạm dừng / paused" if done else "Không đổi / unchanged")
+
+
+@connectors.command("resume")
+@click.argument("name")
+def connectors_resume(name: str) -> None:
+    """Mở lại / resume."""
+    done = with_house(lambda house: operations.resume(house.core, _ACTOR, name))
+    screen.print("Đã mở lại / resumed" if done else "Không đổi / unchanged")
+
+
+@click.group()
+def codes() -> None:
+    """Bảng mã / code tables."""
+
+
+@codes.command("unmapped")
+@click.option("--json", "as_json", is_flag=True)
+def codes_unmapped(as_json: bool) -> None:
+    """Mã chưa có nghĩa / codes waiting for a meaning."""
+
+    async def work(house: House) -> list[dict[str, Any]]:
+        async with house.core.pool.acquire() as connection:
+            return [dict(r) for r in await connection.fetch(sql.tasks_unmapped_open)]
+
+    found = with_house(work)
+
+    def table() -> Table:
+        shown = _table("Mã chờ / Waiting codes", "mã / code", "ứng viên / candidates")
+        for t in found:
+            shown.add_row(t["subject"], ", ".join(map(str, (t["data"] or {}).get("candidates", []))))
+        return shown
+
+    _show(found, as_json, table)
+
+
+@codes.command("approve")
+@click.argument("source_system")
+@click.argument("code")
+@click.argument("target_system")
+@click.argument("canonical")
+@click.option("--why", required=True)
+def codes_approve(source_system: str, code: str, target_system: str, canonical: str, why: str) -> None:
+    """Duyệt nghĩa một mã và thả đúng những gì chờ nó / approve a code, release what waited for it."""
+    moved = with_house(
+        lambda house: operations.approve_code(house.core, _ACTOR, source_system, code, target_system, canonical, why)
+    )
+    screen.print(f"Đã thả / released: {moved}")
+
+
+@click.group()
+def users() -> None:
+    """Người dùng bảng điều khiển / console users."""
+
+
+@users.command("reset")
+@click.argument("name")
+def users_reset(name: str) -> None:
+    """Mật khẩu một lần mới / a new one-time password."""
+    password = with_house(lambda house: people.reset_password(house.core, _ACTOR, name))
+    if password is None:
+        raise click.ClickException("Không có người dùng này. / No such user.")
+    click.echo(password)
+
+
+ALL: tuple[click.Command, ...] = (status, messages, check, replay, connectors, codes, users)

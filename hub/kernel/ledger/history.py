@@ -1,0 +1,150 @@
+"""Rows of history: calls, replies, attempts, and the journal's lines about conclusions.
+
+One concern: how a batch is written down. It must never move a delivery.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.intake import JOURNAL_COLUMNS
+from hub.kernel.ledger.shapes import Conclusion, Exchange
+from hub.kernel.lifecycle import State
+from hub.kernel.store.db import Connection
+
+_json = msgspec.json.Encoder().encode
+
+CALL_COLUMNS = (
+    "id", "class", "connector", "operation", "deliveries", "idempotent", "key", "method", "path", "headers", "content_type",
+    "meta", "digest", "body", "mapping",
+)  # fmt: skip
+REPLY_COLUMNS = ("id", "class", "call", "status", "headers", "digest", "body", "error", "elapsed_ms")
+ATTEMPT_COLUMNS = (
+    "id",
+    "class",
+    "delivery",
+    "call",
+    "number",
+    "kind",
+    "outcome",
+    "reason",
+    "late",
+    "worker",
+    "elapsed_ms",
+)
+
+
+def call_row(e: Exchange) -> tuple[Any, ...]:
+    c = e.call
+    meta = {k: v for k, v in c.meta.items() if k != "lookup_of"}
+    return (
+        e.id, e.klass, e.connector, c.operation, list(c.deliveries), c.idempotent, c.key, c.method, c.path, _json(c.headers), c.content_type,
+        _json(meta), hashlib.sha256(c.body).digest(), c.body, e.mapping,
+    )  # fmt: skip
+
+
+def reply_row(reply_id: int, e: Exchange) -> tuple[Any, ...]:
+    if e.reply is None:
+        return (reply_id, e.klass, e.id, None, None, None, None, e.error, e.elapsed_ms)
+    r = e.reply
+    return (
+        reply_id,
+        e.klass,
+        e.id,
+        r.status,
+        _json(r.headers),
+        hashlib.sha256(r.body).digest(),
+        r.body,
+        e.error,
+        e.elapsed_ms,
+    )
+
+
+async def attempt_rows(
+    core: Core,
+    connection: Connection,
+    conclusions: list[Conclusion],
+    exchanges: list[Exchange],
+    ids: list[int],
+    done: set[int],
+) -> list[tuple[Any, ...]]:
+    tries = {e.id: e.tries for e in exchanges if e.tries}
+    rows: list[tuple[Any, ...]] = []
+    for c in conclusions:
+        for outcome, error in tries.get(c.call or 0, ()):
+            (extra,) = await core.ids.take(connection, 1)
+            rows.append(
+                (
+                    extra,
+                    c.delivery.klass,
+                    c.delivery.id,
+                    c.call,
+                    c.delivery.attempts,
+                    c.kind,
+                    outcome,
+                    error,
+                    False,
+                    core.worker,
+                    None,
+                )
+            )
+    for i, c in zip(ids, conclusions, strict=True):
+        rows.append(
+            (i, c.delivery.klass, c.delivery.id, c.call, c.delivery.attempts, c.kind, c.outcome, c.reason, c.delivery.id not in done,
+             core.worker, c.elapsed_ms)
+        )  # fmt: skip
+    return rows
+
+
+async def write_journal(
+    core: Core,
+    connection: Connection,
+    connector: int,
+    conclusions: list[Conclusion],
+    exchanges: list[Exchange],
+    done: set[int],
+) -> None:
+    """One line per class for the batch with a root over requests and replies; one line each for what people will ask about."""
+    digests = {
+        e.id: (hashlib.sha256(e.call.body).digest(), hashlib.sha256(e.reply.body).digest() if e.reply else b"")
+        for e in exchanges
+    }
+    groups: dict[int, list[Conclusion]] = {}
+    for c in conclusions:
+        groups.setdefault(c.delivery.klass, []).append(c)
+    singles = [
+        c
+        for c in conclusions
+        if c.delivery.id in done and c.target in (State.PARKED, State.UNCERTAIN, State.DEAD) and not c.stay
+    ]
+    ids = await core.ids.take(connection, len(groups) + len(singles))
+    rows: list[tuple[Any, ...]] = []
+    for i, (klass, group) in zip(ids, groups.items(), strict=False):
+        root = hashlib.sha256()
+        outcomes: dict[str, int] = {}
+        for c in group:
+            outcomes[c.target.word] = outcomes.get(c.target.word, 0) + 1
+            root.update(c.delivery.id.to_bytes(8, "big"))
+            root.update(bytes([int(c.target)]))
+            for part in digests.get(c.call or 0, ()):
+                root.update(part)
+        rows.append(
+            (
+                i,
+                klass,
+                core.worker,
+                "conclude",
+                connector,
+                None,
+                [c.delivery.id for c in group],
+                {"root": root.hexdigest(), "outcomes": outcomes},
+            )
+        )
+    for i, c in zip(ids[len(groups) :], singles, strict=True):
+        data = {"cause": c.cause, "reason": c.reason}
+        rows.append((i, c.delivery.klass, core.worker, c.target.word, connector, c.delivery.id, None, data))
+    await connection.copy_records_to_table("journal", records=rows, columns=JOURNAL_COLUMNS)

@@ -1,0 +1,89 @@
+"""The shapes between the ledger and a worker: what was claimed, what was said and answered, what came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from hub.kernel.lifecycle import State
+from hub.kernel.ports import Call, Outgoing, Reply, Text
+
+
+class Claimed(Struct, kw_only=True):
+    """One delivery in a worker's hands, under `claim` until `lease`."""
+
+    id: int
+    record: int
+    klass: int
+    claim: int
+    attempts: int
+    flow: str
+    key: str
+    school: str | None
+    order_key: int | None
+    state: State = State.SENDING
+    resend: int | None = None
+    intent: int | None = None
+    replay_of: int | None = None
+    absent: int = 0
+    age_s: float = 0.0
+    outgoing: Outgoing | None = None
+
+
+class Batch(Struct, kw_only=True):
+    """What one claim gave: deliveries, and when the first of their calls may leave (seconds from now) and how far apart."""
+
+    claim: int
+    deliveries: list[Claimed]
+    start_s: float = 0.0
+    interval_s: float = 0.0
+
+
+class TaskSpec(Struct, frozen=True, kw_only=True):
+    """What a person has to do; deliveries with the same connector, cause and subject share one task."""
+
+    connector: int | None
+    cause: str
+    subject: str
+    text: Text
+    data: dict[str, Any] | None = None
+
+
+class Conclusion(Struct, kw_only=True):
+    """What happened to one delivery: the move it makes and what is kept about the try."""
+
+    delivery: Claimed
+    target: State
+    cause: str
+    outcome: str
+    reason: str | None = None
+    kind: str = "send"
+    reference: str | None = None
+    detail: str | None = None
+    after_s: float | None = None
+    task: TaskSpec | None = None
+    resend: int | None = None
+    absent: int = 0
+    call: int | None = None
+    elapsed_ms: float | None = None
+    stay: bool = False
+    """True for an inquiry that settles nothing: the delivery stays uncertain and is asked about again after `after_s`."""
+
+
+class Exchange(Struct, kw_only=True):
+    """A call and what came of it. `stored`: its request is in the ledger already, as an intent."""
+
+    id: int
+    klass: int
+    connector: int
+    call: Call
+    mapping: str
+    reply: Reply | None = None
+    error: str | None = None
+    elapsed_ms: float = 0.0
+    tries: list[tuple[str, str | None]] = field(default_factory=list)
+    """Quick tries before the last one: outcome and error of each. Every one becomes an attempt."""
+    stored: bool = False
+    answered: bool = True
+    """False when the call was never tried (its lease was lost before the first byte)."""

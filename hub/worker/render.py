@@ -1,0 +1,141 @@
+"""From claimed deliveries to calls: mapping, rendering, and the stored bytes of what is sent again.
+
+One concern: what would be sent. A record that cannot go out as it is ends in a conclusion of its own and holds up nobody
+beside it. It must never send.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from msgspec.structs import replace
+
+from hub.kernel.ledger import dispatch as ledger
+from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion
+from hub.kernel.ports import Call, Reading
+from hub.worker import judge
+from hub.worker.target import Target
+from mappings.engine import Unmapped
+
+log = logging.getLogger("hub.dispatch")
+
+COUNTS_AS = "counts_as"
+"""Where a readdressed call's `meta` keeps the delivery its adapter wrote into it."""
+
+Rendered = tuple[Call, str, Claimed]
+"""A call, the version of what mapped it, and the first delivery it is for."""
+
+
+class Renderer:
+    """Renders for one connector."""
+
+    def __init__(self, core: Core, target: Target) -> None:
+        self.core = core
+        self.target = target
+
+    async def render(self, batch: Batch) -> tuple[list[Rendered], list[Conclusion]]:
+        """Calls for a batch, and conclusions for what cannot become one."""
+        calls: list[Rendered] = []
+        ended: list[Conclusion] = []
+        fresh: list[Claimed] = []
+        resend = {d.resend: d for d in batch.deliveries if d.resend is not None}
+        for d in batch.deliveries:
+            if d.resend is None:
+                conclusion = self._map(d)
+                if conclusion is None:
+                    fresh.append(d)
+                else:
+                    ended.append(conclusion)
+        if any(c.outcome == "Unmapped" for c in ended):
+            ended = await self._map_again(ended, fresh)
+        if resend:
+            stored = await ledger.stored_calls(self.core, {call: d.klass for call, d in resend.items()})
+            for number, d in resend.items():
+                old, mapping = stored[number]
+                calls.append((readdressed(old, d), mapping, d))
+        by_id = {d.id: d for d in fresh}
+        rendered, failed = self._render(fresh)
+        for call in rendered:
+            first = by_id[call.deliveries[0]]
+            calls.append((call, self._mapping_version(first.flow), first))
+        return calls, ended + failed
+
+    def _mapping_version(self, flow: str) -> str:
+        field_map = self.target.maps.get(flow)
+        return f"{field_map.name}@{field_map.version}+{self.core.catalogue.version}" if field_map else "-"
+
+    def _map(self, d: Claimed) -> Conclusion | None:
+        """Fill in `mapped`; a conclusion when the record cannot go out as it is."""
+        out = d.outgoing
+        assert out is not None
+        field_map = self.target.maps.get(d.flow)
+        if field_map is None:
+            return judge.conclude_unrenderable(d, self.target.number, LookupError(f"flow {d.flow!r} has no field map"))
+        try:
+            meta = {"event": out.event, "version": out.version, "updated_at": out.updated_at, "key": out.key}
+            mapped = field_map.apply(out.body, meta, self.core.catalogue)
+        except Unmapped as unmapped:
+            return judge.conclude_unmapped(d, self.target.number, unmapped, self.target.unmapped.get(d.flow, "park"))
+        except Exception as error:
+            log.exception("%s: mapping %s failed", self.target.name, d.id)
+            return judge.conclude_unrenderable(d, self.target.number, error)
+        d.outgoing = replace(out, mapped=mapped)
+        return None
+
+    async def _map_again(self, ended: list[Conclusion], fresh: list[Claimed]) -> list[Conclusion]:
+        """Before parking for a code, look whether somebody approved it meanwhile."""
+        before = self.core.catalogue.version
+        await self.core.refresh(max_age_s=1.0)
+        if self.core.catalogue.version == before:
+            return ended
+        still: list[Conclusion] = []
+        for c in ended:
+            again = self._map(c.delivery) if c.outcome == "Unmapped" else c
+            if again is None:
+                fresh.append(c.delivery)
+            else:
+                still.append(again)
+        return still
+
+    def _render(self, fresh: list[Claimed]) -> tuple[list[Call], list[Conclusion]]:
+        """Render a batch; when that fails, one by one, so that a single record cannot hold up the others."""
+        outgoing = [d.outgoing for d in fresh if d.outgoing is not None]
+        if not outgoing:
+            return [], []
+        try:
+            return self.target.adapter.render(outgoing), []
+        except Exception:
+            log.exception("%s: rendering a batch of %d failed; trying one by one", self.target.name, len(outgoing))
+        calls: list[Call] = []
+        failed: list[Conclusion] = []
+        for d, out in zip(fresh, outgoing, strict=True):
+            try:
+                calls.extend(self.target.adapter.render([out]))
+            except Exception as error:
+                failed.append(judge.conclude_unrenderable(d, self.target.number, error))
+        return calls, failed
+
+
+def readdressed(call: Call, d: Claimed) -> Call:
+    """A stored call that now counts for this delivery: a replay is another delivery with the same bytes.
+
+    What the adapter wrote into `meta` names the first delivery; `restored` brings its answers back to this one.
+    """
+    if call.deliveries == (d.id,):
+        return call
+    root = call.meta.get(COUNTS_AS, d.replay_of)
+    return replace(call, deliveries=(d.id,), meta=call.meta | {COUNTS_AS: root})
+
+
+def restored(call: Call, reading: Reading) -> Reading:
+    """A reading in terms of the delivery a readdressed call counts for."""
+    root = call.meta.get(COUNTS_AS)
+    if root is None:
+        return reading
+    (mine,) = call.deliveries
+    if root in reading.outcomes:
+        reading.outcomes[mine] = reading.outcomes.pop(root)
+    if reading.next is not None:
+        reading.next = replace(reading.next, deliveries=(mine,), meta=reading.next.meta | {COUNTS_AS: root})
+    return reading

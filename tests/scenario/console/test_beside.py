@@ -1,0 +1,142 @@
+"""What the console says of the things beside the hub: Airflow there, away or off; a stand-in broker; a page that breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+import connectors.settings as connector_settings
+from hub.api.context import Hub, Probe
+from hub.console import mount
+from hub.embedded.airflow_client import AirflowUnavailable
+from hub.kernel.access import EVERYWHERE
+from hub.kernel.ledger import people
+from hub.kernel.ports import Text
+from hub.settings import Settings
+
+
+class Airflow:
+    """Airflow's client as far as the console knows it."""
+
+    def __init__(self, *, away: bool = False, ill: bool = False) -> None:
+        self.away, self.ill = away, ill
+
+    async def health(self) -> dict[str, str]:
+        if self.away:
+            raise AirflowUnavailable("ConnectionError")
+        return {"metadatabase": "healthy", "scheduler": "unhealthy" if self.ill else "healthy"}
+
+    async def runs(self, limit: int = 50) -> list[dict[str, Any]]:
+        return [
+            {"dag_id": "redeliver", "dag_run_id": "redeliver__public_service__3", "state": "success",
+             "start_date": "2026-11-22T05:00:00Z", "end_date": "2026-11-22T05:00:09.5Z"},
+            {"dag_id": "maintenance", "dag_run_id": "scheduled__1", "state": "failed", "start_date": None, "end_date": None},
+        ]  # fmt: skip
+
+    async def dags(self, limit: int = 100) -> list[dict[str, Any]]:
+        return [{"dag_id": "redeliver", "is_paused": True, "timetable_summary": "*/5 * * * *"}]
+
+
+@asynccontextmanager
+async def console(one: Any, folder: Path, airflow: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """The console alone, with an administrator signed in."""
+    app = FastAPI()
+    mount(app, connector_settings)
+
+    async def probe(_name: str) -> Probe:
+        return Probe(True, 1.0, Text("được", "fine"))
+
+    app.state.hub = Hub(
+        settings=Settings(data_dir=folder), keys=one.keys, core=one.core, redis=None, manifests={}, probe=probe, airflow=airflow,
+        status_file=folder / "status.json", flows_folder=folder,
+    )  # fmt: skip
+    password = await people.add_user(one.core, "test", "an", "An", "admin", EVERYWHERE)
+    token, _ = await people.sign_in(one.core, "an", password, 600)
+    await one.owner.execute("UPDATE users SET must_change = false")
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(
+        transport=transport,
+        base_url="http://hub",
+        cookies={"lt_session": token, "lt_lang": "en"},
+        headers={"accept": "text/html"},
+    ) as client:
+        yield client
+
+
+def test_airflow_there(ledger, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with ledger() as one, console(one, tmp_path, Airflow(ill=True)) as client:
+            text = (await client.get("/airflow")).text
+            assert (
+                "unhealthy" in text
+                and "redeliver__public_service__3" in text
+                and "9 s" in text
+                and "paused" in text
+                and "failed" in text
+            )
+
+    asyncio.run(run())
+
+
+def test_airflow_away_and_off(ledger, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with ledger() as one, console(one, tmp_path, Airflow(away=True)) as client:
+            assert "not answering" in (await client.get("/airflow")).text
+            assert "not answering" in (await client.get("/")).text
+
+    asyncio.run(run())
+
+    async def off() -> None:
+        async with ledger() as one:
+            await one.owner.execute("DELETE FROM users")
+            async with console(one, tmp_path, None) as client:
+                assert "off" in (await client.get("/airflow")).text
+
+    asyncio.run(off())
+
+
+def test_a_stand_in_broker_is_said_on_the_overview(ledger, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with ledger() as one, console(one, tmp_path, None) as client:
+            assert "No supervisor" in (await client.get("/")).text
+            notes = {"broker": {"name": "nats", "warning": {"vi": "Đang dùng thay thế", "en": "A stand-in serves"}}}
+            child = {
+                "state": "backoff",
+                "pid": None,
+                "started": None,
+                "since": 1.0,
+                "restarts": 3,
+                "exit_code": 1,
+                "error": "<b>boom</b>",
+            }
+            (tmp_path / "status.json").write_text(json.dumps({"pid": 1, "notes": notes, "children": {"bridge": child}}))
+            await asyncio.sleep(2.1)
+            text = (await client.get("/")).text
+            assert "A stand-in serves" in text and "waiting to restart" in text and "&lt;b&gt;boom" in text
+            (tmp_path / "status.json").write_text("{half")
+            await asyncio.sleep(2.1)
+            assert "No supervisor" in (await client.get("/")).text
+
+    asyncio.run(run())
+
+
+def test_a_page_that_breaks_says_so_and_nothing_more(ledger, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with ledger() as one, console(one, tmp_path, None) as client:
+            await one.owner.execute("ALTER TABLE device_state RENAME TO gone")
+            try:
+                answer = await client.get("/gates")
+            finally:
+                await one.owner.execute("ALTER TABLE gone RENAME TO device_state")
+            assert answer.status_code == 500
+            assert "Something broke on our side" in answer.text and "device_state" not in answer.text
+            assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+    asyncio.run(run())
