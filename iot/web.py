@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct, field
 
 from hub.kernel.ports import Decoded, Draft
-from iot.clock import Estimate, judge
+from iot.clock import EARLIEST, Estimate, judge
 from iot.fields import is_identifier, refuse, text
 
 Verify = Literal["none", "allowed", "refused", "unregistered"]
@@ -187,8 +187,8 @@ def estimate_of(device: Mapping[str, Any]) -> Estimate | None:
 
 def is_prompt(moment: datetime | None, received_at: datetime, known: Estimate | None, within_s: float) -> bool:
     """Whether an event came soon enough after it happened, by the device's clock as far as it is known, to count as
-    live. A time that cannot be read says nothing, so the event counts as live."""
-    if moment is None:
+    live. A time that cannot be read, or from before there were gates, says nothing: then it counts as live."""
+    if moment is None or moment < EARLIEST:
         return True
     expected = known.lag_s if known is not None else 0.0
     return (received_at - moment).total_seconds() - expected <= within_s

@@ -347,7 +347,7 @@ class Span(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", 
     end: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-@router.post("/v1/control/gates/{device}/catch-up", status_code=202, dependencies=[Depends(require_control)])
+@router.post("/control/v1/gates/{device}/catch-up", status_code=202, dependencies=[Depends(require_control)])
 async def catch_up(request: Request, device: str) -> dict[str, Any]:
     """Ask a ZKTeco gate, at its next poll, to send a span of attendance again: `{"from": …, "to": …}`.
 

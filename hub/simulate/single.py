@@ -94,7 +94,7 @@ def morning(seed: int | None) -> None:
 
     The simulators live as long as the play; then the connectors go back to where they led.
     """
-    from hub import cli
+    from hub import commands
     from hub import simulate as package
     from hub.embedded.lock import AlreadyRunning
     from hub.embedded.supervisor import ChildFailed, Supervisor, read_status
@@ -130,7 +130,7 @@ def morning(seed: int | None) -> None:
             await connect(house.core, house.keys, before)
 
     try:
-        ok = cli.with_house(play)
+        ok = commands.with_house(play)
     except (AlreadyRunning, ChildFailed, NotOurs, Refused, ConnectionError) as error:
         raise click.ClickException(str(error) if str(error) else str(error.__doc__)) from None
     sys.exit(0 if ok else 1)

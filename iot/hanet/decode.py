@@ -116,8 +116,6 @@ def _log(
     settings: Mapping[str, Any],
 ) -> Item:
     identity = text(pick(message, ("id",)), 200)
-    if not identity:
-        return Item(decoded=refuse("no_id", "Thiếu mã sự kiện (id).", "The event's id is missing.", "/id", name))
     assumed_zone = text(device.get("zone"), 40) or settings["zone"]
     raw, moment = _when(message, assumed_zone)
     person = text(pick(message, ("aliasid",)), 80)

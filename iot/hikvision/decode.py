@@ -102,10 +102,20 @@ class Hikvision:
             return Served(items=[Item(decoded=Decoded(advisory=facts))])
         code = f"{_whole(pick(event, ('majoreventtype', 'major')))}/{_whole(pick(event, ('subeventtype', 'minor')))}"
         meaning = settings["events"].get(code)
+        raw_time = text(pick(event, _TIME))
+        assumed_zone = text(device.get("zone"), 40) or settings["zone"]
+        moment = read_local(raw_time, assumed_zone) if raw_time else None
+        live = _current(event) and is_prompt(moment, received_at, estimate_of(device), settings["live_within_s"])
+        remember, gap = _numbers(event, device, settings) if live else ({}, "")
         if meaning is None:
             facts = {"kind": "other", "device": name, "operator": code}
-            return Served(items=[Item(decoded=Decoded(advisory=facts), remember=_numbers(event, device, settings)[0])])
-        return Served(items=[_passage(name, code, event, meaning, received_at, device, settings)])
+            return Served(items=[Item(decoded=Decoded(advisory=facts), remember=remember)])
+        passage = _passage(name, code, event, meaning, device, settings)
+        passage = structs.replace(passage, raw_time=raw_time, time=moment, zone=assumed_zone, live=live)
+        item = Item(decoded=checkin(device, passage, received_at), prompt=_current(event), remember=remember)
+        if gap:
+            item.attributes = {"gap": gap}
+        return Served(items=[item])
 
 
 def _passage(
@@ -113,13 +123,9 @@ def _passage(
     code: str,
     event: Mapping[str, Any],
     meaning: Mapping[str, Any],
-    received_at: datetime,
     device: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> Item:
-    raw_time = text(pick(event, _TIME))
-    assumed_zone = text(device.get("zone"), 40) or settings["zone"]
-    moment = read_local(raw_time, assumed_zone) if raw_time else None
     person = text(pick(event, _PERSON), 80)
     parts = {"serial": _whole(event.get("serialno")), "person": person, "time": raw_time, "event": code}
     current = _current(event)
