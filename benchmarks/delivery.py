@@ -42,7 +42,7 @@ async def counterparty(rig: Rig, kind: str) -> tuple[Proc, str]:
     return process, (await process.line())["url"]
 
 
-async def worked_off(stage: Stage, url: str, count: int, other: Proc, patience_s: float = 180.0) -> tuple[float, dict[str, float]]:
+async def worked_off(stage: Stage, url: str, count: int, other: Proc, patience_s: float = 60.0) -> tuple[float, dict[str, float]]:
     """Let a worker deliver what is ready; gives deliveries per second and the shares of the processor."""
     rig = stage.rig
     await books(url)

@@ -24,7 +24,7 @@ def learner(number: int, mark: str = "31", **data: Any) -> dict[str, Any]:
     full = {
         "learner_code": f"{mark}{number:08d}", "full_name": "Nguyễn Văn Mẫu", "birth_date": "2014-03-05", "sex": "Nam", "ethnicity": "01",
         "nationality": "VN", "school_code": SCHOOL, "class_code": f"6A{number % 9 + 1}", "grade": "6", "school_level": "03", "status": "studying",
-        "residence": {"ward": "11500", "detail": f"Số {number % 200 + 1}, phố Ví Dụ"},
+        "residence": {"ward": "10507", "detail": f"Số {number % 200 + 1}, phố Ví Dụ"},
         "parents": [{"relation": "mother", "full_name": "Trần Thị Ví Dụ", "phone": "0901000000"}],
     }  # fmt: skip
     return {"event": "NEW", "updated_at": "2026-09-05T08:00:00+07:00", "data": full | data}

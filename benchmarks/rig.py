@@ -245,7 +245,7 @@ class Rig:
         try:
             async with await open_pool(url) as pool, await open_pool(self.postgres.dsn(name, OWNER).url, high=3) as owner:
                 core = Core(pool, Router(load_flows(FLOWS), {}), Catalogue.load(), hasher_of(self.keys), worker="bench")
-                await owner.execute("INSERT INTO schools (code, name, ward, level) VALUES ($1, 'Trường mẫu', '11500', '03')", SCHOOL)
+                await owner.execute("INSERT INTO schools (code, name, ward, level) VALUES ($1, 'Trường mẫu', '10507', '03')", SCHOOL)
                 await core.refresh()
                 yield Stage(self, core, owner, url, name)
         finally:

@@ -58,8 +58,8 @@ class House:
             digest = secret_digest(keys, API_KEY)
             await parties.add_client(core, "bench", "bench", "Đo hiệu năng", digest, digest, EVERYWHERE, ["push"])
             await operations.add_connector(core, keys, "bench", "ministry", "ministry", *connector)
-            school = {"data": {"school_code": SCHOOL, "name": "Trường mẫu", "ward": "11500", "level": "03"}}
-            await pool.execute("INSERT INTO schools (code, name, ward, level) VALUES ($1, $2, '11500', '03')", SCHOOL, school["data"]["name"])
+            school = {"data": {"school_code": SCHOOL, "name": "Trường mẫu", "ward": "10507", "level": "03"}}
+            await pool.execute("INSERT INTO schools (code, name, ward, level) VALUES ($1, $2, '10507', '03')", SCHOOL, school["data"]["name"])
 
     async def first_accepted(self, process: Proc, number: int, patience_s: float = 60.0) -> float:
         """Push one learner until it is accepted."""

@@ -22,7 +22,8 @@ from hub.embedded.area import open_area
 from hub.embedded.postgres import EmbeddedPostgres
 from hub.embedded.redis import EmbeddedRedis
 from hub.embedded.supervisor import read_status
-from hub.kernel.ledger import accounting, operations, people
+from hub.kernel.access import EVERYWHERE
+from hub.kernel.ledger import accounting, corrections, operations, people
 from hub.kernel.lifecycle import FINAL, State
 from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
@@ -304,6 +305,30 @@ def codes_approve(source_system: str, code: str, target_system: str, canonical: 
     screen.print(f"Đã thả / released: {moved}")
 
 
+@click.command()
+@click.argument("record", type=int)
+@click.argument("data", type=click.File("rb"), required=False)
+@click.option("--why", default="")
+def correct(record: int, data: Any, why: str) -> None:
+    """Sửa rồi gửi lại một bản ghi; không có tệp: in nội dung hiện có / correct and resend; without a file: show the content."""
+
+    async def work(house: House) -> Any:
+        if data is None:
+            return corrections.as_pushed((await corrections.original(house.core, record))["body"])
+        return await corrections.edit_and_resend(house.core, _ACTOR, record, json.loads(data.read()), why, EVERYWHERE)
+
+    try:
+        found = with_house(work)
+    except (corrections.NoSuchRecord, json.JSONDecodeError) as error:
+        raise click.ClickException(str(error) or str(error.__doc__)) from None
+    if data is None:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=1))
+    elif isinstance(found, list):
+        raise click.ClickException("; ".join(f"{r.pointer}: {r.message.vi} / {r.message.en}" for r in found))
+    else:
+        screen.print(f"Đã gửi lại thành bản tin / sent again as message {found.message}")
+
+
 @click.group()
 def users() -> None:
     """Người dùng bảng điều khiển / console users."""
@@ -319,4 +344,4 @@ def users_reset(name: str) -> None:
     click.echo(password)
 
 
-ALL: tuple[click.Command, ...] = (status, messages, check, replay, connectors, codes, users)
+ALL: tuple[click.Command, ...] = (status, messages, check, replay, correct, connectors, codes, users)

@@ -209,12 +209,30 @@ class Dispatch(Group):
     )
 
 
+class Alarms(Group):
+    """Cảnh báo / Alarms."""
+
+    oldest_minutes: Count = Field(
+        60,
+        description=both(
+            "Báo khi có lượt gửi chờ lâu hơn (phút)", "Alarm when a delivery has been open for longer (minutes)"
+        ),
+    )
+
+
 class Retention(Group):
     """Thời gian lưu theo nhóm (ngày) / Days kept, by retention class."""
 
     short_days: Days = Field(30, description=both("Nhóm ngắn: điểm danh", "Short: check-ins"))
     standard_days: Days = Field(365, description=both("Nhóm chuẩn: hồ sơ thường", "Standard: everyday records"))
     long_days: Days = Field(3650, description=both("Nhóm dài: học bạ, văn bằng", "Long: school records, diplomas"))
+    body_days: Days = Field(
+        90,
+        description=both(
+            "Số ngày giữ nội dung bản tin, lời gọi và trả lời; sau đó chỉ còn mã băm và thông tin chung",
+            "Days the bodies of messages, calls and replies are kept; then only hashes and metadata remain",
+        ),
+    )
     ahead_days: Annotated[int, Field(ge=2, le=366)] = Field(
         14, description=both("Số ngày phân vùng được tạo trước", "Days of partitions made ahead")
     )

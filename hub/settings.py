@@ -26,7 +26,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as UnreadableSource
 
 from hub.keys import default_path
-from hub.setting_groups import Airflow, Database, Dispatch, Http, Intake, Mqtt, Outward, Redis, Retention, both
+from hub.setting_groups import Airflow, Alarms, Database, Dispatch, Http, Intake, Mqtt, Outward, Redis, Retention, both
 
 PREFIX = "LT_"
 _FILE_VARIABLE = "LT_CONFIG"
@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     intake: Intake = Field(default_factory=Intake, description=both("Tiếp nhận", "Intake"))
     dispatch: Dispatch = Field(default_factory=Dispatch, description=both("Gửi đi", "Dispatch"))
     outward: Outward = Field(default_factory=Outward, description="Gọi ra / Calling out")
+    alarms: Alarms = Field(default_factory=Alarms, description=both("Cảnh báo", "Alarms"))
     retention: Retention = Field(default_factory=Retention, description=both("Thời gian lưu", "Retention"))
 
     @model_validator(mode="after")

@@ -245,6 +245,10 @@ class Door:
         arrival: Arrival | None,
         answer: Accepted | None,
     ) -> None:
+        if (gap := item.attributes.get("gap")) and not (answer and answer.duplicate):
+            first, _, last = gap.partition("-")
+            MISSING.labels(family.name).inc(int(last) - int(first) + 1)
+            log.warning("gate %s: events %s are missing", device, gap)
         if arrival is None or answer is None:
             EVENTS.labels(family.name, "advisory").inc()
             if device is not None:
@@ -254,10 +258,6 @@ class Door:
         EVENTS.labels(family.name, "duplicate" if answer.duplicate else "invalid" if invalid else "stored").inc()
         if device is None or answer.duplicate:
             return
-        if gap := item.attributes.get("gap"):
-            first, _, last = gap.partition("-")
-            MISSING.labels(family.name).inc(int(last) - int(first) + 1)
-            log.warning("gate %s: events %s are missing", device, gap)
         self.gates.stored(device, item, received_at, invalid, len(arrival.removed))
 
 

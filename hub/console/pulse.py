@@ -93,22 +93,28 @@ class Pulse(Struct, kw_only=True):
 
 
 class Shared:
-    """One reader for many who ask: an answer younger than `fresh_s` is given again, and two never ask at once."""
+    """One reader for many who ask: an answer younger than `fresh_s` is given again, and two never ask at once.
+
+    An answer that was slow to make is kept ten times as long as it took: watching must not become the load.
+    """
 
     def __init__(self) -> None:
         self._found: dict[Any, tuple[float, Any]] = {}
+        """Until when an answer is good, and the answer."""
         self._locks: dict[Any, asyncio.Lock] = {}
 
     async def get(self, key: Any, fresh_s: float, make: Callable[[], Awaitable[Any]]) -> Any:
         """The answer for `key`, made anew when it is too old."""
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
-            at, found = self._found.get(key, (float("-inf"), None))
-            if time.monotonic() - at > fresh_s:
+            until, found = self._found.get(key, (float("-inf"), None))
+            began = time.monotonic()
+            if began > until:
                 if len(self._found) > 500:
                     self._found.clear()
                 found = await make()
-                self._found[key] = (time.monotonic(), found)
+                ended = time.monotonic()
+                self._found[key] = (ended + max(fresh_s, 10 * (ended - began)), found)
             return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -77,8 +77,10 @@ def _page_or(other: Any, page: Callable[[Request, Exception], Awaitable[Response
     """A page for people, the handler there was before for everybody else."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        if _is_page(request) or other is None:
+        if _is_page(request):
             return await page(request, error)
+        if other is None:
+            return PlainTextResponse("internal error\n", 500)
         answer = other(request, error)
         return await answer if isinstance(answer, Awaitable) else answer  # type: ignore[no-any-return]
 

@@ -57,7 +57,7 @@ def connector_settings(system: str, url: str) -> dict[str, Any]:
             "transport": {"kind": "soap", "base_url": url},
             "auth": {"scheme": "population_signed", "user": population.USER, "xroad_client": population.CLIENT},
             "adapter": {"MaDVC": "H24-GDDT", "MaCanBo": "cb.gddt.01"},
-            "policy": _policy(concurrency=8, quota={"per_second": PER_SECOND}),
+            "policy": _policy(concurrency=4, quota={"per_second": PER_SECOND}),
         },
         "public_service": {
             "transport": {"kind": "rest", "base_url": url},

@@ -294,7 +294,7 @@ def _system_checks(played: Played) -> list[Check]:
     over = (
         []
         if population.get("over_quota") == 0 and population.get("peak_per_s", 0) <= PER_SECOND
-        else [str(population.get("peak_per_s"))]
+        else [f"{population.get('over_quota')} lời gọi quá hạn mức / calls over quota"]
     )
     not_found = [
         str(x["key"]) for x in played.effects.get("population", []) if not x["content"]["found"] and _ours(played, x)

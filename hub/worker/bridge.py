@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from hub.kernel.failpoints import reach
 from hub.kernel.firewall import clean
 from hub.kernel.intake import Accepted, Arrival, Source, intake_key
 from hub.kernel.ports import Decoded, DeviceFamily, Hasher, Publication, Reject, Text
@@ -238,6 +239,8 @@ class Bridge:
 
     def _finish(self, items: list[Item], answers: Sequence[Accepted] = ()) -> None:
         """After the commit: first the device's acknowledgement, then the broker's."""
+        if answers:
+            reach("ack.before")
         for index, item in enumerate(items):
             outcome = _outcome(item, answers[index] if answers else None)
             metrics.MESSAGES.labels(item.family, outcome).inc()
@@ -246,6 +249,8 @@ class Bridge:
             for ack in item.acks:
                 taken = self._transport.publish(ack.topic, ack.payload, ack.qos)
                 metrics.ACKS.labels("sent" if taken is not None else "not_taken").inc()
+        if answers:
+            reach("ack.after")
         stale = self._transport.ack([i.delivered for i in items if i.delivered.qos > 0])
         if stale:
             metrics.STALE.inc(stale)

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from adapters import manifest as manifests
 from connectors.address import AddressPolicy
-from hub.kernel.ledger import intake, operations, recovery, upkeep
+from hub.kernel.ledger import alarms, intake, operations, recovery, upkeep
 from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ports import Reject, Text
 from hub.kernel.store.db import sql
@@ -150,19 +150,27 @@ class Worker:
     async def _sweep(self) -> None:
         await operations.sweep_codes(self.core, datetime.now(_ZONE).date())
         await upkeep.seal(self.core)
+        await alarms.watch(self.core, self.settings.alarms.oldest_minutes * 60.0)
 
     async def _hourly(self) -> None:
         kept = self.settings.retention
         made, strays = await upkeep.make_partitions(self.core, kept.ahead_days)
         if made:
             log.info("made %d partitions", made)
-        if strays:
-            log.error("%d rows stand in DEFAULT partitions: the days' partitions were not there in time", strays)
+        stray = Text(
+            f"{strays} dòng nằm trong phân vùng mặc định: phân vùng theo ngày không có kịp.",
+            f"{strays} rows stand in DEFAULT partitions: the days' partitions were not there in time.",
+        )
+        await alarms.report(self.core, "partitions", [alarms.Alarm("partitions", "default", stray)] if strays else [])
+        orphans = await upkeep.promote_orphans(self.core)
+        if orphans:
+            log.error("%d held deliveries had nothing before them and were promoted", orphans)
         today = datetime.now(UTC).date()
         for number, days in ((1, kept.short_days), (2, kept.standard_days), (3, kept.long_days)):
             dropped = await upkeep.drop_partitions(self.core, number, today - timedelta(days=days))
             if dropped:
                 log.info("dropped %d partitions of class %d older than %d days", len(dropped), number, days)
+            await upkeep.expire_bodies(self.core, number, kept.body_days)
         await upkeep.forget_keys(self.core, self.settings.intake.key_days)
 
 

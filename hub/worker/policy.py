@@ -28,8 +28,14 @@ class Policy(Struct, frozen=True, kw_only=True):
 
     @property
     def interval_s(self) -> float:
-        """Time between two calls. A hair slower than the quota, so that no window of the counterparty's sees one too many."""
-        return 1.0 / (self.per_second * 0.985) if self.per_second else 0.0
+        """Time between two calls; 0 without a quota.
+
+        Calls held up on their way arrive together with those sent later, and the counterparty counts arrivals. What can
+        be on the wire at once is therefore left free in each of its seconds, up to half the quota.
+        """
+        if not self.per_second:
+            return 0.0
+        return 1.0 / max(self.per_second - self.concurrency - 1, self.per_second / 2)
 
     def wait_s(self, attempts: int, after_s: float | None = None) -> float:
         """How long to wait after so many attempts; `after_s`, the counterparty's own wish, is never undercut."""

@@ -100,36 +100,30 @@ class Hikvision:
         if text(event.get("eventtype")).lower() == "heartbeat":
             facts = {"kind": "heartbeat", "device": name, "state": "online", "trusted": True}
             return Served(items=[Item(decoded=Decoded(advisory=facts))])
-        code = f"{_whole(pick(event, ('majoreventtype', 'major')))}/{_whole(pick(event, ('subeventtype', 'minor')))}"
-        meaning = settings["events"].get(code)
-        raw_time = text(pick(event, _TIME))
-        assumed_zone = text(device.get("zone"), 40) or settings["zone"]
-        moment = read_local(raw_time, assumed_zone) if raw_time else None
-        live = _current(event) and is_prompt(moment, received_at, estimate_of(device), settings["live_within_s"])
-        remember, gap = _numbers(event, device, settings) if live else ({}, "")
-        if meaning is None:
-            facts = {"kind": "other", "device": name, "operator": code}
-            return Served(items=[Item(decoded=Decoded(advisory=facts), remember=remember)])
-        passage = _passage(name, code, event, meaning, device, settings)
-        passage = structs.replace(passage, raw_time=raw_time, time=moment, zone=assumed_zone, live=live)
-        item = Item(decoded=checkin(device, passage, received_at), prompt=_current(event), remember=remember)
-        if gap:
-            item.attributes = {"gap": gap}
-        return Served(items=[item])
+        return Served(items=[_event(name, event, received_at, device, settings)])
 
 
-def _passage(
+def _event(
     name: str,
-    code: str,
     event: Mapping[str, Any],
-    meaning: Mapping[str, Any],
+    received_at: datetime,
     device: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> Item:
-    person = text(pick(event, _PERSON), 80)
-    parts = {"serial": _whole(event.get("serialno")), "person": person, "time": raw_time, "event": code}
+    code = f"{_whole(pick(event, ('majoreventtype', 'major')))}/{_whole(pick(event, ('subeventtype', 'minor')))}"
+    raw_time = text(pick(event, _TIME))
+    assumed_zone = text(device.get("zone"), 40) or settings["zone"]
+    moment = read_local(raw_time, assumed_zone) if raw_time else None
     current = _current(event)
     live = current and is_prompt(moment, received_at, estimate_of(device), settings["live_within_s"])
+    remember, gap = _numbers(event, device, settings) if live else ({}, "")
+    attributes = {"gap": gap} if gap else {}
+    meaning = settings["events"].get(code)
+    if meaning is None:
+        other = Decoded(advisory={"kind": "other", "device": name, "operator": code})
+        return Item(decoded=other, attributes=attributes, remember=remember)
+    person = text(pick(event, _PERSON), 80)
+    parts = {"serial": _whole(event.get("serialno")), "person": person, "time": raw_time, "event": code}
     passage = Passage(
         raw_time=raw_time,
         time=moment,
@@ -141,13 +135,8 @@ def _passage(
         method=meaning["method"],
         verify=meaning["verify"],
     )
-    remember, gap = _numbers(event, device, settings)
-    return Item(
-        decoded=checkin(device, passage, received_at),
-        prompt=current,
-        attributes={"gap": gap} if gap else {},
-        remember=remember,
-    )
+    decoded = checkin(device, passage, received_at)
+    return Item(decoded=decoded, prompt=current, attributes=attributes, remember=remember)
 
 
 def _current(event: Mapping[str, Any]) -> bool:
@@ -164,7 +153,7 @@ def _numbers(
     `frontSerialNo` is the number of the event before; without it the numbers are taken to follow one another. Events
     that are no passage count too, or every door opened would look like a hole."""
     serial = _serial(event.get("serialno"))
-    if serial is None or not _current(event):
+    if serial is None:
         return {}, ""
     last = device.get("serial")
     if not isinstance(last, int):

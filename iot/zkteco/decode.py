@@ -145,7 +145,7 @@ def _options(
 def _command(device: Mapping[str, Any]) -> Answer:
     """The queued command `{id, from, to}` (device-local times) as a query of the attendance table, or `OK`."""
     command = device.get("command")
-    if not isinstance(command, Mapping):
+    if not isinstance(command, Mapping) or not command.keys() >= {"id", "from", "to"}:
         return Answer()
     query = f"C:{command['id']}:DATA QUERY ATTLOG StartTime={command['from']}\tEndTime={command['to']}\n"
     return Answer(200, query.encode())

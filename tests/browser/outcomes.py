@@ -7,8 +7,8 @@ from typing import Any
 
 from hub.kernel.ledger import dispatch
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.shapes import Conclusion, Exchange, TaskSpec
 from hub.kernel.ledger.operations import code_subject
+from hub.kernel.ledger.shapes import Conclusion, Exchange, TaskSpec
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Call, Reply, Text
 

@@ -63,6 +63,32 @@ async def drop_partitions(core: Core, retention_class: int, before: date) -> lis
         return list(await connection.fetchval(sql.drop_partitions, retention_class, before, timeout=300))
 
 
+async def expire_bodies(core: Core, retention_class: int, after_days: int) -> int:
+    """Erase the bodies of messages, calls and replies older than that; hashes and metadata stay, and so does what an open
+    delivery still needs. Returns how many bodies went."""
+    gone = 0
+    async with core.pool.acquire() as connection:
+        floor = await connection.fetchval(sql.id_floor, after_days)
+        for statement in (sql.expire_messages, sql.expire_calls, sql.expire_replies):
+            status = await connection.execute(statement, retention_class, floor, timeout=600)
+            gone += int(status.rpartition(" ")[2])
+    return gone
+
+
+async def promote_orphans(core: Core) -> int:
+    """The safety net under promotion: heads for keys that have followers and nothing before them. More than none is a defect."""
+    async with core.pool.acquire() as connection, connection.transaction():
+        rows = await connection.fetch(sql.promote_orphans, timeout=300)
+        if not rows:
+            return 0
+        await connection.fetchval(sql.order_locks, sorted({r["order_key"] for r in rows}))
+        promoted = await connection.fetch(
+            sql.promote_checked, [r["connector"] for r in rows], [r["order_key"] for r in rows]
+        )
+    core.on_commit("ready")
+    return len(promoted)
+
+
 async def forget_keys(core: Core, after_days: int) -> int:
     """Forget intake keys older than their own retention, in small bites. Returns how many went."""
     gone = 0

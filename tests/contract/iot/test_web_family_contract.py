@@ -215,7 +215,7 @@ JSON = st.recursive(
 )
 DEVICE = st.fixed_dictionaries(
     {"id": st.just("G1"), "school": st.just("31000101")},
-    optional={name: JSON for name in ("profile", "entrance", "direction", "zone", "clock", "stamp", "serial", "command")},
+    optional=dict.fromkeys(("profile", "entrance", "direction", "zone", "clock", "stamp", "serial", "command"), JSON),
 )
 
 
@@ -241,7 +241,10 @@ def test_nothing_makes_a_family_fail(family: str, data: st.DataObject) -> None:
     texts = st.text(max_size=20)
     request = sample["request"]
     if data.draw(st.booleans()):
-        request["query"] = {**request.get("query", {}), **data.draw(st.dictionaries(st.sampled_from(["sn", "stamp"]), texts))}
+        request["query"] = {
+            **request.get("query", {}),
+            **data.draw(st.dictionaries(st.sampled_from(["sn", "stamp"]), texts)),
+        }
         request["content_type"] = data.draw(st.sampled_from(["", "multipart/form-data; boundary="]) | texts)
     if family == "hanet":
         # Behind the signature, where the words are read.

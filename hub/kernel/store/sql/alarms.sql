@@ -1,0 +1,60 @@
+-- name: alarms_watch
+SELECT c.name, c.state, c.pause_cause, c.pause_message,
+  (SELECT extract(epoch FROM clock_timestamp() - min(d.created_at))::float8 FROM deliveries d WHERE d.connector = c.id) AS oldest_s,
+  (SELECT count(*) FROM deliveries d WHERE d.connector = c.id) AS n
+FROM connectors c
+
+-- name: alarm_start
+INSERT INTO alarms (kind, subject, text)
+SELECT * FROM unnest($1::text[], $2::text[], $3::jsonb[])
+ON CONFLICT (kind, subject) WHERE ended_at IS NULL DO NOTHING
+RETURNING id, kind, subject, text
+
+-- name: alarm_end
+UPDATE alarms SET ended_at = clock_timestamp()
+WHERE ended_at IS NULL AND NOT (kind || ' ' || subject = ANY ($1::text[])) AND kind = ANY ($2::text[])
+RETURNING id, kind, subject, text
+
+-- name: alarms_recent
+SELECT id, kind, subject, text, started_at, ended_at FROM alarms
+WHERE ended_at IS NULL OR ended_at > now() - interval '1 day' ORDER BY ended_at NULLS FIRST, started_at DESC LIMIT 100
+
+-- name: alarm_lock
+SELECT pg_try_advisory_xact_lock(7003)
+
+-- name: promote_orphans
+-- A held delivery whose key has no active one at all. There should never be any: whoever ends a head promotes the next.
+WITH keys AS (
+  SELECT DISTINCT h.connector, h.order_key FROM deliveries h
+  WHERE h.state = 1 AND h.since < clock_timestamp() - interval '1 minute' AND NOT EXISTS (
+    SELECT 1 FROM deliveries a WHERE a.connector = h.connector AND a.order_key = h.order_key AND a.state <> 1 AND NOT a.aside)
+  LIMIT 1000)
+SELECT connector, order_key FROM keys ORDER BY order_key
+
+-- name: promote_checked
+WITH n AS (
+  SELECT x.id FROM unnest($1::smallint[], $2::bigint[]) w(connector, order_key)
+  CROSS JOIN LATERAL (
+    SELECT h.id FROM deliveries h
+    WHERE h.connector = w.connector AND h.order_key = w.order_key AND h.state = 1 AND NOT EXISTS (
+      SELECT 1 FROM deliveries a WHERE a.connector = w.connector AND a.order_key = w.order_key AND a.state <> 1 AND NOT a.aside)
+    ORDER BY h.seq LIMIT 1) x)
+UPDATE deliveries d SET state = 2, cause = 'promoted', since = clock_timestamp() FROM n WHERE d.id = n.id
+RETURNING d.id
+
+-- name: expire_messages
+UPDATE messages m SET body = NULL WHERE m.class = $1 AND m.id < $2 AND m.body IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.message = m.id)
+
+-- name: expire_calls
+UPDATE calls c SET body = NULL WHERE c.class = $1 AND c.id < $2 AND c.body IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id = ANY (c.deliveries) OR d.resend = c.id)
+
+-- name: expire_replies
+UPDATE replies SET body = NULL WHERE class = $1 AND id < $2 AND body IS NOT NULL
+
+-- name: id_floor
+SELECT id_day(((clock_timestamp() AT TIME ZONE 'UTC')::date - $1::int))
+
+-- name: record_one
+SELECT id, class, type, key, version, event, school, body, message FROM records WHERE id = $1

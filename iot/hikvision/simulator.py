@@ -1,0 +1,113 @@
+"""A Hikvision access terminal that pushes events (ISAPI), as it behaves on the wire.
+
+One concern: this family's side of the wire. It must never know how the hub reads it: it is written from the facts,
+not from the decoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, Literal
+
+import aiohttp
+
+from iot.gate import Entry, GateOptions
+from iot.webgate import WebGate
+
+_LOCAL = timezone(timedelta(hours=7))
+_MINOR = {"allowed": 75, "refused": 76, "unregistered": 76}
+_STATUS = {"in": "checkIn", "out": "checkOut"}
+Shape = Literal["multipart", "untyped", "json", "xml"]
+
+
+class HikvisionGate(WebGate):
+    """One terminal. `shape`: how its firmware packs an event (`untyped`: multipart without a content type on the
+    request or the parts). A resend is marked `currentEvent` false when `honest`, as some firmware does not."""
+
+    def __init__(self, options: GateOptions, *, shape: Shape = "multipart", honest: bool = True) -> None:
+        super().__init__(options)
+        self._shape = shape
+        self._honest = honest
+
+    def _open(self) -> Any:
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
+
+    async def _greet(self) -> None:
+        return
+
+    def _most(self) -> int:
+        return 1
+
+    def _name(self, number: int) -> str:
+        return str(100 + number)
+
+    def _clock(self, shown: datetime) -> str:
+        return shown.astimezone(_LOCAL).isoformat(timespec="seconds")
+
+    async def _send(self, entries: Sequence[Entry]) -> bool:
+        (entry,) = entries
+        body, kind = self._packed(entry)
+        headers = {"Content-Type": kind} if kind else {}
+        try:
+            skipped = [] if kind else ["Content-Type"]
+            status, _ = await self._ask("POST", "hikvision", data=body, headers=headers, skip_auto_headers=skipped)
+        except aiohttp.ClientError:
+            self.statuses.append(0)
+            return False
+        return status == 200
+
+    def _event(self, entry: Entry) -> dict[str, Any]:
+        plan, serial = entry.plan, int(entry.event)
+        current = plan.live and not (self._honest and entry.published)
+        return {
+            "ipAddress": "192.0.2.31",
+            "channelID": 1,
+            "dateTime": entry.device_time,
+            "activePostCount": 1 + entry.published,
+            "eventType": "AccessControllerEvent",
+            "eventState": "active",
+            "deviceID": self.options.claims or self.options.device,
+            "AccessControllerEvent": {
+                "majorEventType": 5,
+                "subEventType": _MINOR[plan.verify],
+                "employeeNoString": plan.person if plan.verify == "allowed" else "",
+                "serialNo": serial,
+                "frontSerialNo": serial - 1,
+                "currentVerifyMode": "face",
+                "currentEvent": current,
+                "attendanceStatus": _STATUS.get(plan.direction, "undefined"),
+                "pictureURL": f"http://admin:mat-khau@192.0.2.31/picture/{serial}.jpg",
+                "picturesNumber": 1,
+            },
+        }
+
+    def _packed(self, entry: Entry) -> tuple[bytes, str]:
+        event = self._event(entry)
+        if self._shape == "xml":
+            inner = event.pop("AccessControllerEvent")
+            plain = "".join(f"<{k}>{_word(v)}</{k}>" for k, v in event.items())
+            nested = "".join(f"<{k}>{_word(v)}</{k}>" for k, v in inner.items())
+            text = (
+                '<?xml version="1.0" encoding="UTF-8"?>\n<EventNotificationAlert version="2.0" '
+                'xmlns="http://www.isapi.org/ver20/XMLSchema">\n'
+                f"{plain}<AccessControllerEvent>{nested}</AccessControllerEvent>\n</EventNotificationAlert>\n"
+            )
+            return text.encode(), "application/xml"
+        told = json.dumps(event).encode()
+        if self._shape == "json":
+            return told, "application/json"
+        typed = self._shape == "multipart"
+        line = b"--MIME_boundary\r\n"
+        as_json = b"Content-Type: application/json\r\n" if typed else b""
+        as_jpeg = b"Content-Type: image/jpeg\r\n" if typed else b""
+        body = (
+            line + b'Content-Disposition: form-data; name="event_log"\r\n' + as_json + b"\r\n" + told + b"\r\n"
+            + line + b'Content-Disposition: form-data; name="Picture"; filename="Picture.jpg"\r\n' + as_jpeg
+            + b"\r\n" + self.picture(entry) + b"\r\n--MIME_boundary--\r\n"
+        )  # fmt: skip
+        return body, "multipart/form-data; boundary=MIME_boundary" if typed else ""
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, bool) else str(value)

@@ -1,0 +1,93 @@
+"""The parts of a run put together: a world, load, injuries, a sweep, the plays, the oracle, a report.
+
+One concern: the order of things. It must never judge, and never hurt on its own account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.chaos import load
+from tests.chaos.injuries import Injuries
+from tests.chaos.oracle import judge
+from tests.chaos.report import Report
+from tests.chaos.scenarios import PLAYS, restored
+from tests.chaos.sweep import Sweep, Visit
+from tests.chaos.world import World, world
+
+PEOPLE = 20_000
+
+
+class Run:
+    """One world and what is done in it, part by part; every part has sources and books of its own."""
+
+    def __init__(self, world: World, report: Report, people: list[dict[str, str]]) -> None:
+        self.world = world
+        self.report = report
+        self._people = people
+        self._parts = 0
+
+    def _source(self) -> load.Source:
+        self._parts += 1
+        return load.Source(self.world, self.report.seed + self._parts, self._people, prefix=f"HS{self._parts:03d}X")
+
+    async def open(self) -> None:
+        """Make the school known to which everything belongs."""
+        await self._source().school()
+
+    async def under_fire(
+        self, part: str, seconds: float, *, injuries: list[str] | None = None, streams: int = 4, pause_s: float = 0.15,
+        gates: int = 4, crowd: int = 0, still_s: float = 5.0,
+    ) -> None:  # fmt: skip
+        """Load for `seconds`, injured until `still_s` before its end; then everything is healed, and judged."""
+        source = self._source()
+        playing = load.Gates(self.world, self.report.seed, prefix=f"cg{self._parts}", count=gates, crowd=crowd)
+        await playing.start(seconds, 2.0, 60.0)
+        hurting = Injuries(self.world, self.report.seed + self._parts)
+        pain = asyncio.create_task(hurting.run(max(0.0, seconds - still_s), injuries))
+        working = asyncio.create_task(source.streams(streams, seconds, pause_s))
+        await pain
+        await self.world.heal()
+        await working
+        source.books.passages = await playing.finish()
+        self.report.injuries += hurting.log
+        self.report.verdicts[part] = await judge(self.world, source.books, windows=hurting.windows)
+        self.report.kills = self.world.kills
+
+    async def sweep(self, visits: Iterable[Visit]) -> None:
+        """Visit failpoints, then see that all is where it should be."""
+        source = self._source()
+        sweep = Sweep(self.world, source)
+        await sweep.run(visits)
+        await restored(self.world)
+        self.report.visited += sweep.visited
+        self.report.missed += sweep.missed
+        self.report.verdicts["failpoints"] = await judge(self.world, source.books)
+        self.report.kills = self.world.kills
+
+    async def play(self, name: str, *, sabotaged: bool) -> list[str]:
+        """One play, with its safety off or on; the oracle's objections."""
+        source = self._source()
+        await PLAYS[name](self.world, source, name if sabotaged else "")
+        await restored(self.world)
+        verdict = await judge(self.world, source.books, timeout_s=15.0)
+        if sabotaged:
+            self.report.caught[name] = verdict.objections
+        return verdict.objections
+
+
+@asynccontextmanager
+async def run(folder: Path, name: str, seed: int, minutes: float = 0.0) -> AsyncIterator[Run]:
+    """A run in a world of its own; its report is told at the end, whatever happened."""
+    people = load.crowd(seed, PEOPLE)
+    report = Report(name=name, seed=seed, minutes=minutes)
+    try:
+        async with world(folder / "data", list(people), load.CLIENTS) as made:
+            found = Run(made, report, people)
+            await found.open()
+            yield found
+    finally:
+        report.tell()

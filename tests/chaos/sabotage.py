@@ -1,0 +1,100 @@
+"""One safety switched off, then a process of the hub as ever: `python -m tests.chaos.sabotage <which> <command>`.
+
+One concern: proving that the oracle sees. The product has no such switches: what is patched here is patched from
+outside, before the process runs. It must never be used for anything but the tests beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from hub.kernel.intake import Accepted
+from hub.kernel.ledger import dispatch, intake
+from hub.kernel.ledger.dispatch import Conclusion
+from hub.kernel.lifecycle import State
+from hub.kernel.store.db import sql
+from hub.worker import targets
+from hub.worker.bridge import Bridge
+from hub.worker.dispatch import Dispatcher
+
+
+def ack_before_commit() -> None:
+    """The bridge tells the gate before the ledger has it."""
+
+    async def commit(self: Any, items: list[Any], lane: Any) -> None:
+        self._finish(items, [Accepted(message=0) for _ in items])
+        await asyncio.sleep(0.1)
+        await self._accept([i.arrival for i in items])
+
+    Bridge._commit = commit  # type: ignore[method-assign]
+
+
+def no_claim_token() -> None:
+    """Whoever comes may move a delivery, and nobody looks whether the lease still holds."""
+    sql._texts["intend"] = sql._texts["intend"].replace("d.claim = $4", "$4::bigint IS NOT NULL")
+    for name in ("close", "move"):
+        sql._texts[name] = sql._texts[name].replace("d.claim = w.claim AND ", "")
+    hold = Dispatcher._hold
+
+    def forever(self: Any, deliveries: list[Any], asked_at: float) -> None:
+        hold(self, deliveries, asked_at + 3600.0)
+
+    Dispatcher._hold = forever  # type: ignore[method-assign]
+
+
+def no_intent() -> None:
+    """Nothing is written down before the first byte."""
+
+    async def intend(core: Any, exchanges: list[Any], token: int) -> set[int]:
+        return {d for e in exchanges for d in e.call.deliveries}
+
+    dispatch.intend = intend  # type: ignore[assignment]
+
+
+def no_intake_key() -> None:
+    """Every arrival is new, also one sent again."""
+
+    async def claim_keys(connection: Any, arrivals: list[Any], ids: list[int]) -> list[tuple[str, int]]:
+        return [("new", i) for i in ids]
+
+    intake._claim_keys = claim_keys
+
+
+def no_inquiry() -> None:
+    """What is uncertain is sent again without asking."""
+
+    async def settle(self: Any, d: Any) -> None:
+        again = Conclusion(
+            delivery=d, target=State.READY, cause="absent_twice", outcome="absent", kind="inquire", resend=d.intent, absent=0
+        )
+        done = sys.modules[Dispatcher.__module__]._Done([again], [])
+        self._finish(done)
+
+    Dispatcher._settle = settle  # type: ignore[method-assign]
+
+
+def no_settle_after() -> None:
+    """The question is asked at once, and again at once."""
+    policy_of = targets.policy_of
+
+    def hasty(*args: Any) -> Any:
+        return replace(policy_of(*args), settle_after_s=0.0, absent_gap_s=0.0)
+
+    targets.policy_of = hasty
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    f.__name__: f for f in (ack_before_commit, no_claim_token, no_intent, no_intake_key, no_inquiry, no_settle_after)
+}
+
+if __name__ == "__main__":
+    BUGS[sys.argv[1]]()
+    from hub.cli import main
+
+    sys.argv = ["hub", *sys.argv[2:]]
+    main()

@@ -1,0 +1,117 @@
+"""Small plays that a single missing safety would spoil: one for each, played with the safety and without.
+
+One concern: leading the hub to the very point where the safety matters. They must never judge: the oracle does, by
+the same books as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from tests.chaos.load import Gates, Source
+from tests.chaos.world import LEASE_S, World
+
+_NOTICE = "CapNhatTienDo"
+Play = Callable[[World, Source, str], Awaitable[None]]
+
+
+async def _filed(world: World, source: Source, count: int) -> list[str]:
+    """Filings the portal has taken, so that notices about them can follow."""
+    numbers = [source.filing() for _ in range(count)]
+    await asyncio.gather(*(source.push("filing", n) for n in numbers))
+    end = time.monotonic() + 15
+    while not set(numbers) <= {e.key for e in world.effects("public_service")}:
+        assert time.monotonic() < end, "the portal did not get the filings"
+        await asyncio.sleep(0.05)
+    return numbers
+
+
+async def _only(world: World, name: str, sabotage: str, *, failpoints: str = "", restart: bool = True) -> None:
+    """One worker alone, with a safety off or a failpoint armed."""
+    await asyncio.gather(*(world.supervisor.stop(w) for w in ("worker-1", "worker-2")))
+    await world.boot(name, sabotage=sabotage, failpoints=failpoints, restart=restart)
+
+
+async def _notices(source: Source, numbers: list[str]) -> None:
+    await asyncio.gather(*(source.push("filing_progress", n) for n in numbers))
+
+
+async def ack_before_commit(world: World, source: Source, sabotage: str) -> None:
+    """The bridge is killed where it would begin its transaction."""
+    await world.supervisor.stop("bridge")
+    gates = Gates(world, 1, prefix=f"som-{bool(sabotage):d}", count=2)
+    await world.boot("bridge", sabotage=sabotage, failpoints="tx1.before=kill", restart=False)
+    await gates.start(1.0, 3.0, 15.0)
+    assert await world.ended("bridge", 15)
+    await world.boot("bridge")
+    source.books.passages = await gates.finish()
+
+
+async def no_claim_token(world: World, source: Source, sabotage: str) -> None:
+    """A worker sleeps past its lease between its claim and its intent, while another sends."""
+    numbers = await _filed(world, source, 3)
+    await _only(world, "worker-1", sabotage, failpoints=f"tx3.after=stop:{LEASE_S + 0.8}")
+    await world.supervisor.wait_ready("worker-1")
+    await asyncio.sleep(2.0)
+    await _notices(source, numbers)
+    end = time.monotonic() + 6
+    claimed = "SELECT count(*) FROM deliveries WHERE state = 3"
+    while not await world.house.core.pool.fetchval(claimed) and time.monotonic() < end:
+        await asyncio.sleep(0.05)
+    await world.fault("public_service", "slow", for_s=10, delay_s=1.0, match=_NOTICE)
+    await world.boot("worker-2")
+    await asyncio.sleep(LEASE_S + 3.0)
+    world.kill("worker-1")
+
+
+async def no_intent(world: World, source: Source, sabotage: str) -> None:
+    """The worker is killed between the portal's answer and writing it down."""
+    numbers = await _filed(world, source, 1)
+    await _only(world, "worker-1", sabotage, failpoints="send.after=kill", restart=False)
+    await _notices(source, numbers)
+    assert await world.ended("worker-1", 15)
+
+
+async def no_intake_key(world: World, source: Source, sabotage: str) -> None:
+    """The gateway is killed between the commit and the answer; the careful client sends again."""
+    numbers = await _filed(world, source, 1)
+    await world.supervisor.stop("gateway")
+    await world.boot("gateway", sabotage=sabotage, failpoints="ack.before=kill", restart=False)
+    pushing = asyncio.create_task(_notices(source, numbers))
+    assert await world.ended("gateway", 15)
+    await world.boot("gateway", sabotage=sabotage)
+    await pushing
+
+
+async def no_inquiry(world: World, source: Source, sabotage: str) -> None:
+    """The portal does it and falls silent."""
+    numbers = await _filed(world, source, 1)
+    await _only(world, "worker-1", sabotage)
+    await world.fault("public_service", "commit_then_timeout", count=1, delay_s=0.05, match=_NOTICE)
+    await _notices(source, numbers)
+    await asyncio.sleep(5.0)
+
+
+async def no_settle_after(world: World, source: Source, sabotage: str) -> None:
+    """The portal does it, but only after the caller has given up."""
+    numbers = await _filed(world, source, 1)
+    await _only(world, "worker-1", sabotage)
+    await world.fault("public_service", "slow", count=1, delay_s=2.1, match=_NOTICE)
+    await _notices(source, numbers)
+    await asyncio.sleep(6.0)
+
+
+PLAYS: dict[str, Play] = {
+    f.__name__: f for f in (ack_before_commit, no_claim_token, no_intent, no_intake_key, no_inquiry, no_settle_after)
+}
+
+
+async def restored(world: World) -> None:
+    """Every process as it should be, whatever a play has made of it."""
+    for name in ("gateway", "bridge", "worker-1", "worker-2"):
+        if world.supervisor.state(name) != "stopped":
+            await world.supervisor.stop(name)
+        await world.boot(name, wait=False)
+    await world.heal()

@@ -1,0 +1,150 @@
+"""Alarms, corrections, expiry and the net under promotion, on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hub.kernel.access import EVERYWHERE, Scope
+from hub.kernel.intake import Accepted
+from hub.kernel.ledger import alarms, corrections, dispatch, operations, upkeep
+from hub.kernel.ledger.accounting import account
+from hub.kernel.ledger.intake import accept
+from hub.kernel.ledger.shapes import Conclusion
+from hub.kernel.lifecycle import State
+from hub.kernel.ports import Text
+
+SCHOOL = "31HP0000001"
+
+
+def run(work: Any) -> Any:
+    return asyncio.run(work)
+
+
+def full(**more: Any) -> dict[str, Any]:
+    return {
+        "learner_code": "3112345678", "full_name": "Nguyễn Văn Mẫu", "birth_date": "2014-03-05", "sex": "Nam", "ethnicity": "01",
+        "school_code": SCHOOL, "class_code": "6A1", "grade": "6", "school_level": "03", "status": "studying",
+    } | more  # fmt: skip
+
+
+async def one_record(led: Any, make: Any) -> tuple[int, int]:
+    connector = await led.connector("ministry", "ministry")
+    await led.school(SCHOOL)
+    from mappings.engine import TYPES, parse_item
+
+    draft = parse_item("learner", {"data": full()}, "", make.draft().updated_at)
+    led.core.catalogue.standardise_record(TYPES["learner"], draft.body, draft.updated_at.date())
+    await accept(led.core, [make.arrival(draft)])
+    return int(connector), int(await led.value("SELECT id FROM records"))
+
+
+def test_an_alarm_starts_once_and_ends_once(ledger: Any, make: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await led.connector("ministry", "ministry")
+            await led.school(make.draft().school)
+            await accept(led.core, [make.arrival(make.draft())])
+            assert await alarms.watch(led.core, 3600) == (0, 0)
+            assert await alarms.watch(led.core, -1) == (1, 0)
+            assert await alarms.watch(led.core, -1) == (0, 0)
+            await operations.pause(led.core, "hub", "ministry", Text("hỏng", "broken"), "credentials_refused")
+            assert await alarms.watch(led.core, -1) == (1, 0)
+            await operations.resume(led.core, "lan", "ministry")
+            assert await alarms.watch(led.core, 3600) == (0, 2)
+            kinds = [r["kind"] for r in await led.rows("SELECT kind FROM journal WHERE kind LIKE 'alarm%' ORDER BY id")]
+            assert kinds == ["alarm_started"] * 2 + ["alarm_ended"] * 2
+            assert len(await alarms.recent(led.core)) == 2
+
+    run(go())
+
+
+def test_an_operators_own_pause_is_no_alarm(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await led.connector("ministry", "ministry")
+            await operations.pause(led.core, "lan", "ministry", Text("bảo trì", "maintenance"))
+            assert await alarms.watch(led.core, 3600) == (0, 0)
+
+    run(go())
+
+
+def test_a_correction_is_a_new_message_linked_to_the_record_it_corrects(ledger: Any, make: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            _, record = await one_record(led, make)
+            old = await corrections.original(led.core, record)
+            data = corrections.as_pushed(old["body"])
+            assert data["sex"] == {"system": "vn-sex", "code": "Nam"}
+            wrong = await corrections.edit_and_resend(
+                led.core, "lan", record, data | {"birth_date": "x"}, "gõ sai", EVERYWHERE
+            )
+            assert isinstance(wrong, list) and wrong[0].pointer == "/data/birth_date"
+            done = await corrections.edit_and_resend(
+                led.core, "lan", record, data | {"full_name": "Nguyễn Văn Đúng"}, "gõ sai", EVERYWHERE
+            )
+            assert isinstance(done, Accepted) and done.records == 1
+            rows = await led.rows("SELECT version, body->>'full_name' AS name FROM records ORDER BY version")
+            assert [tuple(r) for r in rows] == [(1, "Nguyễn Văn Mẫu"), (2, "Nguyễn Văn Đúng")]
+            assert await led.value("SELECT attributes->>'corrects' FROM messages ORDER BY id DESC LIMIT 1") == str(
+                record
+            )
+            assert await led.value("SELECT count(*) FROM journal WHERE kind = 'correct' AND subject = $1", record) == 1
+            foreign = await corrections.edit_and_resend(led.core, "x", record, data, "", Scope("school", "31HP0000009"))
+            assert isinstance(foreign, Accepted) and [r.code for r in foreign.rejects] == ["outside_scope"]
+            assert (await account(led.core)).balanced
+
+    run(go())
+
+
+def test_bodies_expire_while_hashes_and_what_is_still_owed_stay(ledger: Any, make: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            c, _ = await one_record(led, make)
+            klass = await led.value("SELECT class FROM messages")
+            assert await upkeep.expire_bodies(led.core, klass, 1) == 0, "not old enough"
+            batch = await dispatch.claim(led.core, c, 10, 30.0)
+            assert await upkeep.expire_bodies(led.core, klass, -1) == 1
+            assert await led.value("SELECT body IS NULL AND digest IS NOT NULL FROM messages")
+            assert await led.value("SELECT body IS NOT NULL FROM records"), "what is to be sent is there"
+            await dispatch.conclude(
+                led.core,
+                c,
+                [
+                    Conclusion(delivery=d, target=State.DELIVERED, cause="receipt", outcome="Receipt")
+                    for d in batch.deliveries
+                ],
+                [],
+            )
+            assert (await account(led.core)).balanced
+
+    run(go())
+
+
+def test_the_net_under_promotion(ledger: Any, make: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await led.connector("ministry", "ministry")
+            await led.school(make.draft().school)
+            for n in range(3):
+                await accept(led.core, [make.arrival(make.draft(name=f"Tên {n}"))])
+            assert await upkeep.promote_orphans(led.core) == 0
+            # What no code of ours does: a head vanishes.
+            await led.owner.execute("DELETE FROM deliveries WHERE state = 2")
+            await led.owner.execute("UPDATE deliveries SET since = now() - interval '5 minutes'")
+            assert await upkeep.promote_orphans(led.core) == 1
+            assert await upkeep.promote_orphans(led.core) == 0
+
+    run(go())
+
+
+def test_intake_keys_are_forgotten_after_their_own_time(ledger: Any, make: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await led.school(make.draft().school)
+            await accept(led.core, [make.arrival(make.draft(), key="k")])
+            assert await upkeep.forget_keys(led.core, 30) == 0
+            await led.owner.execute("UPDATE intake_keys SET at = now() - interval '31 days'")
+            assert await upkeep.forget_keys(led.core, 30) == 1
+
+    run(go())
