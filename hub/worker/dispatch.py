@@ -32,6 +32,7 @@ _FINISH_S = 6.0
 """How long an end waits for calls on the wire: within the ten seconds a process is given."""
 _CONVERSATION_MAX = 5
 _CONCLUDE_MAX = 500
+_IN_HAND_S, _IN_HAND_MAX, _PACE_S = 0.5, 2000, 0.25
 
 
 @dataclass
@@ -83,6 +84,10 @@ class Dispatcher:
         self._hand: dict[int, _InHand] = {}
         self._talks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._spare: Permit | None = None
+        """Leave for a probe that led to no call: it is kept for the next batch, for there are few."""
+        self._pace = 0.0
+        """Deliveries concluded per second, lately."""
         self._renderer = Renderer(core, target)
         self._wire = Wire(core, target)
 
@@ -124,12 +129,11 @@ class Dispatcher:
 
     async def _claimer(self) -> None:
         policy = self.target.policy
-        high = policy.concurrency * policy.batch_max * 2
-        if policy.per_second:
-            high = min(high, max(policy.batch_max, int(policy.per_second * policy.batch_max)))
         while not self._stopping:
+            high = self._most_in_hand()
             room = high - len(self._hand)
-            if self.paused or room < max(1, min(policy.batch_max, high) // 2) or not self.target.open_now():
+            # Large bites: a claim costs the same for one delivery as for many.
+            if self.paused or room < max(1, high // 2) or not self.target.open_now():
                 await self._rest(self.poll_s)
                 continue
             try:
@@ -147,6 +151,7 @@ class Dispatcher:
                 await asyncio.sleep(0.5)
                 continue
             if not batch.deliveries:
+                self._keep(permit)
                 await self._rest(self.poll_s)
                 continue
             self._hold(batch.deliveries, asked_at)
@@ -166,8 +171,28 @@ class Dispatcher:
         for d in batch.deliveries:
             self._hand.pop(d.id, None)
 
+    def _most_in_hand(self) -> int:
+        """How many deliveries to hold at a time: two rounds of calls, or what goes out in half a second, if that is more.
+
+        A slow counterparty is held little for, so that another worker may have the rest; a quick one never waits for a claim.
+        """
+        policy = self.target.policy
+        high = max(policy.concurrency * policy.batch_max * 2, min(int(self._pace * _IN_HAND_S), _IN_HAND_MAX))
+        if policy.per_second:
+            # What is claimed has its slot: a second's worth is in hand at any time, whatever the concurrency.
+            high = max(policy.batch_max, int(policy.per_second * policy.batch_max * _IN_HAND_S))
+            high = min(high, _IN_HAND_MAX)
+        return high
+
+    def _keep(self, permit: Permit) -> None:
+        if permit.probe:
+            self._spare = permit
+
     async def _permit(self) -> Permit | None:
         """The breaker's leave. While it is not closed, a probe is asked for only when there is something to send."""
+        spare, self._spare = self._spare, None
+        if spare is not None and self.target.breaker.state == "half_open":
+            return spare
         if self.target.breaker.state != "closed" and not await ledger.anything_ready(self.core, self.target.number):
             return None
         permit = await self.target.breaker.allow()
@@ -195,6 +220,8 @@ class Dispatcher:
                 jobs = [j for j in jobs if not lost & set(j.exchange.call.deliveries)]
                 for number in lost:
                     self._hand.pop(number, None)
+        if not jobs:
+            self._keep(permit)
         start = time.monotonic() + batch.start_s
         for place, job in enumerate(jobs):
             job.not_before = start + place * batch.interval_s
@@ -324,6 +351,7 @@ class Dispatcher:
 
     async def _concluder(self) -> None:
         """Write outcomes in batches. An outcome in hand is kept until the database takes it, however long that is."""
+        since, concluded = time.monotonic(), 0
         while True:
             taken = [await self._done.get()]
             count = len(taken[0].conclusions)
@@ -345,6 +373,9 @@ class Dispatcher:
                     break
             for c in conclusions:
                 self._hand.pop(c.delivery.id, None)
+            concluded += len(conclusions)
+            if (passed := time.monotonic() - since) >= _PACE_S:
+                self._pace, since, concluded = concluded / passed, time.monotonic(), 0
             # Only now: a leader that looks finds what it is to bring back.
             fault = next((t.fault for t in taken if t.fault), None)
             if fault is not None and any(c.target is State.WAITING for c in conclusions):

@@ -103,8 +103,10 @@ class Renderer:
         outgoing = [d.outgoing for d in fresh if d.outgoing is not None]
         if not outgoing:
             return [], []
+        most = self.target.policy.batch_max
         try:
-            return self.target.adapter.render(outgoing), []
+            # A connector may be told to put less into one call than its contract would take.
+            return [c for n in range(0, len(outgoing), most) for c in self.target.adapter.render(outgoing[n : n + most])], []
         except Exception:
             log.exception("%s: rendering a batch of %d failed; trying one by one", self.target.name, len(outgoing))
         calls: list[Call] = []

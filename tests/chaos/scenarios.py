@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from tests.chaos.load import Gates, Source
-from tests.chaos.world import LEASE_S, World
+from tests.chaos.world import HUB, LEASE_S, World
 
 _NOTICE = "CapNhatTienDo"
 Play = Callable[[World, Source, str], Awaitable[None]]
@@ -110,8 +110,7 @@ PLAYS: dict[str, Play] = {
 
 async def restored(world: World) -> None:
     """Every process as it should be, whatever a play has made of it."""
-    for name in ("gateway", "bridge", "worker-1", "worker-2"):
-        if world.supervisor.state(name) != "stopped":
-            await world.supervisor.stop(name)
+    await asyncio.gather(*(world.supervisor.stop(n) for n in HUB if world.supervisor.state(n) != "stopped"))
+    for name in HUB:
         await world.boot(name, wait=False)
     await world.heal()
