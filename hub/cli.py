@@ -112,7 +112,11 @@ def worker() -> None:
     async def go() -> None:
         settings = _settings()
         link = airflow_link(settings)
-        await work(settings, AirflowClient(link) if link else None)
+        if link is None:
+            await work(settings)
+            return
+        async with AirflowClient(link) as airflow:
+            await work(settings, airflow)
 
     uvloop.run(go())
 

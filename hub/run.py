@@ -48,6 +48,7 @@ class Running:
     url: str
     mqtt: tuple[str, int]
     renew_devices: Callable[[], Awaitable[None]]
+    password: str | None = None
     airflow: asyncio.Task[None] | None = None
 
 
@@ -252,7 +253,7 @@ async def run(settings: Settings, work: Callable[[Running], Awaitable[int]]) -> 
                 )
                 supervisor.note("addresses", {"gateway": url, "mqtt": list(mqtt)})
                 password = await people.ensure_first_admin(house.core)
-                running = Running(mine, runner.keys, supervisor, house, url, mqtt, renew, airflow)
+                running = Running(mine, runner.keys, supervisor, house, url, mqtt, renew, password, airflow)
                 _welcome(url, password)
                 follow = asyncio.create_task(_keep_devices(house, renew))
                 try:
@@ -292,7 +293,8 @@ def _welcome(url: str, password: str | None) -> None:
 
 
 async def serve_forever(running: Running) -> int:
-    """Stay up until interrupted."""
+    """Stay up until interrupted. Says once more where the console is: much may have scrolled by since."""
+    _welcome(running.url, running.password)
     screen.print("Nhấn Ctrl-C để dừng. / Press Ctrl-C to stop.")
     await asyncio.Event().wait()
     return 0
