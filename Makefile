@@ -46,5 +46,6 @@ lock: setup ## Khóa lại phiên bản / Lock versions again
 bench: setup system ## Đo hiệu năng / Measure
 	@exec $(PY) -m benchmarks
 
-chaos: setup system ## Thử phá hỏng / Break things on purpose
-	@exec $(PY) -m pytest tests/chaos --durations=15 $(PYTEST_ARGS)
+chaos: export CHAOS_MINUTES := $(or $(CHAOS_MINUTES),5)
+chaos: setup system ## Thử phá hỏng; CHAOS_MINUTES=5 CHAOS_SEED=1 / Break things on purpose
+	@exec $(PY) -m pytest tests/chaos -s --durations=15 $(PYTEST_ARGS)

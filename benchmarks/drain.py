@@ -15,7 +15,7 @@ QUOTA = 2_000
 async def measure(rig: Rig) -> list[Figure]:
     """Calls per second, one record each, as the counterparty counted them; the first and the last second are not whole."""
     await rig.redis()
-    seconds = short(15, 300)
+    seconds = short(10, 300)
     figures = []
     for quota in (500, QUOTA):
         other, url = await counterparty(rig, "ministry")

@@ -5,6 +5,7 @@ One concern: data to measure with. What it fills in never goes through the code 
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -114,9 +115,14 @@ async def history(stage: Stage, count: int) -> None:
         SELECT {i}, 2, 1, 'push', ARRAY[{i}], true, 'POST', '/', '{{}}', 'application/json', '{{}}', '\\x64', '\\x64', '1' {series}""",
         f"INSERT INTO replies (id, class, call, status, body, elapsed_ms) SELECT {i}, 2, {i}, 200, '\\x64', 1 {series}",
     ]
-    for statement in statements:
-        async with stage.owner.acquire() as connection:
-            await connection.execute(statement, count, timeout=1800)
+
+    async def lane() -> None:
+        while statements:
+            statement = statements.pop()
+            async with stage.owner.acquire() as connection:
+                await connection.execute(statement, count, timeout=1800)
+
+    await asyncio.gather(lane(), lane())
     # What the filling left to be written is written now; a database that has run for months has statistics.
     async with stage.owner.acquire() as connection:
         await connection.execute("ANALYZE", timeout=600)

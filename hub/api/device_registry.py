@@ -82,6 +82,11 @@ class WebGates(Gates):
         """The secret a device's vendor signs with; empty when there is none."""
         return self._signing.get(device, "")
 
+    def same_account(self, one: str, other: str) -> bool:
+        """Whether two devices are of one vendor's account: registered with the same signing secret."""
+        secret = self.signing(one)
+        return bool(secret) and hmac.compare_digest(secret.encode(), self.signing(other).encode())
+
     def _digest(self, secret: str) -> bytes:
         return hmac.new(self._hash_key, secret.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
 

@@ -16,6 +16,8 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from hub.api.context import Hub
+from hub.console.forecast import Forecast, forecast
+from hub.kernel.ledger import alarms
 from hub.kernel.ledger.accounting import Account, account
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.lifecycle import State
@@ -26,6 +28,7 @@ Health = Literal["good", "busy", "recovering", "broken", "attention", "paused"]
 
 _FRESH_S = 2.0
 _LINES = 4000
+_MEASURED_S = 300.0
 _ACCOUNT_EVERY_S = 60.0
 _ACCOUNT_WAIT_S = 1.5
 _AIRFLOW_WAIT_S = 2.0
@@ -51,8 +54,13 @@ class Card(Struct, kw_only=True):
     breaker: str | None
     backlog: list[Backlog]
     minute: int = 0
+    five: int = 0
     hour: int = 0
     cut: bool = False
+    forecast: Forecast | None = None
+    """None: nothing open, or not for this visitor to see."""
+    ahead_s: float = 0.0
+    """How far ahead the quota's slots are given away."""
     last_good: datetime | None = None
     last_error: Any = None
     day_used: int = 0
@@ -64,9 +72,14 @@ class Card(Struct, kw_only=True):
         """Everything not yet closed."""
         return sum(b.count for b in self.backlog)
 
-    def count(self, state: State) -> int:
-        """Open deliveries in one state."""
-        return sum(b.count for b in self.backlog if b.state is state)
+    @property
+    def slots_ahead(self) -> int:
+        """Calls whose turn is given away already but not there yet."""
+        return round(self.ahead_s * (self.per_second or 0.0))
+
+    def count(self, *states: State) -> int:
+        """Open deliveries in these states."""
+        return sum(b.count for b in self.backlog if b.state in states)
 
 
 class Pulse(Struct, kw_only=True):
@@ -89,6 +102,8 @@ class Pulse(Struct, kw_only=True):
     airflow: str = "off"
     airflow_parts: dict[str, str] = field(default_factory=dict)
     default_rows: int = 0
+    alarms: list[Any] = field(default_factory=list)
+    """Those that stand, then those that ended within a day. The department's to see."""
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -178,6 +193,7 @@ async def _pulse(pulses: Pulses, hub: Hub, schools: list[str] | None) -> Pulse:
         gates = await connection.fetchrow(sql.console_gates_count, schools)
         inbox = await connection.fetchrow(sql.console_inbox) if whole else None
         clients = await connection.fetchval(sql.console_clients_count) if whole else 0
+    said = await alarms.recent(hub.core) if whole else []
     database = await pulses.shared.get("database", 30.0, lambda: _database(hub)) if whole else None
     breakers = await _breakers(hub, [r["name"] for r in rows])
     by_connector: dict[int, list[Backlog]] = {}
@@ -186,7 +202,7 @@ async def _pulse(pulses: Pulses, hub: Hub, schools: list[str] | None) -> Pulse:
         by_connector.setdefault(b["connector"], []).append(found)
     busy = {a["connector"]: a for a in activity}
     failed = {e["connector"]: e for e in errors}
-    pulse = Pulse(cards=[], tasks=tasks, gates=gates["n"], gates_online=gates["online"], clients=clients)
+    pulse = Pulse(cards=[], tasks=tasks, gates=gates["n"], gates_online=gates["online"], clients=clients, alarms=said)
     for row in rows:
         pulse.cards.append(
             _card(
@@ -196,6 +212,7 @@ async def _pulse(pulses: Pulses, hub: Hub, schools: list[str] | None) -> Pulse:
                 breakers.get(row["name"]),
                 busy.get(row["id"]),
                 failed.get(row["id"]),
+                whole,
             )
         )
     if (taken := busy.get(None)) is not None:
@@ -223,7 +240,7 @@ def title_of(hub: Hub, row: Any) -> Text:
     return title
 
 
-def _card(hub: Hub, row: Any, backlog: list[Backlog], breaker: str | None, busy: Any, failed: Any) -> Card:
+def _card(hub: Hub, row: Any, backlog: list[Backlog], breaker: str | None, busy: Any, failed: Any, whole: bool) -> Card:
     quota = ((row["settings"].get("policy") or {}).get("quota")) or {}
     card = Card(
         id=row["id"],
@@ -237,12 +254,27 @@ def _card(hub: Hub, row: Any, backlog: list[Backlog], breaker: str | None, busy:
         day_used=row["day_used"] or 0,
         per_day=quota.get("per_day"),
         per_second=quota.get("per_second"),
+        ahead_s=row["ahead_s"] or 0.0,
         last_error=failed,
     )
     if busy is not None:
-        card.minute, card.hour, card.cut, card.last_good = busy["minute"], busy["hour"], busy["cut"], busy["last_good"]
+        card.minute, card.five, card.hour = busy["minute"], busy["five"], busy["hour"]
+        card.cut, card.last_good = busy["cut"], busy["last_good"]
     card.health = health_of(card)
+    if whole:
+        card.forecast = _forecast(card, busy["five_s"] if busy is not None else _MEASURED_S)
     return card
+
+
+def _forecast(card: Card, over_s: float) -> Forecast | None:
+    """When what needs no person will be gone."""
+    going = [b for b in card.backlog if b.state in (State.READY, State.SENDING)]
+    return forecast(
+        datetime.now(UTC), backlog=card.waiting - card.count(State.PARKED), delivered=card.five, over_s=over_s,
+        oldest_s=max((b.oldest_s for b in going), default=0.0), per_second=card.per_second, per_day=card.per_day, day_used=card.day_used,
+        stopped=card.health in ("paused", "broken") or (not going and not card.five),
+        batch_max=(card.row["settings"].get("policy") or {}).get("batch_max") or 1,
+    )  # fmt: skip
 
 
 def health_of(card: Card) -> Health:
@@ -268,18 +300,21 @@ async def _breakers(hub: Hub, names: list[str]) -> dict[str, str]:
         stored = await asyncio.wait_for(hub.redis.mget([f"lt:breaker:{n}" for n in names]), 0.5)
     except Exception:  # whatever Redis' client raises: the page goes on without this piece of news
         return {}
-    found: dict[str, str] = {}
     now = time.time()
-    for name, raw in zip(names, stored, strict=True):
-        try:
-            known = json.loads(raw) if raw else {}
-        except ValueError:
-            continue
-        if known.get("state") == "open":
-            found[name] = "open" if now < float(known.get("until") or 0) else "half_open"
-        elif known.get("state"):
-            found[name] = str(known["state"])
-    return found
+    return {name: word for name, raw in zip(names, stored, strict=True) if (word := breaker_of(raw, now)) is not None}
+
+
+def breaker_of(raw: Any, now: float) -> str | None:
+    """A breaker's state out of what the workers left in Redis; None for nothing, or for what cannot be read."""
+    try:
+        known = json.loads(raw) if raw else None
+        if not isinstance(known, dict) or known.get("state") not in ("open", "closed"):
+            return None
+        if known["state"] == "closed":
+            return "closed"
+        return "open" if now < float(known.get("until") or 0) else "half_open"
+    except (ValueError, TypeError):
+        return None
 
 
 def _processes(hub: Hub, pulse: Pulse) -> None:

@@ -110,6 +110,10 @@ class _Helpers:
         """A moment in local time."""
         return times.clock(moment)
 
+    def soon(self, moment: datetime) -> str:
+        """A moment ahead: the hour, with the day unless it is today's."""
+        return times.soon(moment, self.now)
+
     def size(self, value: int | None) -> str:
         """A number of bytes."""
         return "–" if value is None else times.size(value, self.lang)

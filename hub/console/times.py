@@ -19,6 +19,12 @@ def clock(at: datetime) -> str:
     return at.astimezone(ZONE).strftime("%d/%m/%Y %H:%M:%S")
 
 
+def soon(at: datetime, now: datetime) -> str:
+    """A moment ahead, as short as it can be told: the local hour, with the day unless it is today's."""
+    local = at.astimezone(ZONE)
+    return local.strftime("%H:%M" if local.date() == now.astimezone(ZONE).date() else "%H:%M %d/%m")
+
+
 def span(seconds: float, lang: Lang) -> str:
     """A length of time in its largest unit, with one more where it tells something: `2 giờ 5 phút`."""
     seconds = max(0.0, seconds)

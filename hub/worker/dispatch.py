@@ -28,8 +28,8 @@ from hub.worker.wire import Wire
 
 log = logging.getLogger("hub.dispatch")
 
-_FINISH_S = 6.0
-"""How long an end waits for calls on the wire: within the ten seconds a process is given."""
+_LAST_STEP_S, _FINISH_S = 2.0, 5.5
+"""How long an end waits for a claim or an inquiry under way, and for calls on the wire: within the ten seconds a process is given."""
 _CONVERSATION_MAX = 5
 _CONCLUDE_MAX = 500
 _IN_HAND_S, _IN_HAND_MAX, _PACE_S = 0.5, 2000, 0.25
@@ -84,6 +84,7 @@ class Dispatcher:
         self._hand: dict[int, _InHand] = {}
         self._talks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._stop_asked = asyncio.Event()
         self._spare: Permit | None = None
         """Leave for a probe that led to no call: it is kept for the next batch, for there are few."""
         self._pace = 0.0
@@ -98,26 +99,35 @@ class Dispatcher:
         keeper = asyncio.create_task(self._keeper())
         senders = [asyncio.create_task(self._sender()) for _ in range(self.target.policy.concurrency)]
         concluder = asyncio.create_task(self._concluder())
+        loops = [asyncio.create_task(self._claimer()), asyncio.create_task(self._asker())]
+        asked = asyncio.create_task(self._stop_asked.wait())
         try:
-            await asyncio.gather(self._claimer(), self._asker())
+            await asyncio.wait([*loops, asked], return_when=asyncio.FIRST_COMPLETED)
+            # A claim or an inquiry under way is soon over; one that hangs is cut off, and found again by its lease.
+            await asyncio.wait(loops, timeout=_LAST_STEP_S)
         finally:
-            for task in senders:
+            for task in (*loops, *senders, asked):
                 task.cancel()
-            await asyncio.gather(*senders, return_exceptions=True)
+            await asyncio.gather(*loops, *senders, asked, return_exceptions=True)
             self._give_back()
+            ends = time.monotonic() + _FINISH_S
             if self._talks:
                 # What is still out after this is found by its lease: ready again, or asked about.
                 await asyncio.wait(self._talks, timeout=_FINISH_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._done.join(), _FINISH_S)
+                await asyncio.wait_for(self._done.join(), max(0.5, ends - time.monotonic()))
             for task in (keeper, concluder):
                 task.cancel()
             await asyncio.gather(keeper, concluder, return_exceptions=True)
             await self.target.connector.close()
+        for loop in loops:
+            if not loop.cancelled() and (error := loop.exception()) is not None:
+                raise error
 
     async def stop(self) -> None:
-        """Ask the dispatcher to end. What is being sent right now is waited for, up to the call's own timeout."""
+        """Ask the dispatcher to end, within `_LAST_STEP_S` and `_FINISH_S` seconds: a call on the wire is waited for so long."""
         self._stopping = True
+        self._stop_asked.set()
         self.bell.set()
 
     async def _rest(self, seconds: float) -> None:
@@ -180,8 +190,8 @@ class Dispatcher:
         high = max(policy.concurrency * policy.batch_max * 2, min(int(self._pace * _IN_HAND_S), _IN_HAND_MAX))
         if policy.per_second:
             # What is claimed has its slot: a second's worth is in hand at any time, whatever the concurrency.
-            high = max(policy.batch_max, int(policy.per_second * policy.batch_max * _IN_HAND_S))
-            high = min(high, _IN_HAND_MAX)
+            high = max(policy.batch_max, int(policy.per_second * policy.batch_max))
+            high = min(high, max(policy.batch_max, _IN_HAND_MAX))
         return high
 
     def _keep(self, permit: Permit) -> None:

@@ -90,7 +90,7 @@ def _choose(body: bytes, parts: _Parts) -> Unpacked:
         pictured = b"image/" in headers or piece.startswith(_PICTURES)
         if event is None and not pictured and piece.lstrip(_BLANK).startswith((b"{", b"<")):
             event = piece
-        else:
+        elif piece:
             cuts.append(Cut(f"/parts/{index}", piece, "image" if pictured else "part"))
     if not parts.contents:
         return Unpacked(body=body, broken=True)

@@ -16,6 +16,7 @@ from iot import profiles
 from iot.clock import read_local, zone
 from iot.fields import digest, homeless, is_device_id, text, unknown_device
 from iot.web import (
+    REFUSED,
     Answer,
     Ask,
     Content,
@@ -90,15 +91,18 @@ class ZkTeco:
         if device is None:
             return turned_away(unknown_device(serial or ask.query.get("sn", "")))
         name = text(device.get("id"), 64)
+        attendance = ask.method == "POST" and ask.path == "cdata" and ask.query.get("table", "").lower() == _ATTENDANCE
         if serial != name:
-            return lying(serial or text(ask.query.get("sn", ""), 64), name, "/SN")
+            # A poll every ten seconds is no evidence worth keeping; attendance in another's name is.
+            claimed = serial or text(ask.query.get("sn", ""), 64)
+            return lying(claimed, name, "/SN") if attendance else Served(answer=REFUSED)
         if not text(device.get("school")):
             return turned_away(homeless(name))
         settings = PROFILES.get(device.get("profile")).settings
+        if attendance:
+            return _attendance(name, ask, content.body, received_at, device, settings)
         if ask.path == "cdata" and ask.method == "GET":
             return Served(items=[_presence(name)], answer=_options(name, ask, received_at, device, settings))
-        if ask.path == "cdata" and ask.query.get("table", "").lower() == _ATTENDANCE:
-            return _attendance(name, ask, content.body, received_at, device, settings)
         if ask.path == "getrequest":
             item = _presence(name)
             if firmware := text(ask.query.get("info", "").partition(",")[0]):

@@ -18,8 +18,6 @@ from tests.chaos.scenarios import PLAYS, restored
 from tests.chaos.sweep import Sweep, Visit
 from tests.chaos.world import World, world
 
-PEOPLE = 20_000
-
 
 class Run:
     """One world and what is done in it, part by part; every part has sources and books of its own."""
@@ -68,6 +66,14 @@ class Run:
         self.report.verdicts["failpoints"] = await judge(self.world, source.books)
         self.report.kills = self.world.kills
 
+    async def plays(self, *names: str) -> None:
+        """Plays that do not touch the same processes, at once, each with its safety off: the last thing in a world."""
+        sources = {name: self._source() for name in names}
+        await asyncio.gather(*(PLAYS[name](self.world, source, name) for name, source in sources.items()))
+        await self.world.heal()
+        for name, source in sources.items():
+            self.report.caught[name] = (await judge(self.world, source.books, timeout_s=15.0)).objections
+
     async def play(self, name: str, *, sabotaged: bool) -> list[str]:
         """One play, with its safety off or on; the oracle's objections."""
         source = self._source()
@@ -80,14 +86,16 @@ class Run:
 
 
 @asynccontextmanager
-async def run(folder: Path, name: str, seed: int, minutes: float = 0.0) -> AsyncIterator[Run]:
+async def run(
+    folder: Path, name: str, seed: int, minutes: float = 0.0, *, people: int = 2_000, disk_mb: int | None = None
+) -> AsyncIterator[Run]:
     """A run in a world of its own; its report is told at the end, whatever happened."""
-    people = load.crowd(seed, PEOPLE)
+    found = load.crowd(seed, people)
     report = Report(name=name, seed=seed, minutes=minutes)
     try:
-        async with world(folder / "data", list(people), load.CLIENTS) as made:
-            found = Run(made, report, people)
-            await found.open()
-            yield found
+        async with world(folder / "data", list(found), load.CLIENTS, disk_mb=disk_mb) as made:
+            opened = Run(made, report, found)
+            await opened.open()
+            yield opened
     finally:
         report.tell()

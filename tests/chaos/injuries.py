@@ -58,6 +58,7 @@ class Injuries:
             "flush redis": self._flush,
             "replay during an outage": self._replay,
             "kill both workers": self._both,
+            **({"full disk": self._full} if world.disk is not None else {}),
         }
 
     async def run(self, seconds: float, only: list[str] | None = None) -> None:
@@ -126,7 +127,7 @@ class Injuries:
             for_s = self.rng.uniform(1.0, 3.0)
             delay = _FAULTS[kind]
             if system == "public_service" and kind == "slow":
-                delay = 0.6  # a portal that carries an update out after the caller gave up has no order to keep: see the README
+                delay = 0.6  # a portal that carries an update out after the caller gave up has no order to keep: see README.md
             others = tuple(s for s in ("ministry", "public_service") if s != system)
             await self.world.fault(system, kind, for_s=for_s, delay_s=delay)
             await self._window(f"{kind} at {system}", for_s, others)
@@ -160,8 +161,26 @@ class Injuries:
         await self.world.fault("ministry", "down_503", for_s=2.0)
         wanted = ReplayFilter(connector="ministry", states=[State.DELIVERED])
         with contextlib.suppress(*TRANSIENT):
-            await operations.replay(self.world.house.core, "chaos", wanted, self.rng.choice(["as_sent", "remap"]), "chaos")
+            await operations.replay(
+                self.world.house.core, "chaos", wanted, self.rng.choice(["as_sent", "remap"]), "chaos"
+            )
         await self._window("replay during an outage", 2.0, ("public_service",))
+
+    async def _full(self) -> None:
+        """Not a byte is left for PostgreSQL; a while later there is room again."""
+        assert self.world.disk is not None
+        filler = self.world.disk / "filler"
+        try:
+            end = time.monotonic() + 3.0
+            while time.monotonic() < end:
+                room = os.statvfs(self.world.disk)
+                with contextlib.suppress(OSError), filler.open("ab") as file:
+                    file.write(bytes(room.f_bavail * room.f_bsize))
+                await asyncio.sleep(0.05)
+        finally:
+            filler.unlink(missing_ok=True)
+        self._recovered_at = time.monotonic() + LEASE_S + 3.0
+        await self._up("postgres")
 
     # ------------------------------------------------------------------ helpers
 
@@ -176,7 +195,11 @@ class Injuries:
         await asyncio.sleep(seconds)
         # What was on its way when it began needs no healthy path; a short injury proves nothing, nor one upon another.
         if seconds >= 2.0 and time.monotonic() - seconds > self._recovered_at:
-            self.windows.append(Window(name=name, start=start + timedelta(seconds=0.3), end=now() + timedelta(seconds=1.0), healthy=healthy))
+            self.windows.append(
+                Window(
+                    name=name, start=start + timedelta(seconds=0.3), end=now() + timedelta(seconds=1.0), healthy=healthy
+                )
+            )
 
     async def _up(self, name: str) -> None:
         end = time.monotonic() + 15

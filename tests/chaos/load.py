@@ -38,7 +38,9 @@ def crowd(seed: int, count: int) -> list[dict[str, str]]:
     found = []
     for _ in range(count):
         p = people.born_in(2014)
-        found.append({"number": p.number, "name": p.name, "birth": f"{p.birth:%Y%m%d}", "sex": "1" if p.sex == "male" else "2"})
+        found.append(
+            {"number": p.number, "name": p.name, "birth": f"{p.birth:%Y%m%d}", "sex": "1" if p.sex == "male" else "2"}
+        )
     return found
 
 
@@ -109,7 +111,13 @@ class Source:
     def _step_item(self, number: str) -> tuple[str, dict[str, Any]]:
         self._steps += 1
         at = (_DAY + timedelta(seconds=self._steps)).isoformat()
-        data = {"file_number": number, "handler": "Cán bộ Thử", "handled_at": at, "content": f"Bước {self._steps}", "status": "2"}
+        data = {
+            "file_number": number,
+            "handler": "Cán bộ Thử",
+            "handled_at": at,
+            "content": f"Bước {self._steps}",
+            "status": "2",
+        }
         return f"{number}#{self._steps}", {"data": data}
 
     # ------------------------------------------------------------------ pushing
@@ -130,7 +138,13 @@ class Source:
             bodies.append(orjson.dumps(item))
         self._numbers += 1
         name = f"{self._prefix}-{self._run}-{self._numbers}"
-        push = Push(client=CLIENTS[self._numbers % len(CLIENTS)], kind=kind, items=items, idempotency=name, sent_at=time.monotonic())
+        push = Push(
+            client=CLIENTS[self._numbers % len(CLIENTS)],
+            kind=kind,
+            items=items,
+            idempotency=name,
+            sent_at=time.monotonic(),
+        )
         self.books.pushes.append(push)
         body = b"\n".join(bodies)
         push.receipt = await self._until_acknowledged(push, body, bulk)
@@ -150,7 +164,9 @@ class Source:
         while True:
             push.tries += 1
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-                async with self.world.http.post(f"{self.world.url}/v1/messages/{push.kind}", data=body, headers=headers) as reply:
+                async with self.world.http.post(
+                    f"{self.world.url}/v1/messages/{push.kind}", data=body, headers=headers
+                ) as reply:
                     said = await reply.read()
                     if reply.status == 202:
                         return str(orjson.loads(said)["receipt"])
@@ -161,7 +177,14 @@ class Source:
 
     async def school(self) -> None:
         """The school everything belongs to, made known as its first push."""
-        data = {"school_code": SCHOOL, "name": "Trường Thử", "level": "03", "kind": "1", "ward": places().wards[0].code, "address": "Số 1"}
+        data = {
+            "school_code": SCHOOL,
+            "name": "Trường Thử",
+            "level": "03",
+            "kind": "1",
+            "ward": places().wards[0].code,
+            "address": "Số 1",
+        }
         push = Push(client=CLIENTS[0], kind="school", items=[], idempotency=f"school-{self._run}")
         await self._until_acknowledged(push, orjson.dumps({"data": data}), False)
         assert push.refused is None, push.refused
@@ -243,7 +266,11 @@ class Gates:
             happened = at + timedelta(seconds=at_s) - timedelta(seconds=1_800 if late else 0)
             plan.append(
                 PlannedCheckin(
-                    at_s=at_s, person=f"P.{device}.{n}", happened=happened, live=not late, copies=2 if self.rng.random() < 0.1 else 1
+                    at_s=at_s,
+                    person=f"P.{device}.{n}",
+                    happened=happened,
+                    live=not late,
+                    copies=2 if self.rng.random() < 0.1 else 1,
                 )
             )
         return plan
@@ -252,7 +279,12 @@ class Gates:
         """Wait until the gates have all they want, or their patience is over; what they know of their passages."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
         return [
-            Passage(device=g.options.device, person=e.plan.person, acked=e.acked, clock_right=g.options.device not in self.wrong)
+            Passage(
+                device=g.options.device,
+                person=e.plan.person,
+                acked=e.acked,
+                clock_right=g.options.device not in self.wrong,
+            )
             for g in self._gates
             for e in g.books()
         ]

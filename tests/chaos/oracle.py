@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections import Counter, defaultdict
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -115,9 +116,13 @@ async def _receipts(world: World, books: Books, verdict: Verdict) -> set[str]:
 
     for push, found in zip(acknowledged, await asyncio.gather(*(one(p) for p in acknowledged)), strict=True):
         if any(code != push.receipt for code in push.again):
-            verdict.doubled.append(f"{push.kind} {push.items[0]}: the same key got receipts {push.receipt} and {push.again}")
+            verdict.doubled.append(
+                f"{push.kind} {push.items[0]}: the same key got receipts {push.receipt} and {push.again}"
+            )
         if found is None:
-            verdict.lost.append(f"{push.kind} {push.items[0]}: acknowledged as {push.receipt}, but there is no such receipt")
+            verdict.lost.append(
+                f"{push.kind} {push.items[0]}: acknowledged as {push.receipt}, but there is no such receipt"
+            )
             continue
         _receipt_says(push, found, people, verdict)
     return people
@@ -249,8 +254,10 @@ def _progress(books: Books, effects: dict[str, list[Effect]], windows: list[Wind
             continue
         for system in w.healthy:
             if not any(w.start <= at <= w.end for at in times[system]):
-                verdict.wrong.append(f"no progress at {system} during “{w.name}” ({(w.end - w.start).total_seconds():.1f} s)")
+                verdict.wrong.append(
+                    f"no progress at {system} during “{w.name}” ({(w.end - w.start).total_seconds():.1f} s)"
+                )
     if books.first is not None and books.last is not None:
         marks = sorted(at for found in times.values() for at in found if books.first <= at <= books.last)
         edges = [books.first, *marks, books.last]
-        verdict.longest_stall_s = max((b - a).total_seconds() for a, b in zip(edges, edges[1:], strict=False))
+        verdict.longest_stall_s = max((b - a).total_seconds() for a, b in pairwise(edges))

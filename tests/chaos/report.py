@@ -53,10 +53,30 @@ class Report(Struct, kw_only=True):
         content: dict[str, Any] = msgspec.to_builtins(self) | {"objections": self.objections}
         (folder / f"{self.name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1))
         table = Table(title=f"chaos {self.name}, seed {self.seed}", title_justify="left")
-        for column in ("part", "acknowledged", "passages", "effects", "lost", "doubled", "disordered", "hanging", "to people", "longest stall"):
+        for column in (
+            "part",
+            "acknowledged",
+            "passages",
+            "effects",
+            "lost",
+            "doubled",
+            "disordered",
+            "hanging",
+            "to people",
+            "longest stall",
+        ):
             table.add_column(column, justify="left" if column == "part" else "right")
         for part, v in self.verdicts.items():
-            counts = (v.acknowledged, v.passages, sum(v.effects.values()), len(v.lost), len(v.doubled), len(v.disordered), len(v.hanging), v.to_people)
+            counts = (
+                v.acknowledged,
+                v.passages,
+                sum(v.effects.values()),
+                len(v.lost),
+                len(v.doubled),
+                len(v.disordered),
+                len(v.hanging),
+                v.to_people,
+            )
             table.add_row(part, *(str(n) for n in counts), f"{v.longest_stall_s:.1f} s")
         kinds = Counter(i.name.partition(" ")[0] for i in self.injuries)
         words = ", ".join(f"{n}x {kind}" for kind, n in sorted(kinds.items()))
@@ -64,6 +84,8 @@ class Report(Struct, kw_only=True):
         console = Console(width=150)
         console.print(table)
         for name, objections in self.caught.items():
-            console.print(f"  without {name}: {len(objections)} objections, e.g. {objections[0] if objections else 'NONE'}")
+            console.print(
+                f"  without {name}: {len(objections)} objections, e.g. {objections[0] if objections else 'NONE'}"
+            )
         for line in (*self.skipped, *self.objections[:40]):
             console.print(f"  {line}")

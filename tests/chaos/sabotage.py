@@ -70,7 +70,13 @@ def no_inquiry() -> None:
 
     async def settle(self: Any, d: Any) -> None:
         again = Conclusion(
-            delivery=d, target=State.READY, cause="absent_twice", outcome="absent", kind="inquire", resend=d.intent, absent=0
+            delivery=d,
+            target=State.READY,
+            cause="absent_twice",
+            outcome="absent",
+            kind="inquire",
+            resend=d.intent,
+            absent=0,
         )
         done = sys.modules[Dispatcher.__module__]._Done([again], [])
         self._finish(done)

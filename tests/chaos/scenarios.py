@@ -91,7 +91,7 @@ async def no_inquiry(world: World, source: Source, sabotage: str) -> None:
     await _only(world, "worker-1", sabotage)
     await world.fault("public_service", "commit_then_timeout", count=1, delay_s=0.05, match=_NOTICE)
     await _notices(source, numbers)
-    await asyncio.sleep(5.0)
+    await asyncio.sleep(4.0)
 
 
 async def no_settle_after(world: World, source: Source, sabotage: str) -> None:
@@ -109,8 +109,9 @@ PLAYS: dict[str, Play] = {
 
 
 async def restored(world: World) -> None:
-    """Every process as it should be, whatever a play has made of it."""
-    await asyncio.gather(*(world.supervisor.stop(n) for n in HUB if world.supervisor.state(n) != "stopped"))
-    for name in HUB:
+    """Every process as it should be, whatever a play or a sweep has made of it."""
+    changed = [n for n in HUB if n in world.altered or world.supervisor.state(n) == "stopped"]
+    await asyncio.gather(*(world.supervisor.stop(n) for n in changed if world.supervisor.state(n) != "stopped"))
+    for name in changed:
         await world.boot(name, wait=False)
     await world.heal()

@@ -104,7 +104,9 @@ class Sweep:
             await self._later()
         elif visit.kind == "public_service":
             if visit.point.startswith("settle"):
-                await self.world.fault("public_service", "commit_then_timeout", count=2, delay_s=0.05, match="DongBoHoSoMC")
+                await self.world.fault(
+                    "public_service", "commit_then_timeout", count=2, delay_s=0.05, match="DongBoHoSoMC"
+                )
             await asyncio.gather(*(source.push("filing", source.filing()) for _ in range(3)))
         else:
             verified = visit.kind == "population"

@@ -11,9 +11,10 @@ import contextlib
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +33,7 @@ from connectors.settings import dump, validate
 from hub import run as running
 from hub.api.auth import secret_digest
 from hub.embedded import supervisor as supervising
-from hub.embedded.area import remove_area
+from hub.embedded.area import open_area, remove_area
 from hub.embedded.broker import Broker
 from hub.embedded.process import free_port, session_members, tcp_open
 from hub.embedded.supervisor import ChildSpec, Supervisor
@@ -79,6 +80,9 @@ class World:
         self.supervisor = supervisor
         self.runner = runner
         self.folder = folder
+        self.disk: Path | None = None
+        """Where PostgreSQL's small file system is mounted, if there is one."""
+        self._exit: contextlib.AsyncExitStack
         self.house: House
         self.http: aiohttp.ClientSession
         self.broker: Broker
@@ -87,8 +91,9 @@ class World:
         self.keys: dict[str, str] = {}
         self.devices: dict[str, Device] = {}
         self.stopped: set[str] = set()
+        self.altered: set[str] = set()
+        """Processes that run with a failpoint armed or a safety off."""
         self.kills = 0
-        self.began: dict[str, datetime] = {}
 
     # ------------------------------------------------------------------ starting
 
@@ -109,7 +114,9 @@ class World:
             await self.boot(name, wait=False)
         settings = self.runner.settings.model_copy(update=running._addresses(self.runner.env))
         self.house = await self._exit.enter_async_context(open_house(settings, "chaos", pool_max=4))
-        self.http = await self._exit.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=4.0)))
+        self.http = await self._exit.enter_async_context(
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=4.0))
+        )
         for system, url in self.sims.items():
             await operations.add_connector(
                 self.house.core, self.house.keys, "chaos", system, system, _connector(system, url), _SECRETS[system]
@@ -119,24 +126,42 @@ class World:
             key = secrets.token_urlsafe(16)
             keys = self.house.keys
             await parties.add_client(
-                self.house.core, "chaos", name, name, secret_digest(keys, key), secret_digest(keys, key), EVERYWHERE, ["push"]
+                self.house.core,
+                "chaos",
+                name,
+                name,
+                secret_digest(keys, key),
+                secret_digest(keys, key),
+                EVERYWHERE,
+                ["push"],
             )
             self.keys[name] = key
         await self.supervisor.wait_ready("gateway")
         # A moment, so that workers have seen the connectors.
         await asyncio.sleep(1.0)
 
-    _exit: contextlib.AsyncExitStack
-
     async def _simulator(self, system: str, people: list[Person]) -> None:
         port = free_port()
-        argv = [sys.executable, "-m", f"adapters.{system}.simulator", "--port", str(port), "--books", str(self.books_of(system))]
+        argv = [
+            sys.executable,
+            "-m",
+            f"adapters.{system}.simulator",
+            "--port",
+            str(port),
+            "--books",
+            str(self.books_of(system)),
+        ]
         if system == "population":
             crowd = self.folder / "people.json"
             crowd.write_bytes(msgspec.json.encode(people))
             argv += ["--people", str(crowd), "--quota-per-s", "0"]
         spec = ChildSpec(
-            name=system, argv=argv, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT, ready=lambda: tcp_open("127.0.0.1", port), stage=1
+            name=system,
+            argv=argv,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            ready=lambda: tcp_open("127.0.0.1", port),
+            stage=1,
         )
         await self.supervisor.add(spec)
         self.sims[system] = f"http://127.0.0.1:{port}"
@@ -154,6 +179,7 @@ class World:
     ) -> None:
         """Start one of the hub's processes (ended before): as it is, with failpoints armed, or with one safety off."""
         env = dict(self.runner.env)
+        (self.altered.add if failpoints or sabotage else self.altered.discard)(name)
         if failpoints:
             env |= {"LIEN_THONG_FAILPOINTS": failpoints, "LIEN_THONG_FAILPOINT_SEED": "1"}
         command = name.partition("-")[0]
@@ -161,7 +187,9 @@ class World:
         if sabotage:
             argv = [sys.executable, "-m", "tests.chaos.sabotage", sabotage, command]
         ready = running._answers(self.url) if command == "gateway" else None
-        spec = ChildSpec(name=name, argv=argv, env=env, cwd=ROOT, ready=ready, restart=restart, stop_timeout_s=12.0, stage=2)
+        spec = ChildSpec(
+            name=name, argv=argv, env=env, cwd=ROOT, ready=ready, restart=restart, stop_timeout_s=12.0, stage=2
+        )
         await self.supervisor.add(spec)
         if wait and ready is not None:
             await self.supervisor.wait_ready(name)
@@ -220,7 +248,9 @@ class World:
     async def fault(self, system: str, kind: str, **more: Any) -> None:
         """Switch a fault of a counterparty on."""
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async with self.http.post(f"{self.sims[system]}/_sim/fault", data=orjson.dumps({"kind": kind, **more})) as reply:
+            async with self.http.post(
+                f"{self.sims[system]}/_sim/fault", data=orjson.dumps({"kind": kind, **more})
+            ) as reply:
                 assert reply.status == 200, await reply.text()
 
     async def heal(self) -> None:
@@ -282,18 +312,46 @@ def _connector(system: str, url: str, **policy: Any) -> dict[str, Any]:
     return dump(validate({"name": system, "system": system, **parts[system], "policy": _POLICY | policy}))
 
 
+class NoSmallDisk(Exception):
+    """This machine does not let us mount a small file system."""
+
+
+@contextlib.contextmanager
+def small_disk(data_dir: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of a few megabytes for PostgreSQL, so that it can be filled. Raises `NoSmallDisk`."""
+    home = open_area(data_dir).folder("postgres", owned=False)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "tmpfs", str(home)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, timeout=10)
+    except OSError as error:
+        raise NoSmallDisk(str(error)) from None
+    if done.returncode != 0:
+        raise NoSmallDisk(done.stderr.strip())
+    try:
+        yield home
+    finally:
+        subprocess.run(["umount", "--lazy", str(home)], check=True, timeout=10)
+
+
 @asynccontextmanager
-async def world(data_dir: Path, people: list[Person], clients: Iterable[str]) -> AsyncIterator[World]:
-    """A world in `data_dir`, gone when the block ends. Restarts are quick here: many are wanted."""
+async def world(
+    data_dir: Path, people: list[Person], clients: Iterable[str], *, disk_mb: int | None = None
+) -> AsyncIterator[World]:
+    """A world in `data_dir`, gone when the block ends. Restarts are quick here: many are wanted.
+
+    With `disk_mb` PostgreSQL lies on a file system of that size; `NoSmallDisk` where that cannot be.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     (data_dir / "hub.yaml").write_text(yaml.safe_dump(_SETTINGS), encoding="utf-8")
     settings = load(data_dir=data_dir, master_key_file=data_dir.parent / "chaos-master.key")
     before = supervising._STABLE_S, supervising._FIRST_BACKOFF_S, running.screen.quiet
     supervising._STABLE_S, supervising._FIRST_BACKOFF_S, running.screen.quiet = 0.0, 0.2, True
+    disks = contextlib.ExitStack()
     try:
+        disk = disks.enter_context(small_disk(data_dir, disk_mb)) if disk_mb is not None else None
         async with Supervisor(data_dir) as supervisor, contextlib.AsyncExitStack() as stack:
             made = World(supervisor, running.Runner(settings, supervisor), data_dir)
-            made._exit = stack
+            made._exit, made.disk = stack, disk
             try:
                 await made.start(people, clients)
                 yield made
@@ -302,6 +360,7 @@ async def world(data_dir: Path, people: list[Person], clients: Iterable[str]) ->
                     made.thaw(name)
     finally:
         supervising._STABLE_S, supervising._FIRST_BACKOFF_S, running.screen.quiet = before
+        disks.close()
         remove_area(data_dir)
 
 

@@ -83,7 +83,7 @@ def door(sample: dict[str, Any], family: str) -> Door:
     made = Door(hub, None)
     device = sample["device"]
     made.gates._entries = {device["id"]: {**device, "family": family}, **sample.get("cameras", {})} if device else {}
-    made.gates._signing = {device["id"]: sample.get("signing", "")} if device else {}
+    made.gates._signing = dict.fromkeys(made.gates._entries, sample.get("signing", ""))
     return made
 
 

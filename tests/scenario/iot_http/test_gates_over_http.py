@@ -53,6 +53,7 @@ async def fleet(gateway: Any, core: Any) -> list[WebGate]:
     await register(core, "HN01", "hanet", f"c1-secret {SIGNING}", "camera")
     await register(core, "hanet-account", "hanet", f"a1-secret {SIGNING}", "account")
     await register(core, "HN02", "hanet", f"c2-secret {SIGNING}", "camera", OTHER)
+    await register(core, "HN66", "hanet", "c6-secret another-accounts-secret", "camera", OTHER)
     return [
         ZkTecoGate(options(gateway, "ZK01", "z1-secret")),
         ZkTecoGate(options(gateway, "ZK02", None)),
@@ -156,6 +157,7 @@ def test_strangers_and_liars(gateway: Any, stored: Any) -> None:
                 ZkTecoGate(options(gateway, "ZK01", "z1-secret", claims="ZK02")),
                 HanetCamera(options(gateway, "HN01", "c1-secret", claims="HN02"), client_secret=SIGNING),
                 HanetCamera(options(gateway, "hanet-account", "a1-secret", claims="HN77"), client_secret=SIGNING),
+                HanetCamera(options(gateway, "hanet-account", "a1-secret", claims="HN66"), client_secret=SIGNING),
                 HanetCamera(options(gateway, "HN01", "c1-secret"), client_secret="not the account's"),
             ]
             for gate in (*wrong, *liars):
@@ -164,6 +166,8 @@ def test_strangers_and_liars(gateway: Any, stored: Any) -> None:
             for gate in (*wrong, *liars):
                 assert set(gate.statuses) == {403} and not any(entry.acked for entry in gate.books())
             assert await people(here) == []
+            # A poll in another's name is not kept.
+            assert await here.value("SELECT count(*) FROM messages WHERE body IS NOT NULL AND length(body) < 10") == 0
             codes = await here.rows(
                 "SELECT r.code, s.name FROM rejects r JOIN messages m ON m.id = r.message JOIN sources s ON s.id = m.source"
             )

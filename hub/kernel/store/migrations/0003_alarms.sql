@@ -10,3 +10,5 @@ CREATE TABLE alarms (
 CREATE UNIQUE INDEX alarms_open ON alarms (kind, subject) WHERE ended_at IS NULL;
 GRANT SELECT, INSERT, UPDATE ON alarms TO hub_app;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA hub TO hub_app;
+-- What people did, for the audit page: few lines, apart from the many about batches.
+CREATE INDEX journal_people ON journal (id) WHERE ids IS NULL AND class = 3;

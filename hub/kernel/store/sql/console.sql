@@ -3,7 +3,7 @@
 
 -- name: console_connectors
 SELECT c.id, c.name, c.system, c.settings, c.secrets IS NOT NULL AS has_secrets, c.revision, c.state, c.pause_cause, c.pause_message,
-  c.paused_at, c.updated_at,
+  c.paused_at, c.updated_at, greatest(extract(epoch FROM q.next_slot - clock_timestamp()), 0)::float8 AS ahead_s,
   CASE WHEN q.day = (clock_timestamp() AT TIME ZONE 'Asia/Ho_Chi_Minh')::date THEN q.day_used ELSE 0 END AS day_used,
   r.state AS recovery, r.epoch, r.owner, r.until > clock_timestamp() AS led, r.opened_at, r.reason, r.step, r.released, r.triggered
 FROM connectors c LEFT JOIN quotas q ON q.connector = c.id LEFT JOIN recoveries r ON r.connector = c.id
@@ -14,7 +14,8 @@ SELECT connector, state, count(*) AS n, extract(epoch FROM clock_timestamp() - m
 FROM deliveries WHERE $1::text[] IS NULL OR school = ANY ($1) GROUP BY 1, 2
 
 -- name: console_activity
--- Per connector (null: intake) over the newest lines of the journal: counts of the last minute and hour.
+-- Per connector (null: intake) over the newest lines of the journal: counts of the last minute, five minutes and hour;
+-- `five_s`: how much of the five minutes those lines reach back over.
 WITH recent AS MATERIALIZED (
   SELECT at, kind, connector, cardinality(ids) AS n, data FROM journal
   WHERE id >= id_day((clock_timestamp() AT TIME ZONE 'UTC')::date - 1) ORDER BY id DESC LIMIT $1),
@@ -25,6 +26,8 @@ lines AS (
   FROM recent WHERE kind IN ('intake', 'conclude'))
 SELECT CASE WHEN kind = 'conclude' THEN connector END AS connector,
   coalesce(sum(good) FILTER (WHERE at > clock_timestamp() - interval '1 minute'), 0)::bigint AS minute,
+  coalesce(sum(good) FILTER (WHERE at > clock_timestamp() - interval '5 minutes'), 0)::bigint AS five,
+  (SELECT CASE WHEN count(*) = $1 THEN least(300, extract(epoch FROM clock_timestamp() - min(at))) ELSE 300 END::float8 FROM recent) AS five_s,
   coalesce(sum(good) FILTER (WHERE at > clock_timestamp() - interval '1 hour'), 0)::bigint AS hour,
   max(at) FILTER (WHERE good > 0) AS last_good,
   max(at) FILTER (WHERE other > 0) AS last_other,
@@ -203,9 +206,35 @@ ORDER BY id DESC LIMIT 50
 
 -- name: console_audit
 SELECT id, at, actor, kind, connector, subject, data FROM journal
-WHERE class = 3 AND id < $1 AND id >= id_day((clock_timestamp() AT TIME ZONE 'UTC')::date - $2::int) AND kind = ANY ($3::text[])
-  AND ($4::text IS NULL OR actor = $4)
+WHERE class = 3 AND ids IS NULL AND id < $1 AND id >= id_day((clock_timestamp() AT TIME ZONE 'UTC')::date - $2::int)
+  AND kind = ANY ($3::text[]) AND ($4::text IS NULL OR actor = $4)
 ORDER BY id DESC LIMIT $5
+
+-- name: console_replays
+-- The newest lines of replay orders (one line orders up to 500) and how far each has come. A null actor means everybody.
+SELECT j.id, j.at, j.actor, j.data ->> 'mode' AS mode, j.data ->> 'why' AS why, cardinality(j.asked) AS asked,
+  o.n AS open, c.delivered, c.dead, c.cancelled, c.last_at
+FROM (
+  SELECT id, at, actor, data, ARRAY(SELECT jsonb_array_elements_text(data -> 'deliveries')::bigint) AS asked FROM journal
+  WHERE class = 3 AND ids IS NULL AND kind = 'replay' AND id >= id_day((clock_timestamp() AT TIME ZONE 'UTC')::date - 31)
+    AND ($1::text IS NULL OR actor = $1)
+  ORDER BY id DESC LIMIT $2) j
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM deliveries d WHERE d.replay_of = ANY (j.asked)) o
+CROSS JOIN LATERAL (
+  SELECT count(*) FILTER (WHERE state = 7) AS delivered, count(*) FILTER (WHERE state = 8) AS dead,
+    count(*) FILTER (WHERE state = 9) AS cancelled, max(closed_at) AS last_at
+  FROM deliveries_closed d WHERE d.replay_of = ANY (j.asked) AND d.id >= ((j.id >> 37) - 1) << 37) c
+ORDER BY j.id DESC
+
+-- name: console_corrections
+-- The message that corrected this record (it has its type and key), and the record its own message corrects.
+SELECT DISTINCT m.id AS message, m.received_at, m.id = $2 AS own, m.attributes ->> 'corrects' AS corrects, m.attributes ->> 'why' AS why
+FROM records r JOIN messages m ON m.id = r.message AND m.class = r.class
+WHERE r.key = $1 AND r.type = $4 AND (m.id = $2 OR m.attributes ->> 'corrects' = $3::bigint::text) AND m.attributes ? 'corrects'
+ORDER BY m.id LIMIT 20
+
+-- name: console_source_scope
+SELECT scope_kind, scope_code FROM clients WHERE source = $1
 
 -- name: console_database
 SELECT pg_database_size(current_database()) AS bytes, default_rows() AS default_rows,

@@ -1,0 +1,124 @@
+"""Correct and resend: a record's content as its school pushed it, in a form, and the correction through the front door.
+
+The content is shown in clear, so only as the answer to a form that states a purpose, which is journaled first. It must
+never offer an old version for correction, nor anything outside the visitor's scope.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from hub.api.intake import PUSHED
+from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, needs, taken, text
+from hub.console.pages.messages import one_record, purpose_of
+from hub.console.render import redirect, respond
+from hub.kernel.ledger import corrections
+from hub.kernel.ledger.intake import Overloaded
+from hub.kernel.ports import Reject, Text
+from mappings.canonical.registry import TYPES
+
+router = APIRouter()
+
+_LONGEST = 250_000
+_DEEPEST = 40
+
+_BUSY = Text("Trục đang quá tải: chưa gửi gì, hãy thử lại.", "The hub is overloaded: nothing was sent, try again.")
+_NO_JSON = Text(
+    "Nội dung không phải một đối tượng JSON hợp lệ (dòng {line}, cột {column}).",
+    "The content is not a valid JSON object (line {line}, column {column}).",
+)
+_NO_WHY = Text("Hãy ghi lý do sửa.", "Give the reason for the correction.")
+_OTHER_KEY = Text(
+    "Mã định danh của bản ghi không được đổi: muốn vậy, hãy gửi một bản ghi mới.",
+    "The record's business key must stay: to change it, push a new record.",
+)
+_SAME = Text(
+    "Nội dung không khác bản hiện tại: không có gì để gửi lại.",
+    "The content equals the present version: there is nothing to send.",
+)
+
+
+def correctable(row: Any) -> bool:
+    """Whether a record's content may be corrected: the current version of something schools push, not withdrawn, not erased."""
+    spec = TYPES.get(row["type"])
+    return (
+        spec is not None
+        and spec.stream == "entity"
+        and row["type"] in PUSHED
+        and row["body"] is not None
+        and row["event"] != "CANCEL"
+        and row["version"] == row["current_version"]
+    )
+
+
+async def _open(request: Request, visitor: Guest, record: str) -> Any:
+    row = await one_record(request, visitor, known_id(record))
+    if not correctable(row):
+        raise Refused(409, "correct.not_now")
+    return row
+
+
+def _page(request: Request, visitor: Guest, row: Any, data: str, why: str = "", errors: Any = ()) -> Response:
+    return respond(
+        request, "correct.html", status=422 if errors else 200, visitor=visitor, row=row, data=data, why=why, errors=errors,
+        schools=core_of(request).directory,
+    )  # fmt: skip
+
+
+@router.post("/records/{record}/correct")
+async def form(request: Request, visitor: Visitor, record: str) -> Response:
+    """The form with the content in clear, once a purpose is stated."""
+    needs(visitor, "operator")
+    row = await _open(request, visitor, record)
+    if not await purpose_of(request, visitor, row["id"]):
+        return redirect(f"/records/{row['id']}", done="done.purpose_needed")
+    content = corrections.as_pushed(row["body"])
+    return _page(request, visitor, row, json.dumps(content, ensure_ascii=False, indent=2))
+
+
+@router.post("/records/{record}/correct/send")
+async def send(request: Request, visitor: Visitor, record: str) -> Response:
+    """Send the correction; whatever is wrong with it comes back above the form, with its place."""
+    fields = await taken(request, visitor)
+    row = await _open(request, visitor, record)
+    raw, why = text(fields, "data", _LONGEST), text(fields, "why", 300)
+    found = _read(raw)
+    if isinstance(found, Text) or len(why) < 3:
+        wrong = [("", found)] if isinstance(found, Text) else [("", _NO_WHY)]
+        return _page(request, visitor, row, raw, why, wrong)
+    if msgspec.json.encode(found, order="deterministic") == msgspec.json.encode(
+        corrections.as_pushed(row["body"]), order="deterministic"
+    ):
+        return _page(request, visitor, row, raw, why, [("", _SAME)])
+    try:
+        done = await corrections.edit_and_resend(
+            core_of(request), visitor.person.name, row["id"], found, why, visitor.person.scope
+        )
+    except corrections.NoSuchRecord:
+        return _page(request, visitor, row, raw, why, [("", _OTHER_KEY)])
+    except Overloaded:
+        return _page(request, visitor, row, raw, why, [("", _BUSY)])
+    rejects: list[Reject] = done if isinstance(done, list) else done.rejects
+    if isinstance(done, list) or rejects:
+        return _page(request, visitor, row, raw, why, [(r.pointer.removeprefix("/data"), r.message) for r in rejects])
+    return redirect(f"/records/{row['id']}", done="done.corrected" if done.records else "done.corrected_same")
+
+
+def _read(raw: str) -> dict[str, Any] | Text:
+    """The textarea's JSON object, or the sentence about it."""
+    try:
+        found = json.loads(raw)
+    except json.JSONDecodeError as error:
+        values = {"line": error.lineno, "column": error.colno}
+        return Text(_NO_JSON.vi.format(**values), _NO_JSON.en.format(**values))
+    except (RecursionError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        values = {"line": 1, "column": 1}
+        return Text(_NO_JSON.vi.format(**values), _NO_JSON.en.format(**values))
+    return found

@@ -1,0 +1,35 @@
+"""A short run under fire, as part of every test run: real processes, a handful of injuries and failpoints, two bugs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import harness
+from tests.chaos.sweep import FEW
+
+_INJURIES = [
+    "freeze redis", "kill worker-1", "fault commit_then_timeout at public_service", "kill bridge", "kill mqtt",
+    "fault down_503 at ministry", "kill postgres", "fault garbage at public_service", "end gateway", "flush redis",
+]  # fmt: skip
+
+
+@pytest.mark.timeout(240)
+def test_a_short_run_under_fire_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    async def go() -> harness.Report:
+        async with harness.run(tmp_path, "short", seed=7) as run:
+            await run.under_fire("under fire", 22.0, injuries=_INJURIES, streams=3, pause_s=0.4, still_s=2.0)
+            await run.sweep(FEW)
+            await run.plays("ack_before_commit", "no_intake_key")
+            return run.report
+
+    report = asyncio.run(go())
+    assert not report.objections
+    assert len(report.injuries) >= 8
+    assert len(report.visited) == len(FEW)
+    verdict = report.verdicts["under fire"]
+    assert verdict.acknowledged > 100
+    assert verdict.passages > 50
+    assert all(report.caught.values()), "an oracle that does not object to a missing safety proves nothing"
