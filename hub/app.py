@@ -18,7 +18,7 @@ import connectors.settings as connector_settings
 from adapters import manifest as manifests
 from connectors.address import AddressPolicy
 from hub import console
-from hub.api import auth, control, intake, metrics, problems
+from hub.api import auth, control, devices, intake, metrics, problems
 from hub.api.context import Hub, Probe
 from hub.embedded.airflow_client import AirflowClient
 from hub.kernel.grouping import GroupCommit
@@ -79,6 +79,7 @@ def create(settings: Settings) -> FastAPI:
     app.include_router(auth.router)
     app.include_router(intake.router)
     app.include_router(control.router)
+    app.include_router(devices.router)
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz(request: Request) -> Response:

@@ -34,6 +34,8 @@ from hub.wiring import ROOT, House, open_house
 screen = Console(highlight=False, soft_wrap=True)
 
 _BRIDGE_USER = "lt-bridge"
+_MQTT_FAMILIES = ("face_mqtt", "native")
+"""Families that speak to the broker; the others come over HTTP."""
 _AIRFLOW_AGAIN_S = 60.0
 
 
@@ -218,6 +220,8 @@ def _renewer(broker: Broker | None, house: House, supervisor: Supervisor) -> Cal
         async with one_at_a_time:
             users = []
             for d in await parties.devices(house.core):
+            if d["family"] not in _MQTT_FAMILIES:
+                continue
                 reads, writes = topics_of(d["id"], d["family"], d["school"])
                 secret = house.keys.decrypt(d["secret"], d["id"].encode()).decode()
                 users.append(BrokerUser(d["id"], secret, reads=reads, writes=writes))

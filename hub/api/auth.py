@@ -6,7 +6,6 @@ through on a cached answer older than a few seconds, nor say which of id and sec
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -17,10 +16,10 @@ from typing import Annotated, Any
 import jwt
 from fastapi import APIRouter, Depends, Form, Request
 from msgspec import Struct
-from redis.exceptions import RedisError
 
 from hub.api.context import Hub
 from hub.api.problems import Problem
+from hub.api.rates import Rates
 from hub.kernel.access import Scope
 from hub.kernel.intake import Source
 from hub.kernel.ledger import parties
@@ -31,8 +30,6 @@ router = APIRouter()
 
 TOKEN_S = 900
 _CACHE_S = 3.0
-_COUNT_S = 0.2
-_COUNT_AGAIN_S = 2.0
 _ISSUER = "lien-thong"
 
 _WHO = Text("Thiếu hoặc sai thông tin xác thực.", "Credentials are missing or wrong.")
@@ -58,8 +55,7 @@ class Clients:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._read_at = -_CACHE_S
-        self.count_again_at = 0.0
-        """Until then requests are not counted: Redis did not answer."""
+        self.rates = Rates(hub.redis)
         self._by_id: dict[str, Any] = {}
         self._by_key: dict[bytes, Any] = {}
 
@@ -119,28 +115,15 @@ async def current_client(request: Request) -> Client:
     if row is None:
         raise _refuse()
     client = _client(row)
-    await _limit(hub, request, client)
+    _limit(hub, request, client)
     return client
 
 
-async def _limit(hub: Hub, request: Request, client: Client) -> None:
+def _limit(hub: Hub, request: Request, client: Client) -> None:
     """Requests per second, counted in Redis over all gateways. Without Redis there is no limit: availability first."""
     most = hub.settings.http.client_requests_per_s
-    if hub.redis is None or not most:
-        return
-    clients: Clients = request.app.state.clients
-    if time.monotonic() < clients.count_again_at:
-        return
-    second = int(time.time())
-    name = f"lt:rate:{client.id}:{second}"
-    try:
-        async with asyncio.timeout(_COUNT_S), hub.redis.pipeline(transaction=False) as pipe:
-            pipe.incr(name)
-            pipe.expire(name, 3)
-            used, _ = await pipe.execute()
-    except (RedisError, OSError, TimeoutError):
-        # A Redis that hangs must not hold up a single push: the next ones do not even ask.
-        clients.count_again_at = time.monotonic() + _COUNT_AGAIN_S
+    used = request.app.state.clients.rates.count(client.id) if most else None
+    if used is None:
         return
     request.state.rate = {
         "RateLimit-Limit": str(most),

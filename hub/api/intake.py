@@ -6,6 +6,7 @@ whole. It must never store a byte the biometric firewall has not seen.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -212,8 +213,25 @@ async def _bulk(
     chunk: list[bytes] = []
     number = index = 0
 
+    under_way: tuple[int, asyncio.Task[list[Accepted]]] | None = None
+
+    async def settle() -> None:
+        """Wait for the chunk on its way. Chunks commit one after the other, so that a resumed upload has no gaps."""
+        nonlocal under_way
+        if under_way is None:
+            return
+        place, task = under_way
+        under_way = None
+        (accepted,) = await task
+        if accepted.conflict:
+            assert upload is not None
+            raise Problem(
+                422, "key_reused", _CONFLICT, chunk=place, receipt=receipt_code(hub.keys.hmac("receipt"), upload)
+            )
+        answers.append(accepted)
+
     async def commit() -> None:
-        nonlocal upload, number, chunk
+        nonlocal upload, number, chunk, under_way
         if upload is None:
             upload = await ledger.open_upload(
                 hub.core,
@@ -223,24 +241,28 @@ async def _bulk(
                 client.scope.code if client.scope.kind == "school" else None,
             )
         arrival = _chunk(hub, client, record_type, chunk, index - len(chunk), upload, number, upload_key)
-        (accepted,) = await ledger.accept(hub.core, [arrival])
-        if accepted.conflict:
-            raise Problem(
-                422, "key_reused", _CONFLICT, chunk=number, receipt=receipt_code(hub.keys.hmac("receipt"), upload)
-            )
-        answers.append(accepted)
+        await settle()
+        # The next chunk is read and checked while this one is written.
+        under_way = number, asyncio.create_task(ledger.accept(hub.core, [arrival]))
         number, chunk = number + 1, []
+        await asyncio.sleep(0)
 
-    async for item in items:
-        chunk.append(item)
-        index += 1
-        if len(chunk) >= size:
+    try:
+        async for item in items:
+            chunk.append(item)
+            index += 1
+            if len(chunk) >= size:
+                await commit()
+        if chunk or not number:
+            if not index:
+                text = Text("Lô không có bản ghi nào.", "The bulk body has no items.")
+                raise Problem(400, "empty", text)
             await commit()
-    if chunk or not answers:
-        if not index:
-            text = Text("Lô không có bản ghi nào.", "The bulk body has no items.")
-            raise Problem(400, "empty", text)
-        await commit()
+        await settle()
+    finally:
+        if under_way is not None:
+            # Whatever broke off the reading: a chunk given to the ledger is waited for, never left to itself.
+            await asyncio.gather(under_way[1], return_exceptions=True)
     assert upload is not None
     await ledger.finish_upload(hub.core, upload)
     reach("ack.before")

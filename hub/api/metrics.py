@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from fastapi import Request
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Gauge, generate_latest
 
 from hub.api.context import Hub
 from hub.api.control import require_control
@@ -61,4 +61,4 @@ async def render(hub: Hub) -> bytes:
         for what in ("messages", "pending", "items", "records", "deliveries"):
             _balance.labels(what).set(found.differences.get(what, 0))
         _read["account"] = now
-    return bytes(generate_latest(_registry))
+    return bytes(generate_latest(_registry) + generate_latest(REGISTRY))

@@ -6,6 +6,7 @@ both. A problem must never repeat a secret or a personal value.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,13 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from hub.kernel.ports import Reject, Text
+
+log = logging.getLogger("hub.api")
+
+_INTERNAL = Text(
+    "Có lỗi phía máy chủ; hãy thử lại. Nếu vẫn lỗi, báo cho người vận hành.",
+    "Something broke on our side; please try again. If it stays, tell the operators.",
+)
 
 _TITLES: dict[int, Text] = {
     400: Text("Không đọc được nội dung", "The body cannot be read"),
@@ -110,3 +118,9 @@ def install(app: FastAPI) -> None:
         return response(
             request, Problem(error.status_code, f"http_{error.status_code}", title, headers=dict(error.headers or {}))
         )
+
+    @app.exception_handler(Exception)
+    async def _broken(request: Request, error: Exception) -> Response:
+        # The reason is for the log alone: it may name tables, files or values.
+        log.error("%s %s: %s", request.method, request.url.path, type(error).__name__, exc_info=error)
+        return response(request, Problem(500, "internal", _INTERNAL))

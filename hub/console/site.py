@@ -22,12 +22,14 @@ from hub.console.pages import (
     audit,
     codes,
     connectors,
+    corrections,
     deliveries,
     door,
     gates,
     messages,
     overview,
     parked,
+    receipts,
     replay,
     users,
 )
@@ -35,10 +37,12 @@ from hub.console.pulse import Pulses
 from hub.console.render import FOLDER, HEADERS, redirect, respond
 
 router = APIRouter(include_in_schema=False)
-for _page in (door, overview, connectors, messages, deliveries, replay, parked, codes, gates, airflow, audit, users):
+for _page in (
+    door, overview, connectors, messages, corrections, receipts, deliveries, replay, parked, codes, gates, airflow, audit, users,
+):  # fmt: skip
     router.include_router(_page.router)
 
-_API = ("/v1/", "/control/", "/oauth", "/soap", "/device", "/metrics", "/health", "/openapi")
+_API = ("/v1/", "/iclock", "/control/", "/oauth", "/soap", "/device", "/metrics", "/health", "/openapi")
 _KNOWN = {403: "error.forbidden", 404: "error.missing", 405: "error.method", 413: "error.large"}
 
 

@@ -2,12 +2,13 @@
 """Every string of the console, in Vietnamese and English. Templates name them by key; a test holds both to each other.
 
 One concern: the words. Braces are filled by `say`; counts come with the language's separators. Keys of open-ended
-groups (`cause.*`, `outcome.*` …) stand in `words_of_ledger`.
+groups (`cause.*`, `outcome.*` …) stand in `words_of_ledger`, those of some pages in `words_of_work`.
 """
 
 from __future__ import annotations
 
 from hub.console.words_of_ledger import LEDGER_WORDS
+from hub.console.words_of_work import WORK_WORDS
 
 _PAGES: dict[str, tuple[str, str]] = {
     "app.sub": ("Giáo dục Hải Phòng", "Hải Phòng education"),
@@ -355,4 +356,4 @@ _PAGES: dict[str, tuple[str, str]] = {
     "done.user_not": ("Không thực hiện được: chính bạn, hoặc quản trị viên cuối cùng.", "Not done: it is yourself, or the last administrator."),
 }  # fmt: skip
 
-WORDS: dict[str, tuple[str, str]] = _PAGES | LEDGER_WORDS
+WORDS: dict[str, tuple[str, str]] = _PAGES | LEDGER_WORDS | WORK_WORDS

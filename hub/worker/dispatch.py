@@ -22,7 +22,7 @@ from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion, Exchange
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Call, NeedsPerson, Text, Unknown
 from hub.worker import judge
-from hub.worker.render import COUNTS_AS, Renderer
+from hub.worker.render import Renderer, root_of
 from hub.worker.target import Target
 from hub.worker.wire import Wire
 
@@ -336,7 +336,7 @@ class Dispatcher:
         stored = await ledger.stored_calls(self.core, {d.intent: d.klass})
         call, mapping = stored[d.intent]
         try:
-            inquiry = self.target.adapter.inquire(call.meta.get(COUNTS_AS, d.id), call)  # type: ignore[attr-defined]
+            inquiry = self.target.adapter.inquire(root_of(call, d.id), call)  # type: ignore[attr-defined]
         except Exception:
             log.exception("%s: no inquiry could be made for %s", self.target.name, d.id)
             self._finish(_Done([judge.conclude_unaskable(d, self.target.number)], []))

@@ -21,7 +21,7 @@ from mappings.engine import Unmapped
 log = logging.getLogger("hub.dispatch")
 
 COUNTS_AS = "counts_as"
-"""Where a readdressed call's `meta` keeps the delivery its adapter wrote into it."""
+"""Where a readdressed call's `meta` keeps, for each of its deliveries, the one its adapter wrote into it: pairs of ids."""
 
 Rendered = tuple[Call, str, Claimed]
 """A call, the version of what mapped it, and the first delivery it is for."""
@@ -39,9 +39,12 @@ class Renderer:
         calls: list[Rendered] = []
         ended: list[Conclusion] = []
         fresh: list[Claimed] = []
-        resend = {d.resend: d for d in batch.deliveries if d.resend is not None}
+        resend: dict[int, list[Claimed]] = {}
         for d in batch.deliveries:
-            if d.resend is None:
+            if d.resend is not None:
+                # What went out together goes out together again: a batch replayed is one call, not one for each of its items.
+                resend.setdefault(d.resend, []).append(d)
+            else:
                 conclusion = self._map(d)
                 if conclusion is None:
                     fresh.append(d)
@@ -50,10 +53,10 @@ class Renderer:
         if any(c.outcome == "Unmapped" for c in ended):
             ended = await self._map_again(ended, fresh)
         if resend:
-            stored = await ledger.stored_calls(self.core, {call: d.klass for call, d in resend.items()})
-            for number, d in resend.items():
+            stored = await ledger.stored_calls(self.core, {call: group[0].klass for call, group in resend.items()})
+            for number, group in resend.items():
                 old, mapping = stored[number]
-                calls.append((readdressed(old, d), mapping, d))
+                calls.append((readdressed(old, group), mapping, group[0]))
         by_id = {d.id: d for d in fresh}
         rendered, failed = self._render(fresh)
         for call in rendered:
@@ -106,7 +109,9 @@ class Renderer:
         most = self.target.policy.batch_max
         try:
             # A connector may be told to put less into one call than its contract would take.
-            return [c for n in range(0, len(outgoing), most) for c in self.target.adapter.render(outgoing[n : n + most])], []
+            return [
+                c for n in range(0, len(outgoing), most) for c in self.target.adapter.render(outgoing[n : n + most])
+            ], []
         except Exception:
             log.exception("%s: rendering a batch of %d failed; trying one by one", self.target.name, len(outgoing))
         calls: list[Call] = []
@@ -119,25 +124,43 @@ class Renderer:
         return calls, failed
 
 
-def readdressed(call: Call, d: Claimed) -> Call:
-    """A stored call that now counts for this delivery: a replay is another delivery with the same bytes.
+def _roots(call: Call) -> dict[int, int]:
+    """For each delivery of a readdressed call the one its bytes were rendered for; empty for a call as rendered."""
+    return dict(call.meta.get(COUNTS_AS, ()))
 
-    What the adapter wrote into `meta` names the first delivery; `restored` brings its answers back to this one.
+
+def root_of(call: Call, delivery: int) -> int:
+    """The delivery that the adapter knows `delivery` of this call by."""
+    return _roots(call).get(delivery, delivery)
+
+
+def readdressed(call: Call, group: list[Claimed]) -> Call:
+    """A stored call that now counts for these deliveries: a replay is another delivery with the same bytes.
+
+    What the adapter wrote into `meta` names the first deliveries; `restored` brings its answers back to these.
     """
-    if call.deliveries == (d.id,):
+    ids = tuple(d.id for d in group)
+    if call.deliveries == ids:
         return call
-    root = call.meta.get(COUNTS_AS, d.replay_of)
-    return replace(call, deliveries=(d.id,), meta=call.meta | {COUNTS_AS: root})
+    roots = _roots(call)
+    known = [(d.id, d.id if d.id in call.deliveries or d.replay_of is None else d.replay_of) for d in group]
+    return replace(
+        call, deliveries=ids, meta=call.meta | {COUNTS_AS: [[mine, roots.get(old, old)] for mine, old in known]}
+    )
 
 
 def restored(call: Call, reading: Reading) -> Reading:
-    """A reading in terms of the delivery a readdressed call counts for."""
-    root = call.meta.get(COUNTS_AS)
-    if root is None:
+    """A reading in terms of the deliveries a readdressed call counts for."""
+    roots = _roots(call)
+    if not roots:
         return reading
-    (mine,) = call.deliveries
-    if root in reading.outcomes:
-        reading.outcomes[mine] = reading.outcomes.pop(root)
+    said = reading.outcomes
+    reading.outcomes = {
+        mine: said[mine] if mine in said else said[root] for mine, root in roots.items() if mine in said or root in said
+    }
     if reading.next is not None:
-        reading.next = replace(reading.next, deliveries=(mine,), meta=reading.next.meta | {COUNTS_AS: root})
+        named = set(reading.next.deliveries)
+        mine_now = tuple(mine for mine, root in roots.items() if mine in named or root in named)
+        pairs = [[mine, roots[mine]] for mine in mine_now]
+        reading.next = replace(reading.next, deliveries=mine_now, meta=reading.next.meta | {COUNTS_AS: pairs})
     return reading

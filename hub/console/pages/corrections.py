@@ -13,24 +13,25 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from hub.api.intake import PUSHED
 from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, needs, taken, text
-from hub.console.pages.messages import one_record, purpose_of
+from hub.console.pages.messages import correctable, one_record, purpose_of
 from hub.console.render import redirect, respond
+from hub.kernel.firewall import clean
 from hub.kernel.ledger import corrections
-from hub.kernel.ledger.intake import Overloaded
 from hub.kernel.ports import Reject, Text
-from mappings.canonical.registry import TYPES
 
 router = APIRouter()
 
 _LONGEST = 250_000
-_DEEPEST = 40
 
-_BUSY = Text("Trục đang quá tải: chưa gửi gì, hãy thử lại.", "The hub is overloaded: nothing was sent, try again.")
 _NO_JSON = Text(
-    "Nội dung không phải một đối tượng JSON hợp lệ (dòng {line}, cột {column}).",
-    "The content is not a valid JSON object (line {line}, column {column}).",
+    "Nội dung không phải JSON hợp lệ (dòng {line}, cột {column}).",
+    "The content is not valid JSON (line {line}, column {column}).",
+)
+_NO_OBJECT = Text("Nội dung phải là một đối tượng { … }.", "The content must be one object { … }.")
+_BIOMETRIC = Text(
+    "Có ảnh hoặc dữ liệu sinh trắc học trong nội dung: hãy bỏ đi.",
+    "The content holds a picture or biometric data: take it out.",
 )
 _NO_WHY = Text("Hãy ghi lý do sửa.", "Give the reason for the correction.")
 _OTHER_KEY = Text(
@@ -41,19 +42,6 @@ _SAME = Text(
     "Nội dung không khác bản hiện tại: không có gì để gửi lại.",
     "The content equals the present version: there is nothing to send.",
 )
-
-
-def correctable(row: Any) -> bool:
-    """Whether a record's content may be corrected: the current version of something schools push, not withdrawn, not erased."""
-    spec = TYPES.get(row["type"])
-    return (
-        spec is not None
-        and spec.stream == "entity"
-        and row["type"] in PUSHED
-        and row["body"] is not None
-        and row["event"] != "CANCEL"
-        and row["version"] == row["current_version"]
-    )
 
 
 async def _open(request: Request, visitor: Guest, record: str) -> Any:
@@ -91,9 +79,9 @@ async def send(request: Request, visitor: Visitor, record: str) -> Response:
     if isinstance(found, Text) or len(why) < 3:
         wrong = [("", found)] if isinstance(found, Text) else [("", _NO_WHY)]
         return _page(request, visitor, row, raw, why, wrong)
-    if msgspec.json.encode(found, order="deterministic") == msgspec.json.encode(
-        corrections.as_pushed(row["body"]), order="deterministic"
-    ):
+    if clean(raw.encode(), core_of(request).hasher).removed:
+        return _page(request, visitor, row, raw, why, [("", _BIOMETRIC)])
+    if found == corrections.as_pushed(row["body"]):
         return _page(request, visitor, row, raw, why, [("", _SAME)])
     try:
         done = await corrections.edit_and_resend(
@@ -101,8 +89,6 @@ async def send(request: Request, visitor: Visitor, record: str) -> Response:
         )
     except corrections.NoSuchRecord:
         return _page(request, visitor, row, raw, why, [("", _OTHER_KEY)])
-    except Overloaded:
-        return _page(request, visitor, row, raw, why, [("", _BUSY)])
     rejects: list[Reject] = done if isinstance(done, list) else done.rejects
     if isinstance(done, list) or rejects:
         return _page(request, visitor, row, raw, why, [(r.pointer.removeprefix("/data"), r.message) for r in rejects])
@@ -112,13 +98,18 @@ async def send(request: Request, visitor: Visitor, record: str) -> Response:
 def _read(raw: str) -> dict[str, Any] | Text:
     """The textarea's JSON object, or the sentence about it."""
     try:
-        found = json.loads(raw)
+        found = msgspec.json.decode(raw.encode())
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return Text(*(said.format(**_where(raw)) for said in (_NO_JSON.vi, _NO_JSON.en)))
+    return found if isinstance(found, dict) else _NO_OBJECT
+
+
+def _where(raw: str) -> dict[str, int]:
+    """Line and column of what cannot be read."""
+    try:
+        json.loads(raw)
     except json.JSONDecodeError as error:
-        values = {"line": error.lineno, "column": error.colno}
-        return Text(_NO_JSON.vi.format(**values), _NO_JSON.en.format(**values))
+        return {"line": error.lineno, "column": error.colno}
     except (RecursionError, ValueError):
-        found = None
-    if not isinstance(found, dict):
-        values = {"line": 1, "column": 1}
-        return Text(_NO_JSON.vi.format(**values), _NO_JSON.en.format(**values))
-    return found
+        pass
+    return {"line": 1, "column": 1}

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from hub.api.intake import PUSHED
 from hub.console import masks, times
 from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, number, taken, text
 from hub.console.render import respond
@@ -109,7 +110,7 @@ async def detail(request: Request, visitor: Visitor, message: str) -> Response:
     return await _message_page(request, visitor, await _message(request, visitor, known_id(message)))
 
 
-async def _purpose(request: Request, visitor: Guest, subject: int) -> bool:
+async def purpose_of(request: Request, visitor: Guest, subject: int) -> bool:
     """Journal an unmasking before anything is shown. False: the purpose is missing."""
     form = await taken(request, visitor)
     purpose = text(form, "purpose", 300)
@@ -123,15 +124,29 @@ async def _purpose(request: Request, visitor: Guest, subject: int) -> bool:
 async def unmask_message(request: Request, visitor: Visitor, message: str) -> Response:
     """The same page with the body in clear, this once."""
     row = await _message(request, visitor, known_id(message))
-    return await _message_page(request, visitor, row, clear=await _purpose(request, visitor, row["id"]))
+    return await _message_page(request, visitor, row, clear=await purpose_of(request, visitor, row["id"]))
 
 
-async def _record(request: Request, visitor: Guest, record: int) -> Any:
+async def one_record(request: Request, visitor: Guest, record: int) -> Any:
+    """A record within the visitor's scope, or 404."""
     async with core_of(request).pool.acquire() as connection:
         row = await connection.fetchrow(sql.console_record, record, visitor.schools)
     if row is None:
         raise Refused(404, "error.missing")
     return row
+
+
+def correctable(row: Any) -> bool:
+    """Whether a record's content may be corrected: the current version of something schools push, not withdrawn, not erased."""
+    spec = TYPES.get(row["type"])
+    return (
+        spec is not None
+        and spec.stream == "entity"
+        and row["type"] in PUSHED
+        and row["body"] is not None
+        and row["event"] != "CANCEL"
+        and row["version"] == row["current_version"]
+    )
 
 
 async def _record_page(request: Request, visitor: Guest, row: Any, *, clear: bool = False) -> Response:
@@ -142,6 +157,7 @@ async def _record_page(request: Request, visitor: Guest, row: Any, *, clear: boo
         attempts = await connection.fetch(sql.console_attempts, ids, row["class"])
         lines = await connection.fetch(sql.console_journal_of, ids) if ids else []
         versions = await connection.fetch(sql.console_record_versions, row["type"], row["key"], visitor.schools)
+        linked = await connection.fetch(sql.console_corrections, row["key"], row["message"], row["id"], row["type"])
     body = row["body"]
     shown = None if body is None else body if clear else masks.mask_record(row["type"], body)
     spec = TYPES.get(row["type"])
@@ -159,7 +175,7 @@ async def _record_page(request: Request, visitor: Guest, row: Any, *, clear: boo
     return respond(
         request, "record.html", visitor=visitor, row=row, deliveries=deliveries, attempts=_by(attempts, "delivery"), lines=_by(lines, "subject"),
         versions=versions, shown=shown, codes=codes, titles=titles, clear=clear, schools=core.directory,
-        names={number: name for name, number in core.connectors.items()},
+        names={number: name for name, number in core.connectors.items()}, correctable=correctable(row), linked=linked,
     )  # fmt: skip
 
 
@@ -173,14 +189,14 @@ def _by(rows: list[Any], column: str) -> dict[int, list[Any]]:
 @router.get("/records/{record}")
 async def record(request: Request, visitor: Visitor, record: str) -> Response:
     """One record: its canonical form, codes, versions and deliveries."""
-    return await _record_page(request, visitor, await _record(request, visitor, known_id(record)))
+    return await _record_page(request, visitor, await one_record(request, visitor, known_id(record)))
 
 
 @router.post("/records/{record}/unmask")
 async def unmask_record(request: Request, visitor: Visitor, record: str) -> Response:
     """The same page in clear, this once."""
-    row = await _record(request, visitor, known_id(record))
-    return await _record_page(request, visitor, row, clear=await _purpose(request, visitor, row["id"]))
+    row = await one_record(request, visitor, known_id(record))
+    return await _record_page(request, visitor, row, clear=await purpose_of(request, visitor, row["id"]))
 
 
 async def _call(request: Request, visitor: Guest, call: int) -> tuple[Any, list[Any]]:
@@ -225,4 +241,4 @@ async def call(request: Request, visitor: Visitor, call: str) -> Response:
 async def unmask_call(request: Request, visitor: Visitor, call: str) -> Response:
     """The same page in clear, this once."""
     row, records = await _call(request, visitor, known_id(call))
-    return await _call_page(request, visitor, row, records, clear=await _purpose(request, visitor, row["id"]))
+    return await _call_page(request, visitor, row, records, clear=await purpose_of(request, visitor, row["id"]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from msgspec import Struct
 
 from hub.console import times
 from hub.console.guard import Guest, Visitor, core_of, needs, number, taken, text
@@ -19,6 +21,55 @@ from hub.kernel.store.db import sql
 router = APIRouter(prefix="/replay")
 
 _STATES = (State.DEAD, State.CANCELLED, State.DELIVERED)
+_LINES = 60
+_SHOWN = 10
+_ONE_ORDER = timedelta(minutes=10)
+
+
+class Order(Struct, kw_only=True):
+    """One replay order and how far it has come. Counts are of deliveries."""
+
+    at: datetime
+    actor: str
+    mode: str
+    why: str
+    asked: int = 0
+    open: int = 0
+    delivered: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    last_at: datetime | None = None
+    cut: bool = False
+    """True when more of the order lies behind what was read."""
+
+    @property
+    def done(self) -> int:
+        """Closed again, one way or another."""
+        return self.delivered + self.dead + self.cancelled
+
+    @property
+    def queued(self) -> int:
+        """Made anew: open or done."""
+        return self.open + self.done
+
+
+def orders_of(lines: Sequence[Mapping[str, Any]], most: int) -> list[Order]:
+    """Orders out of the journal's lines, newest first: an order is written in chunks, one line each, which follow one another."""
+    found: list[Order] = []
+    for line in lines:
+        last = found[-1] if found else None
+        same = last is not None and (last.actor, last.mode, last.why) == (line["actor"], line["mode"], line["why"])
+        if last is None or not same or last.at - line["at"] > _ONE_ORDER:
+            last = Order(at=line["at"], actor=line["actor"], mode=line["mode"] or "", why=line["why"] or "")
+            found.append(last)
+        last.at = line["at"]
+        for name in ("asked", "open", "delivered", "dead", "cancelled"):
+            setattr(last, name, getattr(last, name) + line[name])
+        if line["last_at"] is not None:
+            last.last_at = max(last.last_at or line["last_at"], line["last_at"])
+    if found and len(lines) >= most:
+        found[-1].cut = True
+    return found
 
 
 async def _filter(request: Request, visitor: Guest, given: Mapping[str, Any], states: list[str]) -> ReplayFilter | None:
@@ -57,9 +108,15 @@ async def _page(
                 sql.replay_candidates, wanted.deliveries, wanted.message, core.connectors.get(wanted.connector or ""), wanted.schools,
                 [int(s) for s in wanted.states], wanted.since, wanted.until, 0, 10, timeout=30,
             )  # fmt: skip
+    async with core.pool.acquire() as connection:
+        # Whose scope is not the department sees what they ordered themselves: it was held to their schools then.
+        lines = await connection.fetch(
+            sql.console_replays, None if visitor.whole else visitor.person.name, _LINES, timeout=15
+        )
     return respond(
         request, "replay.html", status=422 if error else 200, visitor=visitor, given=given, plan=plan, sample=sample, error=error,
         states=[(s.word, s in wanted.states if wanted else s is not State.DELIVERED) for s in _STATES], names={n: k for k, n in core.connectors.items()},
+        orders=orders_of(lines, _LINES)[:_SHOWN],
     )  # fmt: skip
 
 

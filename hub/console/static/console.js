@@ -1,6 +1,10 @@
 /* Keeps marked parts of a page fresh. The page is complete without it. It never changes anything, stops while the tab is
-   hidden or somebody is busy inside the part, and gives up when the session has ended. */
+   hidden or somebody is busy inside the part, and gives up when the session has ended. Buttons that print show themselves only where they work. */
 "use strict";
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => window.print());
+}
 for (const part of document.querySelectorAll("[data-live]")) {
   const every = Math.max(2, Number(part.dataset.every) || 5) * 1000;
   let timer = 0;

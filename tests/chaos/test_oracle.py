@@ -1,0 +1,119 @@
+"""The oracle itself, on made-up books: it objects to what was lost, doubled, disordered or never sent, and to nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.chaos import oracle
+from tests.chaos.books import Books, Effect, Passage, Push, read_effects
+from tests.chaos.oracle import Verdict, Window
+
+_AT = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+
+
+def push(kind: str, key: str, version: int, receipt: str | None = "R") -> Push:
+    return Push(client="c", kind=kind, items=[(key, version)], idempotency=f"{key}/{version}", receipt=receipt)
+
+
+def effect(kind: str, key: str, version: int = 1, event: str = "UPDATE", at: datetime = _AT, **content: Any) -> Effect:
+    return Effect(seq=1, key=key, version=version, event=event, type=kind, at=at, content=content)
+
+
+def filing(key: str, content: int, event: str = "UPDATE") -> Effect:
+    return effect("filing", key, content, event, TrichYeuHoSo=f"Lần {content}")
+
+
+def learners(*versions: int, acked: int = 3, sent: int = 3) -> Verdict:
+    books = Books(pushes=[push("learner", "L", v, "R" if v <= acked else None) for v in range(1, sent + 1)])
+    verdict = Verdict()
+    oracle._learners(books, [effect("hocsinh", "L", v) for v in versions], verdict)
+    return verdict
+
+
+def test_versions_once_and_ascending_are_what_was_promised() -> None:
+    assert learners(1, 2, 3).objections == []
+    assert learners(1, 2, acked=2).objections == [], "what was never acknowledged may be missing"
+    assert learners(1, 2, 3, acked=2).objections == [], "or be there: only the answer was lost"
+
+
+@pytest.mark.parametrize(
+    ("versions", "kind"),
+    [((1, 3), "lost"), ((1, 2, 2, 3), "doubled"), ((2, 1, 3), "disordered"), ((1, 2, 3, 4), "wrong"), ((), "lost")],
+)
+def test_anything_else_is_objected_to(versions: tuple[int, ...], kind: str) -> None:
+    assert getattr(learners(*versions), kind)
+
+
+@pytest.mark.parametrize(
+    ("effects", "kind"),
+    [
+        ([filing("F", 1, "NEW"), filing("F", 2)], None),
+        ([filing("F", 1, "NEW")], "lost"),
+        ([filing("F", 1, "NEW"), filing("F", 1, "NEW"), filing("F", 2)], "doubled"),
+        ([filing("F", 1, "NEW"), filing("F", 2), filing("F", 1)], "disordered"),
+    ],
+)
+def test_a_filing_is_created_once_and_its_contents_come_in_order(effects: list[Effect], kind: str | None) -> None:
+    verdict = Verdict()
+    oracle._portal(Books(pushes=[push("filing", "F", 1), push("filing", "F", 2)]), effects, set(), verdict)
+    assert bool(verdict.objections) == (kind is not None)
+    assert kind is None or getattr(verdict, kind)
+
+
+@pytest.mark.parametrize(
+    ("times", "people", "kind"), [(1, set(), None), (2, set(), "doubled"), (0, set(), "lost"), (0, {"F"}, None)]
+)
+def test_a_notice_stands_once_or_is_a_persons(times: int, people: set[str], kind: str | None) -> None:
+    verdict = Verdict()
+    notice = effect("progress", "F/x", event="NOTICE", MaHoSo="F", NoiDungXuLy="Bước 7")
+    oracle._portal(Books(pushes=[push("filing_progress", "F#7", 1)]), [notice] * times, people, verdict)
+    assert bool(verdict.objections) == (kind is not None)
+    assert kind is None or getattr(verdict, kind)
+
+
+@pytest.mark.parametrize(
+    ("acked", "clock_right", "times", "kind"),
+    [
+        (True, True, 1, None),
+        (True, True, 0, "lost"),
+        (True, False, 0, None),
+        (True, True, 2, "doubled"),
+        (False, True, 1, "hanging"),
+    ],
+)
+def test_an_acknowledged_passage_arrives_once(acked: bool, clock_right: bool, times: int, kind: str | None) -> None:
+    verdict = Verdict()
+    books = Books(passages=[Passage(device="d", person="P", acked=acked, clock_right=clock_right)])
+    oracle._passages(books, [effect("diemdanh", "d/1", ma="P")] * times, verdict)
+    assert bool(verdict.objections) == (kind is not None)
+    assert kind is None or getattr(verdict, kind)
+
+
+def test_a_healthy_system_must_go_on_while_another_is_hurt() -> None:
+    books = Books(first=_AT, last=_AT + timedelta(seconds=60))
+    effects = {
+        "ministry": [effect("hocsinh", "L", 1, at=_AT + timedelta(seconds=20))],
+        "public_service": [],
+        "population": [],
+    }
+    window = Window(
+        name="x",
+        start=_AT + timedelta(seconds=18),
+        end=_AT + timedelta(seconds=22),
+        healthy=("ministry", "public_service"),
+    )
+    verdict = Verdict()
+    oracle._progress(books, effects, [window], verdict)
+    assert len(verdict.wrong) == 1
+    assert "public_service" in verdict.wrong[0]
+    assert verdict.longest_stall_s == 40.0
+
+
+def test_a_torn_last_line_of_a_book_is_left_out(tmp_path: Any) -> None:
+    book = tmp_path / "book.jsonl"
+    line = b'{"seq":1,"key":"k","version":1,"event":"NEW","type":"t","at":"2026-11-20T08:00:00+00:00","content":{}}\n'
+    book.write_bytes(line + line[:20])
+    assert [e.key for e in read_effects(book)] == ["k"]
