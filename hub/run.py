@@ -220,8 +220,8 @@ def _renewer(broker: Broker | None, house: House, supervisor: Supervisor) -> Cal
         async with one_at_a_time:
             users = []
             for d in await parties.devices(house.core):
-            if d["family"] not in _MQTT_FAMILIES:
-                continue
+                if d["family"] not in _MQTT_FAMILIES:
+                    continue
                 reads, writes = topics_of(d["id"], d["family"], d["school"])
                 secret = house.keys.decrypt(d["secret"], d["id"].encode()).decode()
                 users.append(BrokerUser(d["id"], secret, reads=reads, writes=writes))

@@ -22,6 +22,7 @@ from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion, Exchange
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Call, NeedsPerson, Text, Unknown
 from hub.worker import judge
+from hub.worker.policy import Pace
 from hub.worker.render import Renderer, root_of
 from hub.worker.target import Target
 from hub.worker.wire import Wire
@@ -32,7 +33,6 @@ _LAST_STEP_S, _FINISH_S = 2.0, 5.5
 """How long an end waits for a claim or an inquiry under way, and for calls on the wire: within the ten seconds a process is given."""
 _CONVERSATION_MAX = 5
 _CONCLUDE_MAX = 500
-_IN_HAND_S, _IN_HAND_MAX, _PACE_S = 0.5, 2000, 0.25
 
 
 @dataclass
@@ -87,8 +87,7 @@ class Dispatcher:
         self._stop_asked = asyncio.Event()
         self._spare: Permit | None = None
         """Leave for a probe that led to no call: it is kept for the next batch, for there are few."""
-        self._pace = 0.0
-        """Deliveries concluded per second, lately."""
+        self._pace = Pace(target.policy)
         self._renderer = Renderer(core, target)
         self._wire = Wire(core, target)
 
@@ -140,7 +139,7 @@ class Dispatcher:
     async def _claimer(self) -> None:
         policy = self.target.policy
         while not self._stopping:
-            high = self._most_in_hand()
+            high = self._pace.most
             room = high - len(self._hand)
             # Large bites: a claim costs the same for one delivery as for many.
             if self.paused or room < max(1, high // 2) or not self.target.open_now():
@@ -180,19 +179,6 @@ class Dispatcher:
     def _let_go(self, batch: Batch) -> None:
         for d in batch.deliveries:
             self._hand.pop(d.id, None)
-
-    def _most_in_hand(self) -> int:
-        """How many deliveries to hold at a time: two rounds of calls, or what goes out in half a second, if that is more.
-
-        A slow counterparty is held little for, so that another worker may have the rest; a quick one never waits for a claim.
-        """
-        policy = self.target.policy
-        high = max(policy.concurrency * policy.batch_max * 2, min(int(self._pace * _IN_HAND_S), _IN_HAND_MAX))
-        if policy.per_second:
-            # What is claimed has its slot: a second's worth is in hand at any time, whatever the concurrency.
-            high = max(policy.batch_max, int(policy.per_second * policy.batch_max))
-            high = min(high, max(policy.batch_max, _IN_HAND_MAX))
-        return high
 
     def _keep(self, permit: Permit) -> None:
         if permit.probe:
@@ -361,7 +347,6 @@ class Dispatcher:
 
     async def _concluder(self) -> None:
         """Write outcomes in batches. An outcome in hand is kept until the database takes it, however long that is."""
-        since, concluded = time.monotonic(), 0
         while True:
             taken = [await self._done.get()]
             count = len(taken[0].conclusions)
@@ -383,9 +368,7 @@ class Dispatcher:
                     break
             for c in conclusions:
                 self._hand.pop(c.delivery.id, None)
-            concluded += len(conclusions)
-            if (passed := time.monotonic() - since) >= _PACE_S:
-                self._pace, since, concluded = concluded / passed, time.monotonic(), 0
+            self._pace.note(len(conclusions), time.monotonic())
             # Only now: a leader that looks finds what it is to bring back.
             fault = next((t.fault for t in taken if t.fault), None)
             if fault is not None and any(c.target is State.WAITING for c in conclusions):

@@ -40,3 +40,35 @@ class Policy(Struct, frozen=True, kw_only=True):
     def wait_s(self, attempts: int, after_s: float | None = None) -> float:
         """How long to wait after so many attempts; `after_s`, the counterparty's own wish, is never undercut."""
         return delay(attempts, self.retry, _dice, after_s)
+
+
+class Pace:
+    """How quickly one connector's deliveries are concluded, and so how many a worker should hold at a time."""
+
+    _HOLD_S, _MOST, _LOOK_S = 0.5, 2000, 0.25
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._per_s = 0.0
+        self._since = 0.0
+        self._count = 0
+
+    def note(self, concluded: int, now: float) -> None:
+        """Count deliveries concluded; `now` in seconds of a steady clock."""
+        self._count += concluded
+        passed = now - self._since
+        if passed >= self._LOOK_S:
+            self._per_s, self._since, self._count = self._count / passed, now, 0
+
+    @property
+    def most(self) -> int:
+        """Two rounds of calls, or what goes out in half a second if that is more; under a quota a second's worth, whatever
+        the concurrency, because what is claimed has its slot.
+
+        A slow counterparty is held little for, so that another worker may have the rest; a quick one never waits for a
+        claim.
+        """
+        policy = self._policy
+        if policy.per_second:
+            return max(policy.batch_max, min(int(policy.per_second * policy.batch_max), self._MOST))
+        return max(policy.concurrency * policy.batch_max * 2, min(int(self._per_s * self._HOLD_S), self._MOST))

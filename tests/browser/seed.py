@@ -12,7 +12,7 @@ from typing import Any
 import connectors.settings as connector_settings
 from hub.kernel.access import Scope
 from hub.kernel.intake import Arrival, Source
-from hub.kernel.ledger import intake, operations, parties, people
+from hub.kernel.ledger import alarms, intake, operations, parties, people
 from hub.kernel.ledger.core import Core
 from hub.kernel.ports import Draft, Reject, Removed, Text
 from hub.keys import Keys
@@ -231,6 +231,20 @@ async def gates(core: Core, keys: Keys) -> None:
     )  # fmt: skip
 
 
+async def some_alarms(core: Core) -> None:
+    """One that stands and one that has ended."""
+    late = Text(
+        "Kết nối public_service: có lượt gửi đã chờ quá 60 phút (4 lượt đang mở).",
+        "Connector public_service: a delivery has been open for more than 60 minutes (4 are open).",
+    )
+    rows = Text("2 dòng nằm ngoài phân vùng ngày.", "2 rows lie outside the daily partitions.")
+    await alarms.report(core, "oldest", [alarms.Alarm("oldest", "public_service", late)])
+    await alarms.report(core, "partitions", [alarms.Alarm("partitions", "default", rows)])
+    async with core.pool.acquire() as connection:
+        await connection.execute("UPDATE alarms SET started_at = now() - interval '12 minutes'")
+    await alarms.report(core, "partitions", [])
+
+
 async def fill(core: Core, keys: Keys, *, port: int = 1) -> dict[str, int]:
     """Everything; returns a few ids tests ask for."""
     await systems(core, keys, port)
@@ -287,6 +301,7 @@ async def fill(core: Core, keys: Keys, *, port: int = 1) -> dict[str, int]:
         invalid=Reject(pointer="", code="unreadable", message=Text("Không đọc được JSON.", "The JSON cannot be read.")),
     )  # fmt: skip
     await intake.accept(core, [invalid])
+    await some_alarms(core)
     async with core.pool.acquire() as connection:
         await connection.execute(
             "UPDATE recoveries SET state = 'open', epoch = 3, owner = 'airflow', until = now() + interval '1 hour', opened_at = now() - interval '4 minutes',"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hub.kernel.receipts import receipt_code
+
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 UNREADABLE = """() => [...document.querySelectorAll('main a, main button, main input, main select, main label, main td, main h1, main h2')]
   .filter(e => e.getClientRects().length
@@ -20,7 +22,8 @@ def pages(site) -> dict[str, str]:
     task = site.sql("SELECT id FROM tasks WHERE cause = 'period_locked'")[0]["id"]
     return {
         "overview": "/", "connectors": "/connectors", "connector": "/connectors/public_service", "edit": "/connectors/population/edit",
-        "messages": "/messages", "message": f"/messages/{site.ids['roster']}", "message-gate": "/messages?type=checkin", "record": f"/records/{record}",
+        "messages": "/messages", "message": f"/messages/{site.ids['roster']}", "message-gate": "/messages?type=checkin",
+        "receipts": "/receipts", "receipt": f"/receipts/{receipt_code(site.keys.hmac('receipt'), site.ids['roster'])}", "record": f"/records/{record}",
         "record-uncertain": f"/records/{uncertain['record']}", "call": f"/calls/{uncertain['intent']}", "deliveries": "/deliveries?state=parked",
         "deliveries-closed": "/deliveries?state=delivered&connector=ministry", "parked": "/parked", "task": f"/parked/{task}", "codes": "/codes",
         "code-system": "/codes/systems/vn-ward?q=hong+bang", "crosswalk": "/codes/crosswalks/vn-ward-2024--vn-ward", "gates": "/gates",

@@ -13,7 +13,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, needs, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, taken, text
 from hub.console.pages.messages import correctable, one_record, purpose_of
 from hub.console.render import redirect, respond
 from hub.kernel.firewall import clean
@@ -61,7 +61,7 @@ def _page(request: Request, visitor: Guest, row: Any, data: str, why: str = "", 
 @router.post("/records/{record}/correct")
 async def form(request: Request, visitor: Visitor, record: str) -> Response:
     """The form with the content in clear, once a purpose is stated."""
-    needs(visitor, "operator")
+    await taken(request, visitor)
     row = await _open(request, visitor, record)
     if not await purpose_of(request, visitor, row["id"]):
         return redirect(f"/records/{row['id']}", done="done.purpose_needed")
