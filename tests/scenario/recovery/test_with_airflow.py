@@ -86,7 +86,7 @@ def test_airflow_leads_and_the_ticker_takes_over(
                     control=Control("127.0.0.1", port, control.control_token(keys)), parallelism=4,
                 )  # fmt: skip
                 await airflow.run(supervisor)
-                async with AirflowClient(airflow.link) as client:
+                async with AirflowClient(airflow.link, timeout_s=30) as client:
                     await _known(client)
                     stop = asyncio.Event()
                     pace = Pace(tick_s=0.1, grace_s=8.0, canary_first_s=0.1, canary_longest_s=0.2)
