@@ -5,7 +5,6 @@ Writes JSON to `.data/bench/`, and after a run over all paths the table in docs/
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import sys
 import time
@@ -24,7 +23,9 @@ async def main(names: list[str]) -> int:
     """Measure; 0 when every path could be measured, whether or not it met its target."""
     unknown = set(names) - set(PATHS)
     if unknown:
-        print(f"Không có phép đo / no such measurement: {', '.join(sorted(unknown))}; có / there are: {', '.join(PATHS)}")
+        print(
+            f"Không có phép đo / no such measurement: {', '.join(sorted(unknown))}; có / there are: {', '.join(PATHS)}"
+        )
         return 2
     FOLDER.mkdir(parents=True, exist_ok=True)
     figures: list[Figure] = []
@@ -35,7 +36,7 @@ async def main(names: list[str]) -> int:
             started = time.monotonic()
             try:
                 found = await importlib.import_module(f"benchmarks.{name}").measure(rig)
-            except (Exception, asyncio.TimeoutError) as error:
+            except (TimeoutError, Exception) as error:
                 # One path that cannot be measured must not cost the others their figures.
                 failed[name] = f"{type(error).__name__}: {error}"
                 print(f"{name}: {failed[name]}", flush=True)

@@ -15,7 +15,12 @@ from hub.kernel.ledger.records import DELIVERY_COLUMNS, RECORD_COLUMNS
 from hub.kernel.store.db import open_pool
 
 KEY_COLUMNS = ("digest", "message", "body_digest")
-TABLES = {"intake_keys": KEY_COLUMNS, "messages": MESSAGE_COLUMNS, "records": RECORD_COLUMNS, "deliveries": DELIVERY_COLUMNS}
+TABLES = {
+    "intake_keys": KEY_COLUMNS,
+    "messages": MESSAGE_COLUMNS,
+    "records": RECORD_COLUMNS,
+    "deliveries": DELIVERY_COLUMNS,
+}
 _JSON = {"removed", "attributes", "body"}
 
 
@@ -24,9 +29,13 @@ async def prepare(stage: Stage) -> None:
     await stage.owner.execute("CREATE SCHEMA IF NOT EXISTS bare")
     for table in TABLES:
         await stage.owner.execute(f"CREATE TABLE IF NOT EXISTS bare.{table} (LIKE hub.{table} INCLUDING DEFAULTS)")
-    await stage.owner.execute("CREATE TABLE IF NOT EXISTS bare.mqtt_keys (digest uuid, message bigint, body_digest bytea)")
+    await stage.owner.execute(
+        "CREATE TABLE IF NOT EXISTS bare.mqtt_keys (digest uuid, message bigint, body_digest bytea)"
+    )
     await stage.owner.execute("CREATE TABLE IF NOT EXISTS bare.mqtt_messages (id bigint, topic text, body bytea)")
-    await stage.owner.execute("CREATE TABLE IF NOT EXISTS bare.one (at timestamptz DEFAULT clock_timestamp(), body bytea)")
+    await stage.owner.execute(
+        "CREATE TABLE IF NOT EXISTS bare.one (at timestamptz DEFAULT clock_timestamp(), body bytea)"
+    )
 
 
 async def written(stage: Stage, since: int, per_batch: int) -> list[dict[str, list[tuple[Any, ...]]]]:
@@ -41,7 +50,9 @@ async def written(stage: Stage, since: int, per_batch: int) -> list[dict[str, li
         mine = ids[first : first + per_batch]
         batch = {}
         for table, columns in TABLES.items():
-            found = await stage.owner.fetch(f"SELECT {', '.join(columns)} FROM {table} WHERE {where[table]}", mine[0], mine[-1])
+            found = await stage.owner.fetch(
+                f"SELECT {', '.join(columns)} FROM {table} WHERE {where[table]}", mine[0], mine[-1]
+            )
             batch[table] = [_plain(table, columns, r) for r in found]
         batches.append(batch)
     return batches
@@ -50,7 +61,10 @@ async def written(stage: Stage, since: int, per_batch: int) -> list[dict[str, li
 def _plain(table: str, columns: Sequence[str], row: Any) -> tuple[Any, ...]:
     """A row as the ledger hands it over: JSON columns as ready bytes."""
     ready = [
-        msgspec.json.encode(row[c]) if c in _JSON and row[c] is not None and not (table == "messages" and c == "body") else row[c] for c in columns
+        msgspec.json.encode(row[c])
+        if c in _JSON and row[c] is not None and not (table == "messages" and c == "body")
+        else row[c]
+        for c in columns
     ]
     return tuple(ready)
 
@@ -67,7 +81,9 @@ async def copy(stage: Stage, batches: list[dict[str, list[tuple[Any, ...]]]], la
                     async with connection.transaction():
                         for table, columns in TABLES.items():
                             if batch[table]:
-                                await connection.copy_records_to_table(table, schema_name="bare", records=batch[table], columns=columns)
+                                await connection.copy_records_to_table(
+                                    table, schema_name="bare", records=batch[table], columns=columns
+                                )
 
         started = time.perf_counter()
         await asyncio.gather(*(lane() for _ in range(lanes)))

@@ -59,7 +59,9 @@ class Books:
 def ministry(body: bytes) -> tuple[int, bytes]:
     """Every record of a batch taken."""
     keys = [r["idbanghi"] for r in orjson.loads(body)["banghi"]]
-    return len(keys), orjson.dumps({"ma": "00", "thongbao": "Đã xử lý", "ketqua": [{"idbanghi": k, "ma": "00", "mabiennhan": "B"} for k in keys]})
+    return len(keys), orjson.dumps(
+        {"ma": "00", "thongbao": "Đã xử lý", "ketqua": [{"idbanghi": k, "ma": "00", "mabiennhan": "B"} for k in keys]}
+    )
 
 
 def population(body: bytes) -> tuple[int, bytes]:
@@ -119,7 +121,9 @@ class Server(asyncio.Protocol):
             records, said = self._answer(body)
             if records:
                 self._books.note(records)
-        self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (self._type, len(said), said))
+        self._transport.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (self._type, len(said), said)
+        )
 
 
 async def serve(kind: str) -> None:

@@ -17,7 +17,9 @@ from benchmarks.rig import Figure, Meter, Proc, Rig, Stage, alternate, short, un
 CONCURRENCY = 16
 
 
-def ministry(url: str, batch: int, *, concurrency: int = CONCURRENCY, per_second: int | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+def ministry(
+    url: str, batch: int, *, concurrency: int = CONCURRENCY, per_second: int | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Settings and secrets of a connector to the Ministry's counterparty."""
     policy: dict[str, Any] = {"concurrency": concurrency, "batch_max": batch}
     if per_second:
@@ -42,7 +44,9 @@ async def counterparty(rig: Rig, kind: str) -> tuple[Proc, str]:
     return process, (await process.line())["url"]
 
 
-async def worked_off(stage: Stage, url: str, count: int, other: Proc, patience_s: float = 60.0) -> tuple[float, dict[str, float]]:
+async def worked_off(
+    stage: Stage, url: str, count: int, other: Proc, patience_s: float = 60.0
+) -> tuple[float, dict[str, float]]:
     """Let a worker deliver what is ready; gives deliveries per second and the shares of the processor."""
     rig = stage.rig
     await books(url)
@@ -87,7 +91,10 @@ async def bodies(stage: Stage, folder: Path) -> Path:
 
 async def raw(rig: Rig, url: str, path: Path, headers: dict[str, str], kind: str = "closed") -> dict[str, Any]:
     """Send the bodies with the bare client; what it tells."""
-    told = await rig.child("wire", {"kind": kind, "url": url, "bodies": str(path), "headers": headers, "connections": CONCURRENCY, "count": 1})
+    told = await rig.child(
+        "wire",
+        {"kind": kind, "url": url, "bodies": str(path), "headers": headers, "connections": CONCURRENCY, "count": 1},
+    )
     assert set(told["statuses"]) == {"200"}, told["statuses"]
     return told
 
@@ -111,8 +118,12 @@ async def measure(rig: Rig) -> list[Figure]:
                 return rate
 
             async def limit(_n: int) -> float:
-                path = await bodies(stage, rig.logs)  # noqa: B023
-                headers = {"Content-Type": "application/json; charset=utf-8", "Authorization": "Bearer bench-token", "Accept": "application/json"}
+                path = await bodies(stage, rig.logs)
+                headers = {
+                    "Content-Type": "application/json; charset=utf-8",
+                    "Authorization": "Bearer bench-token",
+                    "Accept": "application/json",
+                }
                 target = f"{url}/api/v1/hocsinh/batch"  # noqa: B023
                 lib = await raw(rig, target, path, headers, "library")
                 library.append(lib["per_s"] * batch)  # noqa: B023

@@ -21,7 +21,13 @@ async def measure(rig: Rig) -> list[Figure]:
         other, url = await counterparty(rig, "ministry")
         async with rig.stage() as stage:
             number = await stage.connector("ministry", *ministry(url, 1, concurrency=32, per_second=quota))
-            await fill.ready(stage, number, "learners-to-ministry", short(quota * (seconds + 4), max(quota * (seconds + 4), 1_000_000)), "60")
+            await fill.ready(
+                stage,
+                number,
+                "learners-to-ministry",
+                short(quota * (seconds + 4), max(quota * (seconds + 4), 1_000_000)),
+                "60",
+            )
             await books(url)
             worker = rig.process("worker", ["-m", "hub.cli", "worker"], stage.env())
             await asyncio.sleep(3.0)

@@ -35,7 +35,8 @@ def checkin(number: int, mark: str) -> dict[str, Any]:
     """One passage of a gate, as pushed over REST."""
     return {
         "data": {
-            "person_code": f"31{number:08d}", "device": "BENCH001", "school_code": SCHOOL, "device_time_raw": f"2026-09-05T07:{number // 60 % 60:02d}:{number % 60:02d}.{number:06d}",
+            "person_code": f"31{number:08d}", "device": "BENCH001", "school_code": SCHOOL,
+            "device_time_raw": f"2026-09-05T07:{number // 60 % 60:02d}:{number % 60:02d}.{number:06d}",
             "direction": "in", "method": "face", "verify_status": "allowed",
         }
     }  # fmt: skip
@@ -64,12 +65,20 @@ def arrivals(stage: Stage, record_type: str, items: list[dict[str, Any]], mark: 
 async def _reserve(stage: Stage, count: int) -> int:
     """The first of `count` ids nobody else will be given."""
     blocks = count // 1000 + 2
-    return int(await stage.value(f"SELECT ({_DAY}) | setval('ids', nextval('ids') + $1::bigint * 1000) - $1::bigint * 1000", blocks))
+    return int(
+        await stage.value(
+            f"SELECT ({_DAY}) | setval('ids', nextval('ids') + $1::bigint * 1000) - $1::bigint * 1000", blocks
+        )
+    )
 
 
-async def ready(stage: Stage, connector: int, flow: str, count: int, mark: str, *, state: int = 2, same_order: int = 1, **data: Any) -> None:
+async def ready(
+    stage: Stage, connector: int, flow: str, count: int, mark: str, *, state: int = 2, same_order: int = 1, **data: Any
+) -> None:
     """`count` learners' records with one delivery each, in `state`; `same_order` of them share an order key."""
-    (answer,) = await accept(stage.core, arrivals(stage, "learner", [learner(0, f"{mark}t", **data)], f"{mark}-template"))
+    (answer,) = await accept(
+        stage.core, arrivals(stage, "learner", [learner(0, f"{mark}t", **data)], f"{mark}-template")
+    )
     base = await _reserve(stage, count)
     key, number = f"'{mark}' || lpad(g::text, 8, '0')", "'031214' || lpad(g::text, 6, '0')"
     personal = f", 'personal_number', {number}" if "personal_number" in data else ""
@@ -101,7 +110,8 @@ async def history(stage: Stage, count: int) -> None:
     digest = "decode('6464646464646464646464646464646464646464646464646464646464646464', 'hex')"
     statements = [
         f"INSERT INTO intake_keys (digest, message, body_digest) SELECT gen_random_uuid(), {i}, {digest} {series}",
-        f"INSERT INTO messages (id, class, source, type, content_type, digest, body) SELECT {i}, 2, 1, 'learner', 'application/json', {digest}, {body}::text::bytea {series}",
+        f"""INSERT INTO messages (id, class, source, type, content_type, digest, body)
+        SELECT {i}, 2, 1, 'learner', 'application/json', {digest}, {body}::text::bytea {series}""",
         f"INSERT INTO message_results (message, class, outcome, items, rejected, records) SELECT {i}, 2, 4, 1, 0, 1 {series}",
         f"""INSERT INTO records (id, class, message, pointer, type, key, event, version, updated_at, body, content, catalogue, disposition, due)
         SELECT {i}, 2, {i}, '', 'learner', 'H' || ((g::bigint * 7919) % $1::int), 'NEW', 1, now(), {body}::jsonb, '\\x64', '1', 1, 1 {series}""",

@@ -39,7 +39,12 @@ async def measure(rig: Rig) -> list[Figure]:
         await _devices(stage)
 
         def bridge() -> Proc:
-            env = stage.env(LT_MQTT__HOST="127.0.0.1", LT_MQTT__PORT=str(port), LT_MQTT__USERNAME=BRIDGE.name, LT_MQTT__PASSWORD=BRIDGE.secret)
+            env = stage.env(
+                LT_MQTT__HOST="127.0.0.1",
+                LT_MQTT__PORT=str(port),
+                LT_MQTT__USERNAME=BRIDGE.name,
+                LT_MQTT__PASSWORD=BRIDGE.secret,
+            )
             return rig.process("bridge", ["-m", "hub.cli", "bridge"], env)
 
         def plain() -> Proc:
@@ -49,7 +54,15 @@ async def measure(rig: Rig) -> list[Figure]:
         async def drained(client: str, start: Any, mark: str, keep: bool) -> float:
             await rig.child("mqtt_wire", hub | {"kind": "session", "client": client})
             await rig.child("mqtt_wire", gates | {"kind": "load", "count": count, "mark": mark})
-            watcher = rig.process("watch", ["-m", "benchmarks.mqtt_wire", json.dumps(gates | {"kind": "watch", "count": count, "patience_s": 120})], rig.env())
+            watcher = rig.process(
+                "watch",
+                [
+                    "-m",
+                    "benchmarks.mqtt_wire",
+                    json.dumps(gates | {"kind": "watch", "count": count, "patience_s": 120}),
+                ],
+                rig.env(),
+            )
             await watcher.line()
             process = start()
             try:
@@ -70,7 +83,9 @@ async def measure(rig: Rig) -> list[Figure]:
                 await watcher.stop()
 
         value, floor = await alternate(
-            2, lambda n: drained(_CLIENT_ID, bridge, f"d{n}", True), lambda n: drained("bench-bare", plain, f"b{n}", False)
+            2,
+            lambda n: drained(_CLIENT_ID, bridge, f"d{n}", True),
+            lambda n: drained("bench-bare", plain, f"b{n}", False),
         )
         # Sessions left over would queue what the live gates send.
         await rig.child("mqtt_wire", hub | {"kind": "forget", "client": "bench-bare"})
@@ -81,7 +96,9 @@ async def measure(rig: Rig) -> list[Figure]:
         await asyncio.sleep(3.0)
         await rig.child("mqtt_wire", gates | {"kind": "live", "rate": 500, "seconds": 1, "mark": "w"})
         meter = Meter(bridge=process.pid, postgres=rig.postgres_pid, broker=broker.pid)
-        told = await rig.child("mqtt_wire", gates | {"kind": "live", "rate": _RATE, "seconds": short(6, 60), "mark": "l"})
+        told = await rig.child(
+            "mqtt_wire", gates | {"kind": "live", "rate": _RATE, "seconds": short(6, 60), "mark": "l"}
+        )
         used = meter.stop() | {"gates": told["cpu"]}
         await process.stop()
     await broker.stop()

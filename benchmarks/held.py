@@ -36,9 +36,12 @@ async def _claimed(stage: Stage, connector: int, count: int) -> tuple[float, flo
             (number,) = await stage.core.ids.take(connection, 1)
         ids = tuple(d.id for d in batch.deliveries)
         call = Call(operation="push", deliveries=ids, body=b"{}", content_type="application/json", idempotent=True)
-        exchange = Exchange(id=number, klass=2, connector=connector, call=call, mapping="bench", reply=Reply(status=200, body=b"{}"))
+        exchange = Exchange(
+            id=number, klass=2, connector=connector, call=call, mapping="bench", reply=Reply(status=200, body=b"{}")
+        )
         conclusions = [
-            Conclusion(delivery=d, target=State.DELIVERED, cause="receipt", outcome="Receipt", call=number) for d in batch.deliveries
+            Conclusion(delivery=d, target=State.DELIVERED, cause="receipt", outcome="Receipt", call=number)
+            for d in batch.deliveries
         ]
         started = time.perf_counter()
         await dispatch.conclude(stage.core, connector, conclusions, [exchange])

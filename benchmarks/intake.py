@@ -43,14 +43,14 @@ async def measure(rig: Rig) -> list[Figure]:
                 arrivals = fill.arrivals(stage, record_type, items, f"{record_type}{n}")  # noqa: B023
                 since["id"] = await stage.value("SELECT coalesce(max(id), 0) FROM messages")  # noqa: B023
                 meter = Meter(ledger=_own_pid(), postgres=rig.postgres_pid)
-                seconds = await store(stage, arrivals)  # noqa: B023
+                seconds = await store(stage, arrivals)
                 cpu.update(meter.stop())  # noqa: B023
                 return count / seconds
 
             async def limit(_n: int) -> float:
                 batches = await bare.written(stage, since["id"], BATCH)  # noqa: B023
                 assert sum(len(b["deliveries"]) for b in batches) == count
-                return count / await bare.copy(stage, batches, LANES)  # noqa: B023
+                return count / await bare.copy(stage, batches, LANES)
 
             since = {"id": 0}
             value, copied = await alternate(rounds, ours, limit)

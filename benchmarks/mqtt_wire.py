@@ -39,7 +39,10 @@ def _packet(head: int, rest: bytes) -> bytes:
 def connect(client: str, user: str, password: str, clean: bool = True) -> bytes:
     """CONNECT without a will."""
     flags = 0xC0 | (2 if clean else 0)
-    return _packet(0x10, _text("MQTT") + bytes([4, flags]) + (60).to_bytes(2, "big") + _text(client) + _text(user) + _text(password))
+    return _packet(
+        0x10,
+        _text("MQTT") + bytes([4, flags]) + (60).to_bytes(2, "big") + _text(client) + _text(user) + _text(password),
+    )
 
 
 def subscribe(topics: list[tuple[str, int]]) -> bytes:
@@ -115,7 +118,9 @@ class Client(asyncio.Protocol):
         self._transport.close()
 
 
-async def opened(job: dict[str, Any], client: str, hear: Callable[[int, memoryview], None] | None = None, *, clean: bool = True) -> Client:
+async def opened(
+    job: dict[str, Any], client: str, hear: Callable[[int, memoryview], None] | None = None, *, clean: bool = True
+) -> Client:
     """A connected client of the job's broker and account."""
     _, made = await asyncio.get_running_loop().create_connection(lambda: Client(hear), "127.0.0.1", job["port"])
     await made.write(connect(client, job["user"], job["password"], clean))
@@ -185,7 +190,12 @@ async def watch(job: dict[str, Any]) -> dict[str, Any]:
     await made.seen(3, job["count"], job["patience_s"])
     used = resource.getrusage(resource.RUSAGE_SELF)
     wall = times[1] - times[0]
-    return {"count": made.count[3], "wall_s": wall, "per_s": (job["count"] - 1) / wall, "cpu": round((used.ru_utime + used.ru_stime) / wall, 2)}
+    return {
+        "count": made.count[3],
+        "wall_s": wall,
+        "per_s": (job["count"] - 1) / wall,
+        "cpu": round((used.ru_utime + used.ru_stime) / wall, 2),
+    }
 
 
 async def live(job: dict[str, Any]) -> dict[str, Any]:

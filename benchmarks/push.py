@@ -50,7 +50,9 @@ async def measure(rig: Rig) -> list[Figure]:
     await rig.redis()
     async with rig.stage() as stage:
         await bare.prepare(stage)
-        await stage.owner.execute("GRANT USAGE ON SCHEMA bare TO hub_app; GRANT ALL ON ALL TABLES IN SCHEMA bare TO hub_app")
+        await stage.owner.execute(
+            "GRANT USAGE ON SCHEMA bare TO hub_app; GRANT ALL ON ALL TABLES IN SCHEMA bare TO hub_app"
+        )
         await stage.connector("ministry", *ministry("http://127.0.0.1:9", 100))
         await stage.client()
         process, url = await gateway(stage)
@@ -66,7 +68,15 @@ async def _single(rig: Rig, stage: Stage, process: Proc, url: str) -> list[Figur
 
     async def drive(path: str, name: str, n: int, kind: str = "closed", **more: Any) -> dict[str, Any]:
         items = [fill.learner(i, f"{n}{name}") for i in range(short(20_000, 100_000) if kind == "closed" else 10_000)]
-        job = {"kind": kind, "url": url + path, "bodies": str(_file(rig, f"push-{name}-{n}", items)), "headers": _HEAD, "connections": CONNECTIONS, "seconds": seconds}
+        bodies = str(_file(rig, f"push-{name}-{n}", items))
+        job = {
+            "kind": kind,
+            "url": url + path,
+            "bodies": bodies,
+            "headers": _HEAD,
+            "connections": CONNECTIONS,
+            "seconds": seconds,
+        }
         meter = Meter(gateway=process.pid, postgres=rig.postgres_pid)
         told = await rig.child("wire", job | more)
         cpu.update(meter.stop() | {"load": told["cpu"]})

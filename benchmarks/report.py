@@ -33,19 +33,29 @@ def _shares(f: Figure) -> str:
 
 def machine() -> dict[str, str]:
     """What the figures were taken on: kinds and sizes, no names."""
-    model = next((row.partition(":")[2].strip() for row in Path("/proc/cpuinfo").read_text().splitlines() if row.startswith("model name")), platform.machine())
+    model = next(
+        (
+            row.partition(":")[2].strip()
+            for row in Path("/proc/cpuinfo").read_text().splitlines()
+            if row.startswith("model name")
+        ),
+        platform.machine(),
+    )
     return {
         "cores": str(os.cpu_count()), "processor": model, "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "python": platform.python_version(), "load before": f"{os.getloadavg()[0]:.1f}",
     }  # fmt: skip
 
 
-def save(folder: Path, figures: list[Figure], failed: dict[str, str], where: dict[str, str], quick: bool, seconds: float) -> Path:
+def save(
+    folder: Path, figures: list[Figure], failed: dict[str, str], where: dict[str, str], quick: bool, seconds: float
+) -> Path:
     """The whole run as JSON; returns the file."""
     at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     found = [asdict(f) | {"ratio": f.ratio} for f in figures]
     target = folder / f"{at}.json"
-    target.write_text(json.dumps({"at": at, "quick": quick, "seconds": seconds, "machine": where, "figures": found, "failed": failed}, ensure_ascii=False, indent=1))
+    whole = {"at": at, "quick": quick, "seconds": seconds, "machine": where, "figures": found, "failed": failed}
+    target.write_text(json.dumps(whole, ensure_ascii=False, indent=1))
     return target
 
 
@@ -59,11 +69,17 @@ def document(page: Path, figures: list[Figure], failed: dict[str, str], where: d
         met = {True: "yes", False: "**no**", None: "–"}[f.met]
         bare = f"{_number(f.bare)}: {f.bare_is}" if f.bare is not None else "–"
         ratio = f"{f.ratio:.2f}" if f.ratio is not None else "–"
-        rows.append(f"| {f.path} | {_number(f.value)} {f.unit} | {bare} | {ratio} | {f.target} | {met} | {_shares(f)} | {f.note} |")
+        rows.append(
+            f"| {f.path} | {_number(f.value)} {f.unit} | {bare} | {ratio} | {f.target} | {met} | {_shares(f)} | {f.note} |"
+        )
     rows += [f"| {name} | not measured: {why.splitlines()[0][:200]} | | | | | | |" for name, why in failed.items()]
     told = ", ".join(f"{k} {v}" for k, v in where.items())
     sizes = "short sizes (`QUICK=1`)" if quick else "full sizes"
-    block = f"{_BEGIN}\n\nMeasured {time.strftime('%Y-%m-%d', time.gmtime())} with {sizes}. Machine: {told}.\n\n" + "\n".join(rows) + f"\n\n{_END}"
+    block = (
+        f"{_BEGIN}\n\nMeasured {time.strftime('%Y-%m-%d', time.gmtime())} with {sizes}. Machine: {told}.\n\n"
+        + "\n".join(rows)
+        + f"\n\n{_END}"
+    )
     text = page.read_text(encoding="utf-8") if page.exists() else f"# Hiệu năng / Performance\n\n{_BEGIN}{_END}\n"
     before, _, rest = text.partition(_BEGIN)
     after = rest.partition(_END)[2]

@@ -100,7 +100,9 @@ def _cpu_s(pid: int) -> float:
     return total
 
 
-async def alternate(rounds: int, ours: Callable[[int], Awaitable[float]], bare: Callable[[int], Awaitable[float]]) -> tuple[float, float]:
+async def alternate(
+    rounds: int, ours: Callable[[int], Awaitable[float]], bare: Callable[[int], Awaitable[float]]
+) -> tuple[float, float]:
     """Measure A B A B …, and give both medians. Whatever else the machine does then falls on both alike."""
     a: list[float] = []
     b: list[float] = []
@@ -135,7 +137,9 @@ class Proc:
             if not self.alive:
                 break
             await asyncio.sleep(0.02)
-        raise RuntimeError(f"{self.name} gave no answer; the end of its output: {self.log.read_text(errors='replace')[-1500:]}")
+        raise RuntimeError(
+            f"{self.name} gave no answer; the end of its output: {self.log.read_text(errors='replace')[-1500:]}"
+        )
 
     async def stop(self, patience_s: float = 15.0) -> None:
         """SIGTERM, and SIGKILL when that does not help."""
@@ -243,9 +247,14 @@ class Rig:
         await admin.execute("CHECKPOINT")
         url = self.postgres.dsn(name, APP).url
         try:
-            async with await open_pool(url) as pool, await open_pool(self.postgres.dsn(name, OWNER).url, high=3) as owner:
+            async with (
+                await open_pool(url) as pool,
+                await open_pool(self.postgres.dsn(name, OWNER).url, high=3) as owner,
+            ):
                 core = Core(pool, Router(load_flows(FLOWS), {}), Catalogue.load(), hasher_of(self.keys), worker="bench")
-                await owner.execute("INSERT INTO schools (code, name, ward, level) VALUES ($1, 'Trường mẫu', '10507', '03')", SCHOOL)
+                await owner.execute(
+                    "INSERT INTO schools (code, name, ward, level) VALUES ($1, 'Trường mẫu', '10507', '03')", SCHOOL
+                )
                 await core.refresh()
                 yield Stage(self, core, owner, url, name)
         finally:
@@ -270,7 +279,9 @@ class Rig:
     async def _service(self, spec: ChildSpec) -> Proc:
         log = self.logs / f"{spec.name}-{self._numbers}.log"
         with log.open("wb") as output:
-            started = Proc(spec.name, spawn(spec.argv, env=spec.env, cwd=spec.cwd, identity=spec.identity, output=output), log)
+            started = Proc(
+                spec.name, spawn(spec.argv, env=spec.env, cwd=spec.cwd, identity=spec.identity, output=output), log
+            )
         self._procs.append(started)
         for _ in range(500):
             if spec.ready is None or spec.ready():
@@ -293,7 +304,9 @@ class Rig:
         broker.set_devices([GATES])
         return broker.port, await self._service(broker.spec())
 
-    async def child(self, module: str, job: dict[str, Any] | None = None, *, patience_s: float = 120.0) -> dict[str, Any]:
+    async def child(
+        self, module: str, job: dict[str, Any] | None = None, *, patience_s: float = 120.0
+    ) -> dict[str, Any]:
         """Run one of this package's modules to its end and give the JSON line it wrote."""
         process = self.process(module, ["-m", f"benchmarks.{module}", json.dumps(job or {})], self.env())
         try:

@@ -45,7 +45,10 @@ def codec(count: int) -> float:
 
     adapter = manifests.load("population").build({"MaDVC": "DVC1", "MaCanBo": "CB1"})
     asked = _outgoing(count)
-    replies = [Reply(status=200, body=answered(c.body)[1], headers={"content-type": "text/xml"}) for c in adapter.render(asked[:1])]
+    replies = [
+        Reply(status=200, body=answered(c.body)[1], headers={"content-type": "text/xml"})
+        for c in adapter.render(asked[:1])
+    ]
     started = time.perf_counter()
     for one in asked:
         (call,) = adapter.render([one])

@@ -43,7 +43,9 @@ class House:
 
     def start(self) -> Proc:
         """`hub run` without Airflow, which nothing waits for."""
-        env = self.rig.env(LT_DATA_DIR=str(self.data), LT_MASTER_KEY_FILE=str(self.key_file), LT_HTTP__PORT=str(self.port))
+        env = self.rig.env(
+            LT_DATA_DIR=str(self.data), LT_MASTER_KEY_FILE=str(self.key_file), LT_HTTP__PORT=str(self.port)
+        )
         env.pop("LT_REDIS_URL", None)
         return self.rig.process("hub", ["-m", "hub.cli", "run"], env)
 
@@ -59,7 +61,11 @@ class House:
             await parties.add_client(core, "bench", "bench", "Đo hiệu năng", digest, digest, EVERYWHERE, ["push"])
             await operations.add_connector(core, keys, "bench", "ministry", "ministry", *connector)
             school = {"data": {"school_code": SCHOOL, "name": "Trường mẫu", "ward": "10507", "level": "03"}}
-            await pool.execute("INSERT INTO schools (code, name, ward, level) VALUES ($1, $2, '10507', '03')", SCHOOL, school["data"]["name"])
+            await pool.execute(
+                "INSERT INTO schools (code, name, ward, level) VALUES ($1, $2, '10507', '03')",
+                SCHOOL,
+                school["data"]["name"],
+            )
 
     async def first_accepted(self, process: Proc, number: int, patience_s: float = 60.0) -> float:
         """Push one learner until it is accepted."""
@@ -142,7 +148,12 @@ async def _soak(rig: Rig, house: House, other: Proc) -> list[Figure]:
     seconds = short(45, 3600)
     rate = 1_000
     path: Path = rig.logs / "soak"
-    path.write_bytes(b"\n".join(msgspec.json.encode(fill.learner(i % 100_000, "11", full_name=f"Nguyễn Văn Mẫu {'ABCDEFGH'[i % 8]}")) for i in range(120_000)))
+    path.write_bytes(
+        b"\n".join(
+            msgspec.json.encode(fill.learner(i % 100_000, "11", full_name=f"Nguyễn Văn Mẫu {'ABCDEFGH'[i % 8]}"))
+            for i in range(120_000)
+        )
+    )
     await asyncio.sleep(2.0)
     pids = house.pids()
     job = {"kind": "open", "url": f"{house.url}/v1/messages/learner", "bodies": str(path), "rate": rate, "seconds": seconds, "connections": 64,

@@ -135,7 +135,9 @@ async def library(job: dict[str, Any]) -> dict[str, Any]:
     source = iter(ready)
     statuses: dict[int, int] = {}
     took: list[float] = []
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=job["connections"]), cookie_jar=aiohttp.DummyCookieJar()) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=job["connections"]), cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
         before_s = _used()
         started = time.perf_counter()
 

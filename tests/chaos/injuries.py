@@ -62,14 +62,11 @@ class Injuries:
         }
 
     async def run(self, seconds: float, only: list[str] | None = None) -> None:
-        """Injure until the time is over: every kind in `only`, else whatever the dice say."""
+        """Injure: everything in `only`, however long it takes, else what the dice say until the time is over."""
         end = time.monotonic() + seconds
         queue = list(only or [])
-        while time.monotonic() < end:
-            if only is not None and not queue:
-                return
-            name = queue.pop(0) if queue else self.rng.choice(sorted(self.kinds))
-            await self.inflict(name)
+        while queue if only is not None else time.monotonic() < end:
+            await self.inflict(queue.pop(0) if only is not None else self.rng.choice(sorted(self.kinds)))
             await asyncio.sleep(self.rng.uniform(0.1, 0.6))
 
     async def inflict(self, name: str) -> None:

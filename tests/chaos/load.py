@@ -212,11 +212,13 @@ class Source:
                 await self.push("filing_progress", self.rng.choice(filings[-8:]))
             await asyncio.sleep(self.rng.random() * pause_s)
 
-    async def streams(self, count: int, seconds: float, pause_s: float = 0.15) -> None:
-        """Several streams for a time; the books say from when to when nothing paused."""
+    async def streams(
+        self, count: int, seconds: float, pause_s: float = 0.15, until: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Several streams for so long, and `until` as well; the books say from when to when nothing paused."""
         end = time.monotonic() + seconds
         self.books.first = now()
-        await asyncio.gather(*(self.stream(lambda: time.monotonic() >= end, pause_s) for _ in range(count)))
+        await asyncio.gather(*(self.stream(lambda: time.monotonic() >= end and until(), pause_s) for _ in range(count)))
         self.books.last = now()
 
 

@@ -44,7 +44,6 @@ FEW: tuple[Visit, ...] = (
     Visit("gateway", "rest", "tx1.after"),
     Visit("bridge", "gate", "ack.before"),
     Visit("worker-1", "ministry", "tx4.inside"),
-    Visit("worker-1", "public_service", "intent.after"),
     Visit("worker-1", "public_service", "send.after"),
     Visit("worker-1", "public_service", "settle.after"),
 )

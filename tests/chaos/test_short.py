@@ -20,16 +20,16 @@ _INJURIES = [
 def test_a_short_run_under_fire_loses_and_doubles_nothing(tmp_path: Path) -> None:
     async def go() -> harness.Report:
         async with harness.run(tmp_path, "short", seed=7) as run:
-            await run.under_fire("under fire", 22.0, injuries=_INJURIES, streams=3, pause_s=0.4, still_s=2.0)
+            await run.under_fire("under fire", 18.0, injuries=_INJURIES, streams=3, pause_s=0.4, still_s=2.0)
             await run.sweep(FEW)
             await run.plays("ack_before_commit", "no_intake_key")
             return run.report
 
     report = asyncio.run(go())
     assert not report.objections
-    assert len(report.injuries) >= 8
+    assert len(report.injuries) == len(_INJURIES)
     assert len(report.visited) == len(FEW)
     verdict = report.verdicts["under fire"]
-    assert verdict.acknowledged > 100
+    assert verdict.acknowledged > 80
     assert verdict.passages > 50
     assert all(report.caught.values()), "an oracle that does not object to a missing safety proves nothing"

@@ -19,6 +19,7 @@ from hub.console.render import redirect, respond
 from hub.kernel.firewall import clean
 from hub.kernel.ledger import corrections
 from hub.kernel.ports import Reject, Text
+from mappings.canonical.registry import TYPES
 
 router = APIRouter()
 
@@ -65,7 +66,11 @@ async def form(request: Request, visitor: Visitor, record: str) -> Response:
     row = await _open(request, visitor, record)
     if not await purpose_of(request, visitor, row["id"]):
         return redirect(f"/records/{row['id']}", done="done.purpose_needed")
-    content = corrections.as_pushed(row["body"])
+    # In the model's order: the store keeps none.
+    place = {name: n for n, name in enumerate(TYPES[row["type"]].struct.__struct_fields__)}
+    content = dict(
+        sorted(corrections.as_pushed(row["body"]).items(), key=lambda member: place.get(member[0], len(place)))
+    )
     return _page(request, visitor, row, json.dumps(content, ensure_ascii=False, indent=2))
 
 

@@ -1,0 +1,60 @@
+"""What breaks inside: a problem for programs, a page for people, the reason for the log alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+import connectors.settings as connector_settings
+from hub.api import problems
+from hub.console import mount
+from hub.settings import Settings
+
+
+class _Hub:
+    settings = Settings()
+
+
+def _get(path: str, **headers: str) -> httpx.Response:
+    app = FastAPI()
+    problems.install(app)
+    app.state.hub = _Hub()
+
+    for place in ("/v1/odd", "/odd"):
+
+        @app.get(place)
+        async def odd() -> None:
+            raise RuntimeError("relation secret_table of 031085001234")
+
+    mount(app, connector_settings)
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://hub") as client:
+            return await client.get(path, headers=headers)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("path", ["/v1/odd", "/odd"])
+def test_a_program_gets_a_problem_without_the_reason(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR, "hub.api"):
+        answer = _get(path, accept="application/json")
+    assert answer.status_code == 500 and answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "internal" and answer.json()["texts"].keys() == {"vi", "en"}
+    assert "secret_table" not in answer.text
+    (said,) = caplog.records
+    assert said.exc_info is not None and path in said.getMessage()
+
+
+def test_a_person_gets_a_page_and_the_api_stays_the_api() -> None:
+    page = _get("/odd", accept="text/html")
+    assert (
+        page.status_code == 500 and "text/html" in page.headers["content-type"] and "Có lỗi phía máy chủ" in page.text
+    )
+    assert "secret_table" not in page.text
+    assert _get("/v1/odd", accept="text/html").headers["content-type"] == "application/problem+json"
