@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,7 @@ async def measure(rig: Rig) -> list[Figure]:
     finally:
         await other.stop()
         remove_area(house.data)
+        shutil.rmtree(house.data, ignore_errors=True)
         house.key_file.unlink(missing_ok=True)
 
 

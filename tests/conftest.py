@@ -104,7 +104,7 @@ _EMPTY = """
 DO $$ DECLARE t text; BEGIN
   PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'hub_app';
   FOREACH t IN ARRAY ARRAY['messages', 'message_results', 'rejects', 'records', 'deliveries_closed', 'calls', 'replies', 'attempts', 'journal',
-    'deliveries', 'streams', 'inbox', 'intake_keys', 'uploads', 'lookups', 'tasks', 'approved_codes', 'seals', 'device_state', 'devices', 'clients',
+    'alarms', 'deliveries', 'streams', 'inbox', 'intake_keys', 'uploads', 'lookups', 'tasks', 'approved_codes', 'seals', 'device_state', 'devices', 'clients',
     'sessions', 'users', 'quotas', 'recoveries', 'connector_revisions', 'connectors', 'schools', 'sources'] LOOP
     EXECUTE format('DELETE FROM %I', t);
   END LOOP;

@@ -206,8 +206,9 @@ class PublicService:
             return Settlement(verdict="unclear", detail=f"error_code {code_of(head.get('ERROR_CODE'))}")
         found = [row for row in _rows(answer) if row.get("MAHOSO") == number]
         if not found:
-            # Rows about other filings only are no answer to this question.
-            return Settlement(verdict="unclear" if head["RESULT"] else "absent")
+            # Rows about other filings only are no answer to this question. Nor is an empty list where the filing must be
+            # there: it was taken before any update or notice of it was sent.
+            return Settlement(verdict="unclear" if head["RESULT"] or of != "create" else "absent")
         if of == "progress":
             steps = found[0].get(self._progress_list)
             if not isinstance(steps, list):

@@ -12,10 +12,8 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 from connectors.policy.breaker import Permit
-from hub.kernel.intake import Arrival
 from hub.kernel.ledger import dispatch as ledger
 from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion, Exchange
@@ -24,7 +22,7 @@ from hub.kernel.ports import Call, NeedsPerson, Text, Unknown
 from hub.worker import judge
 from hub.worker.policy import Pace
 from hub.worker.render import Renderer, root_of
-from hub.worker.target import Target
+from hub.worker.target import Done, InHand, Job, Target
 from hub.worker.wire import Wire
 
 log = logging.getLogger("hub.dispatch")
@@ -33,29 +31,6 @@ _LAST_STEP_S, _FINISH_S = 2.0, 5.5
 """How long an end waits for a claim or an inquiry under way, and for calls on the wire: within the ten seconds a process is given."""
 _CONVERSATION_MAX = 5
 _CONCLUDE_MAX = 500
-
-
-@dataclass
-class _InHand:
-    delivery: Claimed
-    until: float
-    """Monotonic time up to which the lease certainly holds."""
-
-
-@dataclass
-class _Job:
-    exchange: Exchange
-    batch: Batch
-    permit: Permit
-    not_before: float = 0.0
-
-
-@dataclass
-class _Done:
-    conclusions: list[Conclusion]
-    exchanges: list[Exchange]
-    arrivals: list[Arrival] = field(default_factory=list)
-    fault: str | None = None
 
 
 class Dispatcher:
@@ -79,9 +54,9 @@ class Dispatcher:
         """Told (connector, cause, message) when the connector itself needs a person."""
         self.bell = asyncio.Event()
         self.paused = False
-        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
-        self._done: asyncio.Queue[_Done] = asyncio.Queue()
-        self._hand: dict[int, _InHand] = {}
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
+        self._done: asyncio.Queue[Done] = asyncio.Queue()
+        self._hand: dict[int, InHand] = {}
         self._talks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._stop_asked = asyncio.Event()
@@ -198,14 +173,14 @@ class Dispatcher:
         # From before the claim was asked for: a process stopped meanwhile must not believe in a lease that has ended.
         until = asked_at + self.target.policy.lease_s - 1.0
         for d in deliveries:
-            self._hand[d.id] = _InHand(d, until)
+            self._hand[d.id] = InHand(d, until)
 
     async def _prepare(self, batch: Batch, permit: Permit) -> None:
         """Render a batch, store the intents it needs, and queue its calls in order of their slots."""
         calls, ended = await self._renderer.render(batch)
         if ended:
-            self._finish(_Done(ended, []))
-        jobs = [_Job(e, batch, permit) for e in await self._wire.number(calls)]
+            self._finish(Done(ended, []))
+        jobs = [Job(e, batch, permit) for e in await self._wire.number(calls)]
         intents = [
             j for j in jobs if not j.exchange.call.idempotent or j.exchange.call.operation in self.target.intents
         ]
@@ -251,10 +226,10 @@ class Dispatcher:
                 for d in exchange.call.deliveries:
                     self._hand.pop(d, None)
 
-    async def _converse(self, job: _Job, deliveries: list[Claimed]) -> None:
+    async def _converse(self, job: Job, deliveries: list[Claimed]) -> None:
         """Send a call, and the calls its answers lead to, until every delivery has an outcome."""
         by_id = {d.id: d for d in deliveries}
-        done = _Done([], [])
+        done = Done([], [])
         exchange: Exchange | None = job.exchange
         rounds = 0
         while exchange is not None:
@@ -288,7 +263,7 @@ class Dispatcher:
             self._hand.pop(number, None)
         self._finish(done)
 
-    async def _follow(self, job: _Job, call: Call, before: Exchange, first: Claimed) -> Exchange | None:
+    async def _follow(self, job: Job, call: Call, before: Exchange, first: Claimed) -> Exchange | None:
         (exchange,) = await self._wire.number([(call, before.mapping, first)])
         if not call.idempotent:
             ours = await ledger.intend(self.core, [exchange], job.batch.claim)
@@ -317,7 +292,7 @@ class Dispatcher:
 
     async def _settle(self, d: Claimed) -> None:
         if not self.target.inquires or d.intent is None:
-            self._finish(_Done([judge.conclude_unaskable(d, self.target.number)], []))
+            self._finish(Done([judge.conclude_unaskable(d, self.target.number)], []))
             return
         stored = await ledger.stored_calls(self.core, {d.intent: d.klass})
         call, mapping = stored[d.intent]
@@ -325,12 +300,12 @@ class Dispatcher:
             inquiry = self.target.adapter.inquire(root_of(call, d.id), call)  # type: ignore[attr-defined]
         except Exception:
             log.exception("%s: no inquiry could be made for %s", self.target.name, d.id)
-            self._finish(_Done([judge.conclude_unaskable(d, self.target.number)], []))
+            self._finish(Done([judge.conclude_unaskable(d, self.target.number)], []))
             return
         (exchange,) = await self._wire.number([(inquiry, mapping, d)])
         settlement, reason = await self._wire.ask(exchange)
         self._finish(
-            _Done(
+            Done(
                 [
                     judge.conclude_settlement(
                         d, settlement, reason, self.target.policy, self.target.number, call=exchange.id, elapsed_ms=exchange.elapsed_ms
@@ -342,7 +317,7 @@ class Dispatcher:
 
     # ------------------------------------------------------------------------------------------ concluding
 
-    def _finish(self, done: _Done) -> None:
+    def _finish(self, done: Done) -> None:
         self._done.put_nowait(done)
 
     async def _concluder(self) -> None:
@@ -396,12 +371,12 @@ class Dispatcher:
                     if number in self._hand:
                         self._hand[number].until = until
 
-    def _release(self, job: _Job) -> None:
+    def _release(self, job: Job) -> None:
         """Give back a call that was not begun: its deliveries are ready again, its attempt does not count."""
         held = [self._hand[d].delivery for d in job.exchange.call.deliveries if d in self._hand]
         if held:
             self._finish(
-                _Done(
+                Done(
                     [Conclusion(delivery=d, target=State.READY, cause="released", outcome="released") for d in held], []
                 )
             )

@@ -1,12 +1,14 @@
-"""One connector as its dispatcher needs it. Only a shape: it must never do anything."""
+"""One connector as its dispatcher needs it, and what a dispatcher has in hand. Only shapes: it must never do anything."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from connectors.connector import LiveConnector
-from connectors.policy.breaker import Breaker
+from connectors.policy.breaker import Breaker, Permit
+from hub.kernel.intake import Arrival
+from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion, Exchange
 from hub.kernel.ports import Adapter
 from hub.worker.policy import Policy
 from mappings.engine import FieldMap
@@ -31,3 +33,32 @@ class Target:
     breaker: Breaker
     open_now: Callable[[], bool]
     """Whether the connector's calendar lets it work now."""
+
+
+@dataclass
+class InHand:
+    """A delivery this worker holds."""
+
+    delivery: Claimed
+    until: float
+    """Monotonic time up to which the lease certainly holds."""
+
+
+@dataclass
+class Job:
+    """A call waiting for its slot."""
+
+    exchange: Exchange
+    batch: Batch
+    permit: Permit
+    not_before: float = 0.0
+
+
+@dataclass
+class Done:
+    """What came of a call, on its way into the ledger."""
+
+    conclusions: list[Conclusion]
+    exchanges: list[Exchange]
+    arrivals: list[Arrival] = field(default_factory=list)
+    fault: str | None = None

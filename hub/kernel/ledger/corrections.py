@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from hub.kernel.access import Scope
+from hub.kernel.firewall import clean
 from hub.kernel.intake import Accepted, Arrival, Source
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.intake import accept
 from hub.kernel.ledger.operations import note
-from hub.kernel.ports import Draft, Reject
+from hub.kernel.ports import Draft, Reject, Text
 from hub.kernel.store.db import sql
 from mappings.canonical.parse import parse_item
 from mappings.canonical.registry import TYPES
@@ -52,15 +53,22 @@ async def edit_and_resend(
     if found.key != old["key"]:
         raise NoSuchRecord(found.key)
     core.catalogue.standardise_record(TYPES[found.type], found.body, today_of(found.updated_at))
-    body = msgspec.json.encode(data)
+    cleaned = clean(msgspec.json.encode(data), core.hasher)
+    if cleaned.removed:
+        text = Text(
+            "Bản sửa không được chứa ảnh hay mẫu sinh trắc.", "A correction must hold no image or biometric template."
+        )
+        return [Reject(pointer=r.pointer, code="biometrics", message=text, key=found.key) for r in cleaned.removed]
+    body = cleaned.body
+    # Before, as with every order of a person: what came of it stands with the message, whose attributes name the record.
+    async with core.pool.acquire() as connection, connection.transaction():
+        await note(core, connection, actor, "correct", subject=record, why=why)
     arrival = Arrival(
         source=Source("operator", actor), type=found.type, body=body, content_type="application/json",
         digest=hashlib.sha256(core.hasher(body).encode()).digest(), drafts=[found], school=found.school, scope=scope,
         attributes={"corrects": str(record), "why": why},
     )  # fmt: skip
     (accepted,) = await accept(core, [arrival])
-    async with core.pool.acquire() as connection, connection.transaction():
-        await note(core, connection, actor, "correct", subject=record, message=accepted.message, why=why)
     return accepted
 
 

@@ -90,6 +90,9 @@ def test_a_correction_is_a_new_message_linked_to_the_record_it_corrects(ledger: 
                 record
             )
             assert await led.value("SELECT count(*) FROM journal WHERE kind = 'correct' AND subject = $1", record) == 1
+            face = data | {"photo": "data:image/jpeg;base64," + "/9j/" + "A" * 400}
+            refused = await corrections.edit_and_resend(led.core, "lan", record, face, "", EVERYWHERE)
+            assert isinstance(refused, list)
             foreign = await corrections.edit_and_resend(led.core, "x", record, data, "", Scope("school", "31HP0000009"))
             assert isinstance(foreign, Accepted) and [r.code for r in foreign.rejects] == ["outside_scope"]
             assert (await account(led.core)).balanced
