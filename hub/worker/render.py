@@ -55,6 +55,10 @@ class Renderer:
         if resend:
             stored = await ledger.stored_calls(self.core, {call: group[0].klass for call, group in resend.items()})
             for number, group in resend.items():
+                if number not in stored or not stored[number][0].body:
+                    gone = LookupError("the stored request has expired and cannot be sent again as it was")
+                    ended += [judge.conclude_unrenderable(d, self.target.number, gone) for d in group]
+                    continue
                 old, mapping = stored[number]
                 calls.append((readdressed(old, group), mapping, group[0]))
         by_id = {d.id: d for d in fresh}

@@ -123,7 +123,7 @@ def test_resolving_a_task(site, sign_in) -> None:
     assert "Đã xử lý" in page.locator("main").inner_text() and page.locator("[name=resolution]").count() == 0
 
 
-def test_replay_shows_its_plan_first(site, sign_in) -> None:
+def test_replay_shows_its_plan_first_and_then_how_far_it_has_come(site, sign_in) -> None:
     page = sign_in("vanhanh")
     page.goto("/replay")
     assert page.locator("#plan").count() == 0
@@ -136,6 +136,13 @@ def test_replay_shows_its_plan_first(site, sign_in) -> None:
     assert page.locator(".flash").inner_text() == "Đã xếp 1 lượt vào hàng gửi lại."
     made = site.sql("SELECT replay_of, resend FROM deliveries WHERE replay_of IS NOT NULL")
     assert [(r["replay_of"], r["resend"] is not None) for r in made] == [(site.ids["dead"], True)]
+    page.goto("/replay")
+    row = page.locator("#orders tbody tr", has_text="Bộ đã sửa lỗi phía họ")
+    cells = [row.locator("td").nth(n).inner_text() for n in (3, 4, 5)]
+    assert cells[:2] == ["1", "1"] and "0/1" in cells[2]
+    page = sign_in("truong1")
+    page.goto("/replay")
+    assert page.locator("#orders", has_text="Bộ đã sửa lỗi").count() == 0, "others' orders are not theirs to see"
 
 
 def test_withdrawing_one(site, sign_in) -> None:

@@ -95,14 +95,3 @@ def test_who_may_not_correct(site, sign_in) -> None:
     short = page.context.request.post(f"/records/{record}/correct", form=form | {"purpose": "x"})
     assert person(9) not in short.text() and "ít nhất 8 ký tự" in short.text()
     assert site.sql("SELECT count(*) FROM journal WHERE kind IN ('unmask', 'correct')") == before
-
-
-def test_a_replay_shows_how_far_it_has_come(site, sign_in) -> None:
-    page = sign_in("vanhanh")
-    page.goto("/replay")
-    row = page.locator("#orders tbody tr", has_text="Bộ đã sửa lỗi phía họ")
-    cells = [row.locator("td").nth(n).inner_text() for n in (3, 4, 5)]
-    assert cells[:2] == ["1", "1"] and "0/1" in cells[2]
-    page = sign_in("truong1")
-    page.goto("/replay")
-    assert page.locator("#orders", has_text="Bộ đã sửa lỗi").count() == 0, "others' orders are not theirs to see"

@@ -28,7 +28,7 @@ def ack_before_commit() -> None:
 
     async def commit(self: Any, items: list[Any], lane: Any) -> None:
         self._finish(items, [Accepted(message=0) for _ in items])
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(1.0)  # so that what was said has certainly left
         await self._accept([i.arrival for i in items])
 
     Bridge._commit = commit  # type: ignore[method-assign]

@@ -79,7 +79,7 @@ async def open_pool(dsn: str, *, low: int = 1, high: int = 8, application: str =
             "application_name": application,
             "timezone": "UTC",
             "jit": "off",
-            "idle_in_transaction_session_timeout": "60000",
+            "idle_in_transaction_session_timeout": "15000",
         },
     )
 

@@ -68,6 +68,14 @@ def test_an_idempotency_key(gateway: Any, make_learner: Any) -> None:
         assert third.status_code == 422 and third.headers["content-type"] == "application/problem+json"
 
 
+def test_a_refused_record_sent_again_is_refused_again(gateway: Any, make_learner: Any) -> None:
+    with gateway.client("key-of-school-1", **{"Idempotency-Key": "bad"}) as c:
+        bad = make_learner("DD9", "31HP0000009")
+        first, second = (c.post("/v1/messages/learner", json=bad) for _ in range(2))
+        assert first.status_code == second.status_code == 422
+        assert first.json()["errors"] == second.json()["errors"] and first.json()["receipt"] == second.json()["receipt"]
+
+
 def test_many_at_once_each_get_their_own_answer(gateway: Any, make_learner: Any) -> None:
     seen: dict[str, str] = {}
 

@@ -75,3 +75,6 @@ SELECT code, name, ward, level FROM schools
 INSERT INTO schools (code, name, ward, level)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
 ON CONFLICT (code) DO UPDATE SET name = excluded.name, ward = excluded.ward, level = excluded.level
+
+-- name: results_of
+SELECT message, records FROM message_results WHERE message = ANY ($1::bigint[])
