@@ -210,6 +210,34 @@ class Inquirer(Protocol):
         ...
 
 
+class Pulled(Struct, kw_only=True):
+    """What one page of a pull brought. Stored with its cursor in one transaction."""
+
+    drafts: list[Draft] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    cursor: str | None = None
+    """Where the next pull goes on; None: as it was."""
+    next: Call | None = None
+    """More pages: the conversation goes on with this call."""
+    fault: Outcome | None = None
+    """Set instead of everything else when the answer was none: TryLater, NeedsPerson or Unknown."""
+
+
+class Puller(Protocol):
+    """Capability of adapters whose counterparty only lists: the hub asks on a schedule."""
+
+    pulls: Sequence[str]
+    """Names of what can be pulled (`catalogue`, `questions` …), as declared in the manifest."""
+
+    def pull(self, what: str, cursor: str | None) -> Call:
+        """The question for `what` from `cursor` on. Always idempotent."""
+        ...
+
+    def pulled(self, what: str, call: Call, reply: Reply) -> Pulled:
+        """Read a page. Raises nothing for any bytes whatever."""
+        ...
+
+
 class Decoder(Protocol):
     """Capability of adapters that receive messages from their system."""
 
