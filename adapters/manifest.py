@@ -12,17 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import jsonschema
 import msgspec
 import yaml
 from msgspec import Struct, field
 
-from hub.kernel.ports import Adapter, Text
+from hub.kernel.ports import Adapter, Text, Workbooks
 
 ROOT = Path(__file__).parent
 
 OutcomeKind = Literal[
-    "Receipt", "TryLater", "NeverTry", "NeedsPerson", "Unknown", "next", "present", "absent", "unclear"
+    "Receipt", "TryLater", "NeverTry", "NeedsPerson", "Unknown", "InProgress", "next", "present", "absent", "unclear"
 ]
 
 
@@ -58,6 +57,18 @@ class FaultEffect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """The operation the fault is shown on; None: that of the first live call."""
 
 
+class DeclaredPull(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One list that can be pulled from the counterparty."""
+
+    record: str
+    """Record type of what it holds."""
+    every_s: int
+    """How often it should be asked for."""
+    complete: bool = False
+    """True when the pages together are the whole list: what is missing from them is gone."""
+    title: Text
+
+
 class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One adapter folder's declaration."""
 
@@ -78,6 +89,12 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     live: list[str]
     faults: dict[str, FaultEffect]
     produces: list[str] = field(default_factory=list)
+    workbooks: str | None = None
+    """`module:Class` of the workbook templates the counterparty gives schools (`hub.kernel.ports.Workbooks`)."""
+    pulls: dict[str, DeclaredPull] = field(default_factory=dict)
+    """Lists the adapter's `pull` and `pulled` know, by name."""
+    callbacks: bool = False
+    """Whether the counterparty tells of events by itself: the adapter has `decode`, its profiles say `callback`."""
     assumptions: list[str] = field(default_factory=list)
 
     @property
@@ -95,6 +112,8 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def check_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Settings with defaults filled in. Raises ManifestError naming every fault found."""
+        import jsonschema  # not for those that only read manifests
+
         properties: dict[str, Any] = self.settings.get("properties", {})
         full = {name: p["default"] for name, p in properties.items() if "default" in p} | dict(settings)
         faults = sorted(jsonschema.Draft202012Validator(self.settings).iter_errors(full), key=str)
@@ -120,6 +139,16 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         made = getattr(importlib.import_module(module), name)
         adapter: Adapter = made(self.check_settings(settings), self.profile(profile))
         return adapter
+
+
+def workbooks() -> Workbooks | None:
+    """The workbook templates of whichever adapter has some; None when none has."""
+    for manifest in load_all().values():
+        if manifest.workbooks is not None:
+            module, _, name = manifest.workbooks.partition(":")
+            made: Workbooks = getattr(importlib.import_module(module), name)()
+            return made
+    return None
 
 
 @cache

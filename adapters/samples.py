@@ -25,20 +25,27 @@ GOLDEN = {
     "inquire": "calls.json",
     "settle": "settlement.json",
     "decode": "decoded.json",
+    "pull": "calls.json",
+    "pulled": "pulled.json",
 }
 
 
 class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`case.yaml`."""
 
-    what: Literal["render", "read", "inquire", "settle", "decode"]
+    what: Literal["render", "read", "inquire", "settle", "decode", "pull", "pulled"]
     outcome: str | None = None
     profile: str | None = None
     settings: dict[str, Any] = {}
     delivery: int | None = None
     call: int = 0
     """Which of the rendered calls is meant, when the input is `outgoing.json`."""
+    pull: str = ""
+    """Name of the list, for `pull` and `pulled`."""
+    cursor: str | None = None
     note: str | None = None
+    state: dict[str, str] | None = None
+    """The call in question goes on with a conversation that stands here (see `hub.kernel.ports.Converser`)."""
 
 
 class Sample(Struct, frozen=True, kw_only=True):
@@ -66,12 +73,18 @@ class Sample(Struct, frozen=True, kw_only=True):
         """`outgoing.json`."""
         return msgspec.json.decode((self.folder / "outgoing.json").read_bytes(), type=list[Outgoing])
 
+    def calls(self, adapter: Any) -> list[Call]:
+        """The calls made of `outgoing.json`: rendered, or the next of each one's conversation."""
+        if self.case.state is not None:
+            return [adapter.resume(one, self.case.state) for one in self.outgoing()]
+        made: list[Call] = adapter.render(self.outgoing())
+        return made
+
     def call(self, adapter: Any) -> Call:
         """The call in question: `call.json`, or the one rendered from `outgoing.json`."""
         path = self.folder / "call.json"
         if not path.exists():
-            calls: list[Call] = adapter.render(self.outgoing())
-            return calls[self.case.call]
+            return self.calls(adapter)[self.case.call]
         told = orjson.loads(path.read_bytes())
         text, value = told.pop("body_text", None), told.pop("body_json", None)
         told["body"] = b""
@@ -95,7 +108,7 @@ class Sample(Struct, frozen=True, kw_only=True):
         adapter = self.adapter()
         match self.case.what:
             case "render":
-                return [plain_call(call) for call in adapter.render(self.outgoing())]
+                return [plain_call(call) for call in self.calls(adapter)]
             case "read":
                 reading = adapter.read(self.call(adapter), self.reply())
                 told = plain({"outcomes": reading.outcomes, "records": reading.records})
@@ -106,6 +119,12 @@ class Sample(Struct, frozen=True, kw_only=True):
             case "settle":
                 call = self.call(adapter)
                 return plain(adapter.settle(adapter.inquire(self.delivery(call), call), self.reply()))
+            case "pull":
+                return [plain_call(adapter.pull(self.case.pull, self.case.cursor))]
+            case "pulled":
+                page = adapter.pulled(self.case.pull, adapter.pull(self.case.pull, self.case.cursor), self.reply())
+                told = plain(msgspec.structs.replace(page, next=None))
+                return told | {"next": plain_call(page.next) if page.next else None}
         return [
             {"kind": type(made).__name__, **plain(made)}
             for made in adapter.decode(

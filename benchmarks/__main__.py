@@ -16,7 +16,7 @@ from benchmarks import report
 from benchmarks.rig import QUICK, Figure, Rig
 
 FOLDER = Path(".data/bench").absolute()
-PATHS = ("gates", "intake", "push", "delivery", "soap", "xml", "held", "drain", "whole")
+PATHS = ("gates", "city", "intake", "push", "delivery", "jobs", "soap", "xml", "held", "drain", "replay", "delta", "whole")
 
 
 async def main(names: list[str]) -> int:

@@ -1,9 +1,12 @@
-"""The hub's gateway as it is, with one route more: an INSERT and a commit for each request, and nothing else.
+"""The hub's gateway as it is, with one answer more: an INSERT and a commit for each request, and nothing else.
 
-One concern: a bare limit on the very same server, pool and loop. Only measurements start it.
+One concern: a bare limit on the very same server, pool and loop, before the framework's routing as the pushes are. Only
+measurements start it.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -13,16 +16,27 @@ from hub.app import create
 from hub.settings import Settings, load
 
 
+class Bare:
+    """ASGI middleware: `POST /bare`."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request."""
+        if scope.get("path") != "/bare":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        body = await request.body()
+        await request.app.state.hub.core.pool.execute("INSERT INTO bare.one (body) VALUES ($1)", body)
+        await Response(b"{}", 202, media_type="application/json")(scope, receive, send)
+
+
 def with_bare(settings: Settings) -> FastAPI:
     """The gateway's application and `POST /bare`."""
     app = create(settings)
-
-    @app.post("/bare")
-    async def bare(request: Request) -> Response:
-        body = await request.body()
-        await request.app.state.hub.core.pool.execute("INSERT INTO bare.one (body) VALUES ($1)", body)
-        return Response(b"{}", 202, media_type="application/json")
-
+    app.add_middleware(Bare)
     return app
 
 

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from msgspec import Struct
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random
@@ -18,24 +18,27 @@ from tenacity.stop import stop_base
 
 from connectors.address import AddressPolicy
 from connectors.auth.base import Clock, Scheme
-from connectors.errors import AddressRefused, CredentialsRefused
-from connectors.settings import ConnectorSettings, check_secrets
+from connectors.errors import AddressRefused, CredentialsRefused, Refused
+from connectors.settings import ConnectorSettings, TimeoutSettings, check_secrets
 from connectors.transports.base import Transport
+from connectors.transports.files_settings import FileSettings, FolderSettings, SftpSettings
+from connectors.transports.layers import Layered
 from connectors.transports.mqtt_publish import MqttTransport
 from connectors.transports.mqtt_settings import MqttSettings
-from connectors.transports.rest import RestTransport
-from connectors.transports.soap import SoapSettings, SoapTransport
+from connectors.transports.platform import plan
 from hub.kernel.ports import Call, MaybeSent, NotSent, Reply, Text
+
+if TYPE_CHECKING:
+    from connectors.transports.pickup import Inbox
 
 
 class Try(Struct, frozen=True, kw_only=True):
-    """One quick try, to be recorded as an attempt. Times in UTC."""
+    """One quick try that failed, to be recorded as an attempt. Times in UTC."""
 
     started: datetime
     ended: datetime
-    outcome: Literal["reply", "not_sent", "maybe_sent"]
-    error: str | None = None
-    status: int | None = None
+    outcome: Literal["not_sent", "maybe_sent"]
+    error: str
 
 
 class ProbeResult(Struct, frozen=True, kw_only=True):
@@ -48,10 +51,10 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
 
 
 class Tries(NamedTuple):
-    """What `send_with_tries` gives: the reply and every try it took."""
+    """What `send_with_tries` gives: the reply, and the tries before it."""
 
     reply: Reply
-    tries: list[Try]
+    failed: list[Try]
 
 
 class LiveConnector:
@@ -80,52 +83,55 @@ class LiveConnector:
         if self._scheme.lapsed(signed, reply):
             signed = await self._scheme.sign(request, self._transport.exchange, ends - time.monotonic())
             reply = await self._transport.exchange(signed, ends - time.monotonic())
+            self._scheme.lapsed(signed, reply)  # the scheme learns from it; there is no third time
         return reply
 
     async def send_with_tries(self, call: Call, deadline_s: float) -> Tries:
-        """Send with the settings' quick tries, all within `deadline_s`: `reply, tries = await …`.
+        """Send with the settings' quick tries, all within `deadline_s`: `reply, failed = await …`.
 
         Only `NotSent` is tried again, and `MaybeSent` when the call is idempotent; refused credentials and addresses
         are not. The last error is raised with an attribute `tries`, the list of every try. A `MaybeSent` is never
         hidden by a later `NotSent`: an idempotent call that may have arrived once stays one that may have arrived.
         """
-        policy = self.settings.policy.quick_tries
-        ends = time.monotonic() + deadline_s
-        tries: list[Try] = []
-        doubt: MaybeSent | None = None
-
-        async def once() -> Reply:
-            nonlocal doubt
-            started = self._now()
-            try:
-                reply = await self.send(call, ends - time.monotonic())
-            except NotSent as error:
-                tries.append(Try(started=started, ended=self._now(), outcome="not_sent", error=str(error)))
-                raise
-            except MaybeSent as error:
-                doubt = error
-                tries.append(Try(started=started, ended=self._now(), outcome="maybe_sent", error=str(error)))
-                raise
-            tries.append(Try(started=started, ended=self._now(), outcome="reply", status=reply.status))
-            return reply
-
-        def again(error: BaseException) -> bool:
-            if isinstance(error, CredentialsRefused | AddressRefused):
-                return False
-            return isinstance(error, NotSent) or (isinstance(error, MaybeSent) and call.idempotent)
-
+        started, ends = self._clock(), time.monotonic() + deadline_s
         try:
             # The first try without the machinery of trying again: nearly every call needs no more.
-            return Tries(await once(), tries)
+            return Tries(await self.send(call, deadline_s), [])
         except (NotSent, MaybeSent) as error:
-            first: NotSent | MaybeSent | None = error
+            return await self._try_again(call, ends, error, started)
 
-        async def further() -> Reply:
-            nonlocal first
-            if first is not None:
-                made, first = first, None
-                raise made
-            return await once()
+    async def _try_again(self, call: Call, ends: float, error: NotSent | MaybeSent, started: float) -> Tries:
+        """The tries after the first, which failed with `error`."""
+        policy = self.settings.policy.quick_tries
+        failed: list[Try] = []
+        doubt: MaybeSent | None = None
+        first: NotSent | MaybeSent | None = error
+
+        async def once() -> Reply:
+            nonlocal doubt, first, started
+            try:
+                if first is not None:
+                    made, first = first, None
+                    raise made
+                started = self._clock()
+                return await self.send(call, ends - time.monotonic())
+            except (NotSent, MaybeSent) as error:
+                sent = isinstance(error, MaybeSent)
+                doubt = error if isinstance(error, MaybeSent) else doubt
+                failed.append(
+                    Try(
+                        started=datetime.fromtimestamp(started, UTC),
+                        ended=datetime.fromtimestamp(self._clock(), UTC),
+                        outcome="maybe_sent" if sent else "not_sent",
+                        error=str(error),
+                    )
+                )
+                raise
+
+        def again(error: BaseException) -> bool:
+            if isinstance(error, Refused):
+                return False
+            return isinstance(error, NotSent) or (isinstance(error, MaybeSent) and call.idempotent)
 
         retrying = AsyncRetrying(
             stop=stop_after_attempt(policy.attempts) | _StopAt(ends),
@@ -135,11 +141,11 @@ class LiveConnector:
             reraise=True,
         )
         try:
-            return Tries(await retrying(further), tries)
-        except (NotSent, MaybeSent) as error:
-            final = doubt if doubt is not None else error
-            final.tries = tries  # type: ignore[union-attr]
-            raise final from (None if final is error else error)
+            return Tries(await retrying(once), failed)
+        except (NotSent, MaybeSent) as last:
+            final = doubt if doubt is not None else last
+            final.tries = failed  # type: ignore[union-attr]
+            raise final from (None if final is last else last)
 
     async def probe(self, deadline_s: float = 10.0) -> ProbeResult:
         """The live test: reach the address, log in where the scheme has a log-in, and ask the probe path if one is
@@ -170,6 +176,17 @@ class LiveConnector:
         en = "Connected" + (", logged in" if logged_in else "") + (f", status {status}" if status else "")
         return _probed(True, started, "done", vi, en)
 
+    def inbox(self) -> Inbox | None:
+        """The pick-up side of a connector that moves files; None for every other."""
+        if not isinstance(self.settings.transport, FileSettings):
+            return None
+        from connectors.transports.files import FilesTransport
+        from connectors.transports.pickup import Inbox
+
+        assert isinstance(self._transport, FilesTransport)
+        timeouts = self.settings.policy.timeouts
+        return Inbox(self._transport, timeout_s=timeouts.connect_s + timeouts.read_s)
+
     async def close(self) -> None:
         """Give back sockets."""
         await self._transport.close()
@@ -183,11 +200,12 @@ class LiveConnector:
         )
         request = self._transport.request(ask)
         if self.settings.auth.scheme != "portal_session":  # its credential goes into a body, and a GET has none
+            signed = await self._scheme.sign(request, self._transport.exchange, ends - time.monotonic())
+            reply = await self._transport.exchange(signed, ends - time.monotonic())
+            if not self._scheme.lapsed(signed, reply):
+                return reply.status
             request = await self._scheme.sign(request, self._transport.exchange, ends - time.monotonic())
         return (await self._transport.exchange(request, ends - time.monotonic())).status
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock(), UTC)
 
 
 _STEPS = {
@@ -229,22 +247,49 @@ def build(
     ignored. Raises `SettingsInvalid` when a required one is missing."""
     check_secrets(settings, secrets)
     return LiveConnector(
-        settings, _transport(settings, secrets, address_policy), _scheme(settings, secrets, clock), clock
+        settings, _transport(settings, secrets, address_policy, clock), _scheme(settings, secrets, clock), clock
     )
 
 
-def _transport(settings: ConnectorSettings, secrets: Mapping[str, str], policy: AddressPolicy) -> Transport:
+def _transport(
+    settings: ConnectorSettings, secrets: Mapping[str, str], policy: AddressPolicy, clock: Clock
+) -> Transport:
     kind, timeouts = settings.transport, settings.policy.timeouts
     if isinstance(kind, MqttSettings):
         return MqttTransport(kind, policy, password=secrets.get("mqtt_password"), connect_s=timeouts.connect_s)
-    http = SoapTransport if isinstance(kind, SoapSettings) else RestTransport
-    return http(
-        kind,
+    if isinstance(kind, FileSettings):
+        return _files(kind, secrets, policy, timeouts, clock)
+    http, plain, layers = plan(kind, secrets, clock)
+    inner = http(
+        plain,
         policy,
         connections=settings.policy.concurrency,
         connect_s=timeouts.connect_s,
         read_s=timeouts.read_s,
+        tls_key=secrets.get("tls_key"),
     )
+    return Layered(inner, layers) if layers else inner
+
+
+def _files(
+    kind: SftpSettings | FolderSettings,
+    secrets: Mapping[str, str],
+    policy: AddressPolicy,
+    timeouts: TimeoutSettings,
+    clock: Clock,
+) -> Transport:
+    # Imported here: few connectors move files, and the SSH library is large.
+    from connectors.transports.file_store import FolderStore, Store
+    from connectors.transports.files import FilesTransport
+
+    store: Store
+    if isinstance(kind, SftpSettings):
+        from connectors.transports.sftp import SftpStore
+
+        store = SftpStore(kind, secrets, policy, timeouts.read_s)
+    else:
+        store = FolderStore(kind.path, policy)
+    return FilesTransport(kind, store, connect_s=timeouts.connect_s, clock=clock)
 
 
 def _scheme(settings: ConnectorSettings, secrets: Mapping[str, str], clock: Clock) -> Scheme:

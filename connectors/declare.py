@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError, PydanticUndefined
 
@@ -23,6 +23,8 @@ class Secret(Struct, frozen=True, kw_only=True):
     name: str
     title: Text
     required: bool = True
+    lines: bool = False
+    """Whether it has several lines, as a key in PEM has: the form then gives room for them."""
 
 
 class Declared(BaseModel):
@@ -32,6 +34,16 @@ class Declared(BaseModel):
     SECRETS: ClassVar[tuple[Secret, ...]] = ()
     ABOUT: ClassVar[Text]
 
+    def needed(self) -> tuple[Secret, ...]:
+        """The secrets these very settings need. A model whose settings decide that (a key only when there is a
+        certificate) says so here; every name must also stand in `SECRETS`, which the form shows."""
+        return self.SECRETS
+
+
+def require(secret: Secret) -> Secret:
+    """The same secret, required."""
+    return structs.replace(secret, required=True)
+
 
 def setting(
     vi: str,
@@ -40,13 +52,16 @@ def setting(
     default: Any = PydanticUndefined,
     example: Any = None,
     help: Text | None = None,
+    lines: bool = False,
     **constraints: Any,
 ) -> Any:
     """A field with its title in both languages, an example and pydantic's constraints (`ge`, `pattern` …).
 
-    A mutable default is copied by pydantic, so it may be given as it is.
+    `lines`: the text has several lines. A mutable default is copied by pydantic, so it may be given as it is.
     """
     extra: dict[str, Any] = {"x-title": {"vi": vi, "en": en}}
+    if lines:
+        extra["x-lines"] = True
     if help is not None:
         extra["x-help"] = {"vi": help.vi, "en": help.en}
     examples = None if example is None else [example]
@@ -176,6 +191,7 @@ def secrets_schema(secrets: Sequence[Secret]) -> dict[str, Any]:
                 "title": s.title.en,
                 "x-title": {"vi": s.title.vi, "en": s.title.en},
                 "x-secret": True,
+                **({"x-lines": True} if s.lines else {}),
             }
             for s in secrets
         },

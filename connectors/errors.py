@@ -7,20 +7,75 @@ reasons. Everything a caller of `Connector.send` sees is `NotSent` or `MaybeSent
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from msgspec import Struct
 
 from hub.kernel.ports import NotSent, Text
 
 
-class CredentialsRefused(NotSent):
+class Refused(NotSent):
+    """Kết nối phải tạm dừng: cần người xử lý trước khi gửi tiếp. / Certainly not sent, and no later try will fare better
+    before a person has acted: the connector is paused. `cause` names the task, `TEXT` tells people what to do."""
+
+    cause: ClassVar[str] = "refused"
+    TEXT: ClassVar[Text] = Text(
+        "Đối tác từ chối kết nối; hãy kiểm tra thiết lập rồi mở lại kết nối.",
+        "The counterparty refuses this connector; check its settings, then resume it.",
+    )
+
+
+class CredentialsRefused(Refused):
     """Đối tác từ chối tài khoản của kết nối: tạm dừng kết nối và cập nhật tài khoản. / The counterparty refused the
     connector's credentials: pause the connector until a person has renewed them."""
 
+    cause = "credentials_refused"
+    TEXT = Text(
+        "Đối tác từ chối tài khoản của kết nối; hãy cập nhật tài khoản rồi mở lại kết nối.",
+        "The counterparty refused the connector's credentials; renew them, then resume the connector.",
+    )
 
-class AddressRefused(NotSent):
-    """Địa chỉ đích nằm trong mạng nội bộ mà cấu hình của trục không cho phép. / The address lies in a private network
-    that the hub's own configuration does not allow connectors to reach."""
+
+class AddressRefused(Refused):
+    """Địa chỉ đích nằm trong mạng nội bộ mà cấu hình của trục không cho phép. / The address lies in a private network, or
+    the folder outside the roots, that the hub's own configuration allows connectors to reach."""
+
+    cause = "address_refused"
+    TEXT = Text(
+        "Địa chỉ hoặc thư mục của kết nối không được phép; hãy sửa thiết lập, hoặc outward.allow_private / outward.folders.",
+        "The connector's address or folder is not allowed; change it, or outward.allow_private / outward.folders.",
+    )
+
+
+class ServiceRefused(Refused):
+    """Trục liên thông của đối tác không cho gọi dịch vụ này. / The exchange platform does not let this client call this
+    service: access right missing, service unknown or switched off."""
+
+    cause = "service_refused"
+    TEXT = Text(
+        "Nền tảng trao đổi không cho gọi dịch vụ này (chưa được cấp quyền, sai mã dịch vụ, hoặc dịch vụ đã tắt).",
+        "The exchange platform does not let this connector call the service (no access right, unknown, or switched off).",
+    )
+
+
+class EndpointGone(Refused):
+    """Bên nhận đã ngừng nhận (410): tạm dừng kết nối. / The subscriber answered 410 Gone: it wants nothing more."""
+
+    cause = "endpoint_gone"
+    TEXT = Text(
+        "Bên nhận trả lời 410: không nhận nữa. Hãy hỏi lại bên nhận rồi mở lại hoặc bỏ kết nối.",
+        "The subscriber answered 410 Gone: it wants nothing more. Ask them, then resume or remove the connector.",
+    )
+
+
+class HostKeyRefused(Refused):
+    """Khóa máy chủ không đúng khóa đã ghim. / The server's host key is not the pinned one: it may be an impostor."""
+
+    cause = "host_key_refused"
+    TEXT = Text(
+        "Khóa của máy chủ SFTP không đúng khóa đã ghim; hãy xác minh với đối tác trước khi sửa khóa.",
+        "The SFTP server's host key is not the pinned one; verify it with the counterparty before changing the pin.",
+    )
 
 
 class SettingError(Struct, frozen=True, kw_only=True):

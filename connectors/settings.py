@@ -7,53 +7,107 @@ sentences in both languages. It must never hold a secret's value or know a parti
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from connectors.auth.digest import DigestSettings
 from connectors.auth.fixed import ApiKeySettings, BasicSettings, BearerSettings, LgspHeaderSettings, NoneSettings
-from connectors.auth.oauth2 import OAuth2Settings
+from connectors.auth.oauth2 import LgspTokenSettings, OAuth2Settings
 from connectors.auth.population_signed import PopulationSignedSettings
 from connectors.auth.portal_session import PortalSessionSettings
+from connectors.auth.signed_headers import SignedHeadersSettings
+from connectors.auth.standard_webhooks import StandardWebhooksSettings
 from connectors.declare import Declared, Secret, explain, schema, secrets_schema, setting, table, wrong
 from connectors.errors import SettingError, SettingsInvalid
 from connectors.policy.breaker import BreakerSettings
 from connectors.policy.calendar import CalendarSettings
+from connectors.policy.guard import GuardSettings
 from connectors.policy.quota import QuotaSettings
 from connectors.policy.retry import RetrySettings
+from connectors.transports import files_settings, mqtt_settings, rest, soap, webhook, xroad_settings
+from connectors.transports.files_settings import FolderSettings, SftpSettings
 from connectors.transports.mqtt_settings import MqttSettings
 from connectors.transports.rest import RestSettings
 from connectors.transports.soap import SoapSettings
+from connectors.transports.soap_options import AttachmentSettings, WssSettings
+from connectors.transports.tls import TlsSettings
+from connectors.transports.webhook import WebhookSettings
+from connectors.transports.xroad_settings import (
+    Client,
+    Service,
+    XrdForwardSettings,
+    XRoadRestSettings,
+    XRoadSoapSettings,
+)
 from hub.kernel.ports import Text
 
-Transport = RestSettings | SoapSettings | MqttSettings
+Transport = (
+    RestSettings
+    | SoapSettings
+    | XRoadRestSettings
+    | XRoadSoapSettings
+    | XrdForwardSettings
+    | WebhookSettings
+    | MqttSettings
+    | SftpSettings
+    | FolderSettings
+)
 Auth = (
     NoneSettings
     | ApiKeySettings
     | BasicSettings
+    | DigestSettings
     | BearerSettings
     | LgspHeaderSettings
     | OAuth2Settings
+    | LgspTokenSettings
+    | SignedHeadersSettings
+    | StandardWebhooksSettings
     | PortalSessionSettings
     | PopulationSignedSettings
 )
 
-KINDS: dict[str, type[RestSettings] | type[SoapSettings] | type[MqttSettings]] = {
+KINDS: dict[str, type[Declared]] = {
     "rest": RestSettings,
     "soap": SoapSettings,
+    "xroad_rest": XRoadRestSettings,
+    "xroad_soap": XRoadSoapSettings,
+    "xrd_forward": XrdForwardSettings,
+    "webhook": WebhookSettings,
     "mqtt": MqttSettings,
+    "sftp": SftpSettings,
+    "folder": FolderSettings,
 }
+CAPABILITIES: dict[str, frozenset[str]] = {
+    "rest": rest.CAPABILITIES,
+    "soap": soap.CAPABILITIES,
+    "xroad_rest": xroad_settings.CAPABILITIES_REST,
+    "xroad_soap": xroad_settings.CAPABILITIES_SOAP,
+    "xrd_forward": xroad_settings.CAPABILITIES_FORWARD,
+    "webhook": webhook.CAPABILITIES,
+    "mqtt": mqtt_settings.CAPABILITIES,
+    "sftp": files_settings.CAPABILITIES_SFTP,
+    "folder": files_settings.CAPABILITIES_FOLDER,
+}
+"""What each kind of transport can do: its contract suite follows from it."""
 SCHEMES: dict[str, type[Declared]] = {
     "none": NoneSettings,
     "api_key": ApiKeySettings,
     "basic": BasicSettings,
+    "digest": DigestSettings,
     "bearer": BearerSettings,
     "lgsp_header": LgspHeaderSettings,
     "oauth2_client_credentials": OAuth2Settings,
+    "lgsp_token": LgspTokenSettings,
+    "signed_headers": SignedHeadersSettings,
+    "standard_webhooks": StandardWebhooksSettings,
     "portal_session": PortalSessionSettings,
     "population_signed": PopulationSignedSettings,
 }
-_WITHOUT_HEADERS = frozenset({"mqtt"})
+_WITHOUT_HEADERS = frozenset({"mqtt", "sftp", "folder"})
 
 
 class TimeoutSettings(Declared):
@@ -93,6 +147,7 @@ class PolicySettings(Declared):
     quota: QuotaSettings = setting("Hạn mức", "Quota", default=QuotaSettings())
     breaker: BreakerSettings = setting("Ngắt mạch", "Circuit breaker", default=BreakerSettings())
     calendar: CalendarSettings = setting("Lịch làm việc", "Calendar", default=CalendarSettings())
+    guard: GuardSettings = setting("Chặn khi bị từ chối hàng loạt", "Mass refusals", default=GuardSettings())
     settle_after_s: float = setting(
         "Hỏi lại sau (giây)",
         "Inquire after (seconds)",
@@ -143,8 +198,14 @@ class ConnectorSettings(Declared):
         if self.transport.kind in _WITHOUT_HEADERS and self.auth.scheme != "none":
             raise wrong(
                 "auth_unfit",
-                "đường truyền MQTT tự đăng nhập: cách xác thực phải là none",
-                "an MQTT transport logs in by itself: the scheme must be none",
+                "đường truyền này tự đăng nhập: cách xác thực phải là none",
+                "this transport logs in by itself: the scheme must be none",
+            )
+        if self.auth.scheme == "standard_webhooks" and self.transport.kind != "webhook":
+            raise wrong(
+                "auth_unfit",
+                "chữ ký Standard Webhooks chỉ đi với đường truyền webhook",
+                "the Standard Webhooks signature goes with the webhook transport only",
             )
         return self
 
@@ -160,7 +221,7 @@ def validate(data: Any) -> ConnectorSettings:
         return ConnectorSettings.model_validate(dict(data))
     except ValidationError as error:
         names = {s.name for m in (*KINDS.values(), *SCHEMES.values()) for s in m.SECRETS}
-        asked = form(_named(data, "transport", "kind", KINDS), _named(data, "auth", "scheme", SCHEMES))
+        asked = _form(_named(data, "transport", "kind", KINDS), _named(data, "auth", "scheme", SCHEMES))
         raise SettingsInvalid(explain(error, asked, tags=(*KINDS, *SCHEMES), secrets=names)) from None
 
 
@@ -178,7 +239,7 @@ def dump(settings: ConnectorSettings) -> dict[str, Any]:
 
 def secrets_of(settings: ConnectorSettings) -> tuple[Secret, ...]:
     """The secrets this connector needs, of its transport and its scheme."""
-    return (*settings.transport.SECRETS, *settings.auth.SECRETS)
+    return (*settings.transport.needed(), *settings.auth.needed())
 
 
 def check_secrets(settings: ConnectorSettings, secrets: Mapping[str, str]) -> None:
@@ -207,6 +268,12 @@ def form(kind: str, scheme: str) -> dict[str, Any]:
         place = "/transport/kind" if kind not in KINDS else "/auth/scheme"
         message = Text("Không có loại này", "There is no such kind")
         raise SettingsInvalid([SettingError(pointer=place, code="unknown", message=message)])
+    return deepcopy(_form(kind, scheme))
+
+
+@cache
+def _form(kind: str, scheme: str) -> dict[str, Any]:
+    """The form, made once: pydantic takes tens of milliseconds over the whole model."""
     transport, auth = KINDS[kind], SCHEMES[scheme]
     whole = schema(ConnectorSettings)
     properties = whole["properties"]
@@ -233,6 +300,16 @@ def document() -> str:
     groups: list[tuple[str, list[tuple[str, type[Declared]]]]] = [
         ("Kết nối / Connector", [("", ConnectorSettings)]),
         ("Đường truyền / Transports", list(KINDS.items())),
+        (
+            "Nhóm thiết lập của đường truyền / Groups of transport settings",
+            [
+                ("transport.tls", TlsSettings),
+                ("transport.security", WssSettings),
+                ("transport.attachments", AttachmentSettings),
+                ("transport.client", Client),
+                ("transport.service", Service),
+            ],
+        ),
         ("Xác thực / Authentication", list(SCHEMES.items())),
         (
             "Chính sách / Policy",
@@ -244,6 +321,7 @@ def document() -> str:
                 ("policy.quota", QuotaSettings),
                 ("policy.breaker", BreakerSettings),
                 ("policy.calendar", CalendarSettings),
+                ("policy.guard", GuardSettings),
             ],
         ),
     ]

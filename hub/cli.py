@@ -1,6 +1,7 @@
 """`hub`: everything the console does, from a shell, and the processes of the hub themselves.
 
-Speaks to the same ledger as the console. It must never print a secret, but for a one-time password it has just made.
+Speaks to the same ledger as the console. It must never print a secret, but for a one-time password it has just made,
+nor load for a resident process what only the other commands need.
 """
 
 from __future__ import annotations
@@ -10,15 +11,9 @@ import logging
 import sys
 
 import click
-from rich.console import Console
 
-from hub import commands
-from hub import docs as documents
-from hub.embedded.lock import AlreadyRunning
-from hub.embedded.supervisor import ChildFailed
+from hub import lean
 from hub.settings import Settings, SettingsError, load
-
-screen = Console(highlight=False)
 
 
 def _settings() -> Settings:
@@ -28,7 +23,22 @@ def _settings() -> Settings:
         raise click.ClickException(str(error)) from None
 
 
-@click.group(help="Liên Thông: trục liên thông dữ liệu giáo dục / the education integration hub")
+class _Commands(click.Group):
+    """The processes and papers below; everything else is loaded only when it is asked for, by name or in a list."""
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return super().get_command(ctx, name) or self._others().get(name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._others()})
+
+    def _others(self) -> dict[str, click.Command]:
+        from hub import commands
+
+        return {command.name: command for command in commands.ALL if command.name}
+
+
+@click.group(cls=_Commands, help="Liên Thông: trục liên thông dữ liệu giáo dục / the education integration hub")
 def main() -> None:
     """Entry point."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -45,6 +55,8 @@ def main() -> None:
 def run(morning: bool, once: bool) -> None:
     """Chạy toàn bộ trên máy này / run everything on this machine."""
     from hub import run as running
+    from hub.embedded.lock import AlreadyRunning
+    from hub.embedded.supervisor import ChildFailed
 
     settings = _settings()
     if morning:
@@ -68,7 +80,7 @@ def run(morning: bool, once: bool) -> None:
     try:
         code = asyncio.run(running.run(settings, work))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        screen.print("Đã dừng. / Stopped.")
+        click.echo("Đã dừng. / Stopped.")
         code = 0
     except (AlreadyRunning, ChildFailed) as error:
         raise click.ClickException(str(error)) from None
@@ -78,6 +90,7 @@ def run(morning: bool, once: bool) -> None:
 @main.command()
 def gateway() -> None:
     """Tiến trình cổng HTTP / the HTTP process."""
+    lean.leave_out()
     import uvicorn
 
     from hub.app import create
@@ -93,6 +106,7 @@ def gateway() -> None:
 @main.command()
 def bridge() -> None:
     """Tiến trình cầu nối cổng điểm danh / the devices' bridge process."""
+    lean.leave_out()
     import uvloop
 
     from hub.worker.gates import main as serve
@@ -103,6 +117,7 @@ def bridge() -> None:
 @main.command()
 def worker() -> None:
     """Tiến trình gửi / a dispatching process."""
+    lean.leave_out()
     import uvloop
 
     from hub.embedded.airflow_client import AirflowClient
@@ -128,18 +143,16 @@ def worker() -> None:
 @click.option("--check", "only_check", is_flag=True, help="Chỉ kiểm tra / only check")
 def docs(only_check: bool) -> None:
     """Vẽ lại tài liệu sinh từ mã / write the documents that are drawn from code."""
+    from hub import docs as documents
+
     stale = documents.refresh(write=not only_check)
     if only_check and stale:
         raise click.ClickException("Cần chạy `hub docs` / run `hub docs`: " + ", ".join(stale))
-    screen.print(
+    click.echo(
         "Tài liệu khớp với mã. / The documents match the code."
         if not stale
         else "Đã ghi / written: " + ", ".join(stale)
     )
-
-
-for _command in commands.ALL:
-    main.add_command(_command)
 
 
 def _simulate() -> click.Command:

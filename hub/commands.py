@@ -14,21 +14,23 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+from msgspec.structs import replace
 from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
+from hub import assumptions, commands_evidence, commands_given
 from hub.embedded.area import open_area
 from hub.embedded.postgres import EmbeddedPostgres
 from hub.embedded.redis import EmbeddedRedis
 from hub.embedded.supervisor import read_status
 from hub.kernel.access import EVERYWHERE
-from hub.kernel.ledger import accounting, corrections, operations, people
+from hub.kernel.ledger import accounting, corrections, guards, operations, people
 from hub.kernel.lifecycle import FINAL, State
 from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
 from hub.settings import Settings, SettingsError, load
-from hub.wiring import House, open_house
+from hub.wiring import ROOT, House, open_house
 
 T = TypeVar("T")
 screen = Console(highlight=False)
@@ -158,8 +160,13 @@ def messages(key: str | None, limit: int, as_json: bool) -> None:
 
 
 @click.command()
-def check() -> None:
+@click.option("--assumptions", "catalogue", is_flag=True, help="Chỉ in các giả định / only print what is assumed")
+def check(catalogue: bool) -> None:
     """Đối soát sổ cái; khác 0 khi lệch / check the ledger's accounts; non-zero when they are off."""
+    if catalogue:
+        for line in assumptions.lines(assumptions.gather(ROOT)):
+            click.echo(line)
+        return
     account = with_house(lambda house: accounting.account(house.core))
     table = _table("Đối soát / Accounts", "", "")
     for name, value in msgspec.to_builtins(account).items():
@@ -186,6 +193,11 @@ def check() -> None:
     show_default=True,
 )
 @click.option("--since", type=click.DateTime(), help="UTC")
+@click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S"]),
+    help="UTC; để làm tiếp một lệnh bị ngắt / to go on with an order that was cut off",
+)
 @click.option("--remap/--as-sent", default=False, help="Ánh xạ lại / gửi nguyên văn")
 @click.option("--why", default="cli")
 @click.option("--yes", is_flag=True, help="Không hỏi lại / do not ask")
@@ -195,6 +207,7 @@ def replay(
     connector: str | None,
     states: tuple[str, ...],
     since: datetime | None,
+    until: datetime | None,
     remap: bool,
     why: str,
     yes: bool,
@@ -202,14 +215,15 @@ def replay(
     """Gửi lại: xem kế hoạch rồi mới làm / send again: the plan first."""
     wanted = operations.ReplayFilter(
         deliveries=list(deliveries) or None, message=message, connector=connector, states=[State[s.upper()] for s in states],
-        since=since.replace(tzinfo=UTC) if since else None,
+        since=since.replace(tzinfo=UTC) if since else None, until=until.replace(tzinfo=UTC) if until else None,
     )  # fmt: skip
 
     async def plan(house: House) -> operations.ReplayPlan:
         return await operations.plan_replay(house.core, wanted)
 
     async def go(house: House) -> operations.ReplayResult:
-        return await operations.replay(house.core, _ACTOR, wanted, "remap" if remap else "as_sent", why)
+        pinned = replace(wanted, until=wanted.until or planned.as_of)
+        return await operations.replay(house.core, _ACTOR, pinned, "remap" if remap else "as_sent", why)
 
     try:
         planned = with_house(plan)
@@ -217,6 +231,7 @@ def replay(
         raise click.ClickException(str(error)) from None
     screen.print(f"Sẽ gửi lại / would send again: {planned.count}  {planned.by_connector}")
     if planned.count and (yes or click.confirm("Tiếp tục? / Go on?")):
+        screen.print(f"Nếu bị ngắt, chạy lại với / if cut off, run again with: --until {planned.as_of:%Y-%m-%dT%H:%M:%S.%f}")
         done = with_house(go)
         screen.print(f"Yêu cầu / asked: {done.asked}   đã xếp hàng / queued: {done.queued}")
 
@@ -263,6 +278,15 @@ def connectors_pause(name: str, why: str) -> None:
 def connectors_resume(name: str) -> None:
     """Mở lại / resume."""
     done = with_house(lambda house: operations.resume(house.core, _ACTOR, name))
+    screen.print("Đã mở lại / resumed" if done else "Không đổi / unchanged")
+
+
+@connectors.command("resume-share")
+@click.argument("name")
+@click.argument("school", default="")
+def connectors_resume_share(name: str, school: str) -> None:
+    """Mở lại phần của một trường bị từ chối hàng loạt / let a school's share go on after mass refusals."""
+    done = with_house(lambda house: guards.resume_share(house.core, _ACTOR, name, school))
     screen.print("Đã mở lại / resumed" if done else "Không đổi / unchanged")
 
 
@@ -344,4 +368,4 @@ def users_reset(name: str) -> None:
     click.echo(password)
 
 
-ALL: tuple[click.Command, ...] = (status, messages, check, replay, correct, connectors, codes, users)
+ALL: tuple[click.Command, ...] = (status, messages, check, replay, correct, connectors, codes, users, *commands_given.ALL, *commands_evidence.ALL)

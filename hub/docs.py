@@ -1,4 +1,5 @@
-"""Documents drawn from code: the state table, the settings, the connectors' settings, the JSON Schemas.
+"""Documents drawn from code: the state table, the settings, the connectors' settings, the
+assumptions, the JSON Schemas.
 
 Whatever can be drawn is never written by hand. It must never touch text outside its own markers.
 """
@@ -11,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from connectors.settings import document as connector_document
-from hub.kernel import lifecycle
+from hub import assumptions
+from hub.kernel import filings, lifecycle
 from hub.settings import document as settings_document
 from hub.wiring import ROOT
 from mappings.canonical import export
@@ -44,7 +46,11 @@ def documents() -> dict[Path, Callable[[], str]]:
         docs / "ARCHITECTURE.md": lambda: _between(
             docs / "ARCHITECTURE.md", "states", f"{lifecycle.table()}\n\n{_state_diagram()}"
         ),
+        docs / "runbooks" / "public-service.md": lambda: _between(
+            docs / "runbooks" / "public-service.md", "filing-states", filings.diagram()
+        ),
         docs / "SETTINGS.md": lambda: _GENERATED + settings_document(),
+        docs / "ASSUMPTIONS.md": lambda: _GENERATED + assumptions.document(ROOT),
         docs / "CONNECTORS.md": lambda: _GENERATED + connector_document(),
         **{path: partial(str, text) for path, text in export.documents().items()},
     }

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 from rich.console import Console
 
+from hub import lean
 from hub.api.control import control_token
 from hub.embedded.airflow import Control, EmbeddedAirflow
 from hub.embedded.area import Area, open_area
@@ -77,6 +79,7 @@ class Runner:
         self.started = time.monotonic()
         self.area: Area | None = None
         self.env: dict[str, str] = {
+            **lean.ENVIRONMENT,
             **os.environ,
             "LT_DATA_DIR": str(settings.data_dir),
             "LT_MASTER_KEY_FILE": str(settings.key_file),
@@ -230,8 +233,15 @@ def _renewer(broker: Broker | None, house: House, supervisor: Supervisor) -> Cal
     return renew
 
 
+def _allow_files() -> None:
+    """Let this process and its children open as many files as the system allows it: a broker needs one for each gate."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 async def run(settings: Settings, work: Callable[[Running], Awaitable[int]]) -> int:
     """Start everything, hand over to `work`, and stop everything when it returns or is cancelled."""
+    _allow_files()
     async with Supervisor(settings.data_dir) as supervisor:
         runner = Runner(settings, supervisor)
         embedded = await runner.database()
@@ -243,7 +253,8 @@ async def run(settings: Settings, work: Callable[[Running], Awaitable[int]]) -> 
         airflow = runner.airflow(embedded, port)
         await supervisor.add(runner.child("gateway", "gateway", ready=_answers(url)), wait=True)
         say(f"Cổng HTTP sẵn sàng tại {url}", f"gateway is up at {url}", runner.started)
-        await supervisor.add(runner.child("bridge", "bridge"))
+        bridge = runner.child("bridge", "bridge")
+        await supervisor.add(replace(bridge, env={**(bridge.env or {}), **lean.LARGE_BODIES}))
         for number in range(1, settings.dispatch.workers + 1):
             await supervisor.add(runner.child(f"worker-{number}", "worker"))
         mine = settings.model_copy(update=_addresses(runner.env))

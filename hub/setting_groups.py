@@ -5,6 +5,7 @@ One concern: declaring. Reading and documenting is `hub.settings`'; nothing here
 
 from __future__ import annotations
 
+from datetime import date, time
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -140,7 +141,7 @@ class Mqtt(Group):
         100_000, description=both("Hàng đợi tối đa cho một thiết bị (bản tin)", "Longest queue per client (messages)")
     )
     inflight_messages: Annotated[int, Field(ge=1, le=65_535)] = Field(
-        200, description=both("Cửa sổ bản tin chưa xác nhận", "Window of unacknowledged messages")
+        4_000, description=both("Cửa sổ bản tin chưa xác nhận", "Window of unacknowledged messages")
     )
     message_max_bytes: Annotated[int, Field(ge=1024, le=268_435_456)] = Field(
         4_194_304, description=both("Kích thước tối đa một bản tin MQTT", "Largest MQTT message")
@@ -220,6 +221,74 @@ class Alarms(Group):
     )
 
 
+class Filings(Group):
+    """Thời hạn hồ sơ / Filings and their dates."""
+
+    hours: tuple[str, ...] = Field(
+        ("07:30-11:30", "13:30-17:00"),
+        description=both("Giờ làm việc trong ngày (danh sách JSON)", "Working hours of a day (a JSON list)"),
+    )
+    days_off: tuple[date, ...] = Field(
+        (),
+        description=both(
+            "Ngày nghỉ thêm ngoài ngày lễ, Tết (danh sách JSON, YYYY-MM-DD)",
+            "Days off besides public holidays (a JSON list, YYYY-MM-DD)",
+        ),
+    )
+    working_days: tuple[date, ...] = Field(
+        (),
+        description=both(
+            "Ngày làm bù, kể cả thứ bảy, chủ nhật (danh sách JSON, YYYY-MM-DD)",
+            "Days worked in exchange, weekends included (a JSON list, YYYY-MM-DD)",
+        ),
+    )
+    warn_hours: Annotated[float, Field(ge=0, le=80)] = Field(
+        4.0,
+        description=both(
+            "Báo trước khi hồ sơ còn ít hơn số giờ làm việc này", "Warn when a filing has fewer working hours left"
+        ),
+    )
+
+    @field_validator("hours")
+    @classmethod
+    def _spans(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        flat = [time.fromisoformat(part) for span in value for part in span.split("-")]
+        if len(flat) != 2 * len(value) or not flat or flat != sorted(set(flat)):
+            raise ValueError("hours must follow one another, as HH:MM-HH:MM")
+        return value
+
+    def spans(self) -> list[tuple[time, time]]:
+        """The working hours as times."""
+        return [(time.fromisoformat(a), time.fromisoformat(b)) for a, b in (span.split("-") for span in self.hours)]
+
+
+class Files(Group):
+    """Tài liệu hồ sơ / Documents of filings."""
+
+    max_bytes: int = Field(
+        20_971_520,
+        ge=65_536,
+        le=104_857_600,
+        description=both("Kích thước tối đa của một tài liệu", "Largest document"),
+    )
+    base_url: AnyUrl | None = Field(
+        None,
+        description=both(
+            "Địa chỉ đối tác tải tài liệu; mặc định như http.public_url",
+            "Address counterparties fetch documents from; http.public_url by default",
+        ),
+    )
+    url_days: Days = Field(
+        30, description=both("Đường dẫn tài liệu sống bao lâu (ngày)", "Days a document's address lives")
+    )
+    unlinked_days: Days = Field(
+        7,
+        description=both(
+            "Xóa tài liệu không hồ sơ nào dùng sau (ngày)", "Erase documents no filing names after (days)"
+        ),
+    )
+
+
 class Retention(Group):
     """Thời gian lưu theo nhóm (ngày) / Days kept, by retention class."""
 
@@ -254,6 +323,21 @@ class Outward(Group):
             "Private networks that may be called (CIDR, a JSON list); by default public addresses only",
         ),
     )
+    folders: tuple[str, ...] = Field(
+        (),
+        description=both(
+            "Thư mục gốc mà kết nối tệp được dùng (đường dẫn tuyệt đối, danh sách JSON); mặc định không có",
+            "Root folders file connectors may use (absolute paths, a JSON list); none by default",
+        ),
+    )
+
+    @field_validator("folders")
+    @classmethod
+    def _roots(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for folder in value:
+            if not Path(folder).is_absolute() or Path(folder) == Path(Path(folder).anchor):
+                raise ValueError(f"{folder} is not an absolute path below the file system's root")
+        return value
 
     @field_validator("allow_private")
     @classmethod

@@ -26,7 +26,21 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as UnreadableSource
 
 from hub.keys import default_path
-from hub.setting_groups import Airflow, Alarms, Database, Dispatch, Http, Intake, Mqtt, Outward, Redis, Retention, both
+from hub.setting_groups import (
+    Airflow,
+    Alarms,
+    Database,
+    Dispatch,
+    Files,
+    Filings,
+    Http,
+    Intake,
+    Mqtt,
+    Outward,
+    Redis,
+    Retention,
+    both,
+)
 
 PREFIX = "LT_"
 _FILE_VARIABLE = "LT_CONFIG"
@@ -85,6 +99,8 @@ class Settings(BaseSettings):
     dispatch: Dispatch = Field(default_factory=Dispatch, description=both("Gửi đi", "Dispatch"))
     outward: Outward = Field(default_factory=Outward, description="Gọi ra / Calling out")
     alarms: Alarms = Field(default_factory=Alarms, description=both("Cảnh báo", "Alarms"))
+    filings: Filings = Field(default_factory=Filings, description=both("Thời hạn hồ sơ", "Filings and their dates"))
+    files: Files = Field(default_factory=Files, description=both("Tài liệu hồ sơ", "Documents of filings"))
     retention: Retention = Field(default_factory=Retention, description=both("Thời gian lưu", "Retention"))
 
     @model_validator(mode="after")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import hmac
 import os
 import socket
@@ -20,8 +19,9 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from hub.bell import Bell
-from hub.embedded.airflow import Link
+from hub.embedded.airflow_link import Link
 from hub.kernel.ledger.core import TRANSIENT, Core
+from hub.kernel.ledger.intake import warm
 from hub.kernel.ports import Hasher
 from hub.kernel.router import Router, load_flows
 from hub.kernel.store.db import open_pool
@@ -83,13 +83,15 @@ def hasher_of(keys: Keys) -> Hasher:
     key = keys.hmac("message-digest")
 
     def digest(data: bytes) -> str:
-        return hmac.new(key, data, hashlib.sha256).hexdigest()
+        return hmac.digest(key, data, "sha256").hex()
 
     return digest
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, application: str, *, pool_max: int | None = None) -> AsyncIterator[House]:
+async def open_house(
+    settings: Settings, application: str, *, pool_min: int = 0, pool_max: int | None = None
+) -> AsyncIterator[House]:
     """Open what a process needs, waiting for a database that is still starting. Raises the database's error after a minute."""
     assert settings.database_url is not None, "the supervisor gives every process its database"
     keys = Keys.open(settings.key_file, settings.data_dir)
@@ -99,9 +101,10 @@ async def open_house(settings: Settings, application: str, *, pool_max: int | No
         try:
             pool = await open_pool(
                 url,
-                low=settings.database.pool_min,
+                low=min(max(pool_min, settings.database.pool_min), pool_max or settings.database.pool_max),
                 high=pool_max or settings.database.pool_max,
                 application=application,
+                ready=warm,
             )
             break
         except TRANSIENT:

@@ -33,6 +33,9 @@ _NEAR_S = 120.0
 _AGREE_S = 30.0
 _SPAN_S = 60.0
 _TRUSTED_LAG_S = 900.0
+_WARM = 16
+_SELDOM = 8
+"""A warm window is looked at anew with every so many events: one more delay among many says nothing new."""
 
 
 class Estimate(Struct, frozen=True):
@@ -61,12 +64,13 @@ class Judged(Struct, frozen=True):
 class Skew:
     """Running estimate for one device, from its live events only. Not thread-safe."""
 
-    __slots__ = ("_estimate", "_strange", "_window")
+    __slots__ = ("_estimate", "_strange", "_unseen", "_window")
 
     def __init__(self, window: int = 64) -> None:
         self._window: deque[float] = deque(maxlen=window)
         self._strange: deque[tuple[float, float]] = deque(maxlen=5)
         self._estimate: Estimate | None = None
+        self._unseen = 0
 
     @property
     def estimate(self) -> Estimate | None:
@@ -75,7 +79,10 @@ class Skew:
 
     def observe(self, received_at: datetime, device_time: datetime) -> None:
         """Take in one live event."""
-        lag = (received_at - device_time).total_seconds()
+        self.lagged((received_at - device_time).total_seconds(), received_at)
+
+    def lagged(self, lag: float, received_at: datetime) -> None:
+        """Take in one live event that was received `lag` seconds after its device's time."""
         estimate = self._estimate
         if estimate is not None and abs(lag - estimate.lag_s) > _NEAR_S:
             self._strange.append((received_at.timestamp(), lag))
@@ -83,9 +90,15 @@ class Skew:
                 return
             self._window.clear()
             self._window.extend(strange for _, strange in self._strange)
+            self._strange.clear()
         else:
             self._window.append(lag)
-        self._strange.clear()
+            if self._strange:
+                self._strange.clear()
+            self._unseen += 1
+            if estimate is not None and lag >= estimate.lag_s and self._unseen < _SELDOM and len(self._window) > _WARM:
+                return
+        self._unseen = 0
         middle = median(self._window)
         near = [x for x in self._window if abs(x - middle) <= _NEAR_S] or [middle]
         least = min(near)
@@ -142,7 +155,8 @@ def learn(skew: Skew, body: Mapping[str, Any], event_time: datetime, received_at
     one battery failure must not move what is known. `event_time` is the corrected time."""
     if body["historical"] or body["quarantine"] == CLOCK:
         return
-    skew.observe(received_at, event_time + timedelta(seconds=body["estimated_offset_s"] or 0.0))
+    lag = (received_at - event_time).total_seconds() - (body["estimated_offset_s"] or 0.0)
+    skew.lagged(lag, received_at)
 
 
 def _shift(moment: datetime, seconds: float) -> datetime | None:

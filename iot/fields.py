@@ -38,6 +38,8 @@ def text(value: Any, limit: int = 60) -> str:
     """A string, number or boolean as one printable line of at most `limit` characters; empty for anything else."""
     kind = type(value)
     if kind is str:
+        if len(value) <= limit and value.isprintable():
+            return str(value.strip())
         return _CONTROL.sub(" ", value[: limit + 16]).strip()[:limit]
     if kind is int or kind is float:
         return str(value)[:limit]

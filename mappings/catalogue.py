@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.kernel.ports import Text
-from mappings.canonical.registry import TypeSpec
+from mappings.canonical.registry import TypeSpec, holders
 from mappings.tables import (
     HERE,
     RESOLVING,
@@ -258,24 +258,27 @@ class Catalogue:
         `on` is the day the record speaks of (its `updated_at`, in local time).
         """
         period = bisect_right(self._bounds, on)
-        cache = self._cache
         gaps: list[Gap] = []
-        for path, value, target in spec.codes_of(body):
-            system, code = value["system"], value["code"]
-            found = cache.get((system, code, target, period)) or self.resolve(system, code, target, on, period)
-            value["canonical"] = found.code
-            if found.code is None:
-                gaps.append(
-                    Gap(
-                        path=path,
-                        system=system,
-                        code=code,
-                        target=target,
-                        candidates=found.candidates,
-                        reason=found.reason,
-                    )
-                )
+        for name, _, target in spec.top_codes:
+            if (value := body.get(name)) is not None:
+                self._settle(name, value, target, on, period, gaps)
+        for parts, path, _, target in spec.deep_codes:
+            if parts[0] in body:
+                for holder in holders(body, parts):
+                    if (value := holder.get(parts[-1])) is not None:
+                        self._settle(path, value, target, on, period, gaps)
         return gaps
+
+    def _settle(self, path: str, value: dict[str, Any], target: str, on: date, period: int, gaps: list[Gap]) -> None:
+        system, code = value["system"], value["code"]
+        found = self._cache.get((system, code, target, period)) or self.resolve(system, code, target, on, period)
+        value["canonical"] = found.code
+        if found.code is None:
+            gaps.append(
+                Gap(
+                    path=path, system=system, code=code, target=target, candidates=found.candidates, reason=found.reason
+                )
+            )
 
     def title(self, system: str, code: str) -> Text | None:
         """What people call a code; None when it is not known."""

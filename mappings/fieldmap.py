@@ -7,7 +7,7 @@ code lookups, defaults, formats and named functions; it never computes. Nothing 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +69,8 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """List member: one object per item, filled by `fields`."""
     fields: dict[str, Rule] | None = None
     """With `from`: an object filled from that member."""
+    only: Literal["health"] | None = None
+    """What must be allowed for the field to travel; without that it is sent as if the record had none."""
 
 
 class _Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,7 +90,7 @@ Step = Callable[[dict[str, Any], Context], Any]
 class FieldMap:
     """A compiled field map. Immutable; `version` changes with the file."""
 
-    def __init__(self, document: _Document, version: str) -> None:
+    def __init__(self, document: _Document, version: str, allowed: frozenset[str] = frozenset()) -> None:
         spec = TYPES.get(document.type)
         if spec is None:
             raise FieldMapError(f"{document.map}: no record type {document.type}")
@@ -102,7 +104,12 @@ class FieldMap:
         self.origin = document.origin
         self.version = version
         self._document = document
-        self._apply = _object(document.fields, spec, spec.struct, "", document.absent == "omit", self.name)
+        self._health = frozenset(spec.health_fields)
+        fields = _permitted(document.fields, allowed)
+        for target, source, _kind in _lines(fields, "", ""):
+            if source in self._health and "health" not in allowed:
+                raise FieldMapError(f"{self.name}.{target}: {source} is about health: say `only: health`")
+        self._apply = _object(fields, spec, spec.struct, "", document.absent == "omit", self.name)
 
     @classmethod
     def read(cls, path: Path) -> FieldMap:
@@ -115,6 +122,13 @@ class FieldMap:
         if document.map != path.stem:
             raise FieldMapError(f"{path.name}: the map calls itself {document.map}")
         return cls(document, hashlib.sha256(raw).hexdigest()[:16])
+
+    def allowing(self, allowed: Iterable[str]) -> FieldMap:
+        """The same map with what a flow's target allows to travel. The version names it."""
+        granted = frozenset(allowed)
+        if not granted:
+            return self
+        return FieldMap(self._document, "+".join((self.version, *sorted(granted))), granted)
 
     def apply(self, body: dict[str, Any], meta: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
         """The counterparty's fields of a record. `meta`: `event`, `version`, `updated_at` (datetime), `key`.
@@ -133,6 +147,19 @@ class FieldMap:
     def code_systems(self) -> set[str]:
         """Code systems of the counterparty this map turns codes into."""
         return {rule.code for rule in _rules(self._document.fields) if rule.code}
+
+
+def _permitted(fields: Mapping[str, Rule], allowed: frozenset[str]) -> dict[str, Rule]:
+    """The rules with those that are not allowed turned into empty fields."""
+    found: dict[str, Rule] = {}
+    for name, rule in fields.items():
+        if rule.only is not None and rule.only not in allowed:
+            found[name] = Rule()
+        elif rule.fields:
+            found[name] = msgspec.structs.replace(rule, fields=_permitted(rule.fields, allowed))
+        else:
+            found[name] = rule
+    return found
 
 
 def _rules(fields: Mapping[str, Rule]) -> Iterator[Rule]:

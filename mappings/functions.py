@@ -64,6 +64,11 @@ def flag(value: Any) -> str:
     return "1" if value is True else "0"
 
 
+def truth(value: Any) -> str:
+    """True → "True", anything else → "False"."""
+    return "True" if value is True else "False"
+
+
 def digits(value: Any) -> str | None:
     """A whole number → its digits."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
@@ -74,6 +79,7 @@ FORMATS: dict[str, Format] = {
     "local-time": local_time,
     "local-compact": local_compact,
     "flag": flag,
+    "truth": truth,
     "digits": digits,
 }
 """Formats by the name field maps call them."""
@@ -109,9 +115,28 @@ def any_digitised(filing: Any, context: Context) -> str:
     return flag(any(a.get("digitised") for a in filing.get("attachments") or ()))
 
 
+def consulted_databases(codes: Any, context: Context) -> list[dict[str, str]] | None:
+    """The portal's `DSKetNoiCSDL`."""
+    return [{"MaCSDL": str(code)} for code in codes] or None
+
+
+def document_address(paper: Any, context: Context) -> str | None:
+    """Where a document can be fetched: its own address, or one for this delivery's receiver where the hub keeps it.
+
+    `context.meta["file_address"]` gives that; without it (nobody to send to) the document is named by its id.
+    """
+    if (kept := paper.get("file")) is None:
+        found: str | None = paper.get("url")
+        return found
+    address = context.meta.get("file_address")
+    return str(address(kept)) if address is not None else f"urn:lien-thong:file:{kept}"
+
+
 FUNCTIONS: dict[str, Function] = {
     "province_of": province_of,
     "applicant_identities": applicant_identities,
     "any_digitised": any_digitised,
+    "consulted_databases": consulted_databases,
+    "document_address": document_address,
 }
 """Functions by the name field maps call them."""

@@ -8,16 +8,22 @@ A push is idempotent by contract: the receiver ignores a version not above the o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import orjson
 
-from adapters.kit import CONTRACT, code_of, http_outcome, json_object, judged, text_of
-from hub.kernel.ports import Call, NeedsPerson, Outcome, Outgoing, Reading, Receipt, Reply, Settlement, Text, Unknown
+from adapters.kit import code_of, http_outcome, json_object
+from adapters.ministry.answers import Answers, by_id
+from hub.kernel.ports import Call, Draft, Outcome, Outgoing, Reading, Receipt, Reply, Settlement, Unknown
 
+TEMPORARY = "TAM-"
+"""How the codes begin that schools use until the Ministry gives one."""
+_CODE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{2,19}")
 JSON = "application/json; charset=utf-8"
 
 
@@ -33,10 +39,8 @@ class Ministry:
         self._inquiry_path: str = profile["inquiry_path"]
         self._batch_max = int(profile["batch_max"])
         self._zone = ZoneInfo(profile["timezone"])
-        self._accepted = frozenset(profile["accepted"])
-        self._held = frozenset(profile["already_held"])
-        self._refusals: dict[str, dict[str, Any]] = profile["refusals"]
-        self._patience = int(profile["dependency_patience"])
+        self._answers = Answers(profile)
+        self._code_field: str = profile["given_code_field"]
         self._absent_code: str = profile["absent_code"]
 
     def render(self, batch: Sequence[Outgoing]) -> list[Call]:
@@ -88,8 +92,10 @@ class Ministry:
         return envelope | one.mapped | envelope
 
     def read(self, call: Call, reply: Reply) -> Reading:
-        """Every item of the answer by `idbanghi`; an item missing or told in two ways is Unknown."""
-        items: list[list[Any]] = call.meta["items"]
+        """Every item of the answer by `idbanghi`; an item missing or told in two ways is Unknown.
+
+        Where a learner sent under a temporary code was given a lasting one, that is a record of its own.
+        """
         whole = http_outcome(reply, "ministry")
         if whole is not None:
             return _all(call.deliveries, whole)
@@ -98,56 +104,30 @@ class Ministry:
         if answer is None or not isinstance(rows, list | None):
             return _all(call.deliveries, Unknown(reason="unreadable_answer"))
         if not rows:
-            return _all(call.deliveries, self._refused_whole(reply, answer))
-        told = _by_id(rows)
-        outcomes: dict[int, Outcome] = {}
-        for place, (delivery, key, version, attempt) in enumerate(items):
+            return _all(call.deliveries, self._answers.whole(reply, answer))
+        told, reading = by_id(rows), Reading()
+        for (delivery, key, version, attempt), record in zip(call.meta["items"], _sent(call), strict=True):
             said = told.get(key)
             if said is None:
-                outcomes[delivery] = Unknown(reason="missing_from_answer" if key not in told else "answered_twice")
-            else:
-                outcomes[delivery] = self._item(call, place, said, version, attempt)
-        return Reading(outcomes=outcomes)
+                unknown = "missing_from_answer" if key not in told else "answered_twice"
+                reading.outcomes[delivery] = Unknown(reason=unknown)
+                continue
+            outcome = reading.outcomes[delivery] = self._answers.item(record, said, version, attempt)
+            if isinstance(outcome, Receipt) and call.meta["table"] == self._tables.get("learner"):
+                reading.records += self._code_given(record, said)
+        return reading
 
-    def _refused_whole(self, reply: Reply, answer: dict[str, Any]) -> Outcome:
-        """An answer without items: certain only when it says refusal, by a known code or by HTTP 4xx."""
-        code = code_of(answer.get("ma"))
-        rule = self._refusals.get(code or "")
-        if rule is not None and rule["kind"] != "never":
-            return self._by_rule(rule, "ministry", text_of(answer.get("thongbao")))
-        if reply.status >= 400:
-            return NeedsPerson(
-                cause="contract_refused", subject=f"HTTP {reply.status} {code or ''}".strip(), message=CONTRACT
-            )
-        return Unknown(reason="items_missing_from_answer")
-
-    def _item(self, call: Call, place: int, said: dict[str, Any], version: int, attempt: int) -> Outcome:
-        code = code_of(said.get("ma"))
-        message = text_of(said.get("thongbao"))
-        reference = text_of(said.get("mabiennhan"), 100) or None
-        if code in self._accepted:
-            return Receipt(reference=reference)
-        if code in self._held:
-            return Receipt(
-                reference=reference, detail=f"already held: version {text_of(said.get('phienban'), 20)} ≥ {version}"
-            )
-        rule = self._refusals.get(code or "")
-        if rule is None:
-            return Unknown(reason=f"unlisted result code {code}")
-        subject = code or ""
-        if wanted := rule.get("subject_field"):
-            subject = text_of(orjson.loads(call.body)["banghi"][place].get(wanted), 100) or subject
-        elif rule["reason"] == "code_refused":
-            subject = message[:100] or subject
-        if rule["reason"] == "missing_dependency" and attempt > self._patience:
-            rule = rule | {"kind": "person"}
-        return self._by_rule(rule, subject, message)
-
-    @staticmethod
-    def _by_rule(rule: dict[str, Any], subject: str, message: str) -> Outcome:
-        told = Text(*(rule[lang].replace("{message}", message).replace("{subject}", subject) for lang in ("vi", "en")))
-        after, scope = rule.get("after_s"), rule.get("scope", "delivery")
-        return judged(rule["kind"], reason=rule["reason"], message=told, subject=subject, after_s=after, scope=scope)
+    def _code_given(self, record: Mapping[str, Any], said: Mapping[str, Any]) -> list[Draft]:
+        """The lasting code in an answer to a temporary one; nothing for codes that cannot be codes."""
+        ours, theirs = str(record.get("mahocsinh")), said.get(self._code_field)
+        if not ours.startswith(TEMPORARY) or not isinstance(theirs, str) or not _CODE.fullmatch(theirs):
+            return []
+        if theirs.startswith(TEMPORARY) or "matruong" not in record:
+            return []
+        at = datetime.fromisoformat(record["thoigiancapnhat"]).replace(tzinfo=self._zone)
+        school = record["matruong"]
+        body = {"school_code": school, "temporary_code": ours, "learner_code": theirs}
+        return [Draft(type="code_given", key=f"{school}/{ours}", body=body, updated_at=at, school=school)]
 
     def inquire(self, delivery: int, call: Call) -> Call:
         """Ask which version of the record the Ministry holds. Raises KeyError when the call has no such delivery."""
@@ -184,16 +164,10 @@ class Ministry:
         return Settlement(verdict="present" if version >= inquiry.meta["version"] else "absent", detail=held)
 
 
-def _by_id(rows: Iterable[Any]) -> dict[str, dict[str, Any] | None]:
-    """Answer rows by `idbanghi`; None where two rows contradict each other."""
-    told: dict[str, dict[str, Any] | None] = {}
-    for row in rows:
-        key = row.get("idbanghi") if isinstance(row, dict) else None
-        if not isinstance(key, str):
-            continue
-        before = told.get(key, row)
-        told[key] = row if before is not None and before.get("ma") == row.get("ma") else None
-    return told
+def _sent(call: Call) -> list[dict[str, Any]]:
+    """The records of a call, as they were sent."""
+    records: list[dict[str, Any]] = orjson.loads(call.body)["banghi"]
+    return records
 
 
 def _all(deliveries: Iterable[int], outcome: Outcome) -> Reading:

@@ -24,7 +24,9 @@ HERE = Path(__file__).parent
 PROFILE: dict[str, Any] = yaml.safe_load((HERE / "profile-assumed-2026.yaml").read_text("utf-8"))
 SCHEMA: dict[str, Any] = json.loads((HERE / "contract" / "records.schema.json").read_text("utf-8"))
 TOKEN = "simulated-ministry-token"  # noqa: S105 - opens nothing but this simulator
-_KEY_FIELD = {"hocsinh": "mahocsinh", "canbo": "magiaovien", "truong": "matruong", "lophoc": "malop"}
+_KEY_FIELD = {"canbo": "magiaovien", "truong": "matruong", "lophoc": "malop"}
+_CODE_BLOCK = 3_190_000_000
+"""Lasting codes given by this simulator begin here."""
 
 
 class Simulator(Twin):
@@ -32,10 +34,21 @@ class Simulator(Twin):
 
     system: ClassVar[str] = "ministry"
 
-    def __init__(self, *, token: str = TOKEN, known_schools: frozenset[str] | None = None, **common: Any) -> None:
-        """`known_schools`: refuse records of other schools as unknown dependency; None knows all."""
+    def __init__(
+        self,
+        *,
+        token: str = TOKEN,
+        known_schools: frozenset[str] | None = None,
+        dependencies: bool = False,
+        **common: Any,
+    ) -> None:
+        """`known_schools`: schools held from before; None knows all. `dependencies`: records that name a class, a learner
+        or a school which is not held are refused."""
         self._token = token
         self._schools = known_schools
+        self._dependencies: dict[str, dict[str, str]] = PROFILE["dependencies"] if dependencies else {}
+        self._names: dict[str, set[str]] = {}
+        self._given: dict[str, str] = {}
         self._held: dict[tuple[str, str], int] = {}
         self._types = {name: compiled(schema, name) for name, schema in SCHEMA["$defs"].items()}
         self._routes: dict[str, str] = {PROFILE["push_path"].format(table=t): t for t in PROFILE["tables"].values()}
@@ -45,8 +58,11 @@ class Simulator(Twin):
         super().__init__(**common)
 
     def restore(self, effect: Effect) -> None:
-        """The version held for each record."""
+        """The version held for each record, what others may name it by, and the lasting codes given."""
         self._held[(effect.type, effect.key)] = effect.version
+        self._name(effect.type, effect.event, effect.content)
+        if code := effect.content.get("given"):
+            self._given[effect.key] = code
 
     def authorised(self, url: str, headers: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
         """With the bearer token."""
@@ -101,23 +117,49 @@ class Simulator(Twin):
         if self._schools is not None and table != "truong" and school is not None and school not in self._schools:
             self.books.refuse("missing_dependency")
             return {"idbanghi": key, "ma": "11", "thongbao": f"Chưa có trường {school}"}
+        if kind != "cancel" and (missing := self._missing(table, record)):
+            self.books.refuse("missing_dependency")
+            return {"idbanghi": key, "ma": "11", "thongbao": f"Chưa có {missing}"}
         version: int = record["phienban"]
         held = self._held.get((table, key), 0)
         if version <= held:
             self.books.repeat()
             if version < held:
                 self.books.out_of_order(key, held, version)
-            return {"idbanghi": key, "ma": "01", "thongbao": "Phiên bản không mới hơn", "phienban": held}
+            told = {"idbanghi": key, "ma": "01", "thongbao": "Phiên bản không mới hơn", "phienban": held}
+            return told | ({"mahocsinh": self._given[key]} if table == "hocsinh" and key in self._given else {})
         self._held[(table, key)] = version
         content = {"ma": record.get(_KEY_FIELD.get(table, "mahocsinh")), "matruong": school}
-        self.books.put(key=key, version=version, event=record["sukien"], type=table, content=content)
-        return {
+        said = {
             "idbanghi": key,
             "ma": "00",
             "thongbao": "",
             "phienban": version,
             "mabiennhan": f"{table}-{key}-{version}",
         }
+        if table == "hocsinh" and kind != "cancel" and str(record["mahocsinh"]).startswith("TAM-"):
+            said["mahocsinh"] = content["given"] = self._given.setdefault(key, str(_CODE_BLOCK + len(self._given) + 1))
+        self._name(table, record["sukien"], content)
+        self.books.put(key=key, version=version, event=record["sukien"], type=table, content=content)
+        return said
+
+    def _name(self, table: str, event: str, content: dict[str, Any]) -> None:
+        """Note what other tables may name this record by: a class by school and class, a learner also by the code given."""
+        school, own = content.get("matruong"), content.get("ma")
+        names = {f"{school}/{own}" if table == "lophoc" else str(own), str(content.get("given") or own)}
+        known = self._names.setdefault(table, set())
+        known.difference_update(names) if event == "CANCEL" else known.update(names)
+
+    def _missing(self, table: str, record: dict[str, Any]) -> str | None:
+        """What this record leans on and is not held, in words; None when all is."""
+        for member, needed in self._dependencies.get(table, {}).items():
+            value = record.get(member)
+            if value is None or (needed == "truong" and self._schools is not None and value in self._schools):
+                continue
+            name = f"{record.get('matruong')}/{value}" if needed == "lophoc" else str(value)
+            if name not in self._names.get(needed, set()):
+                return f"{needed} {value}"
+        return None
 
     def shortened(self, say: Say) -> Say:
         """Without the last item."""
@@ -132,12 +174,13 @@ class Simulator(Twin):
         """Token and known schools."""
         parser.add_argument("--token", default=TOKEN)
         parser.add_argument("--known-schools", default=None, help="comma-separated codes; all when left out")
+        parser.add_argument("--dependencies", action="store_true", help="refuse what names a record not held")
 
     @classmethod
     def options(cls, args: argparse.Namespace) -> dict[str, Any]:
         """From the command line."""
         schools = None if args.known_schools is None else frozenset(args.known_schools.split(","))
-        return {"token": args.token, "known_schools": schools}
+        return {"token": args.token, "known_schools": schools, "dependencies": args.dependencies}
 
 
 def _changed(say: Say, change: Callable[[list[Any]], list[Any]]) -> Say:

@@ -26,7 +26,7 @@ REQUEST_NS = "http://dancuquocgia.bca"
 OPERATION = "TraCuuThongTinCongDan"
 _SOAP = "{http://schemas.xmlsoap.org/soap/envelope/}"
 _ENVELOPE, _BODY, _FAULT = _SOAP + "Envelope", _SOAP + "Body", _SOAP + "Fault"
-_ANSWER = f"{{{ANSWER_NS}}}CongdanCollection"
+_Q = f"{{{ANSWER_NS}}}"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LONG_NUMBER = re.compile(r"\d{6,}")
 _MARKS = ("lt-request", "lt-number", "lt-name", "lt-birth")
@@ -51,10 +51,12 @@ def client() -> zeep.Client:
     return zeep.Client(str(CONTRACT / "population.wsdl"), transport=_NoNetwork())
 
 
-def zeep_request(values: dict[str, Any]) -> bytes:
-    """One request as zeep writes it. `values` are keyed by the contract's element names."""
+def zeep_request(values: dict[str, Any], operation: str = OPERATION) -> bytes:
+    """One request as zeep writes it. `values` are keyed by the contract's element names.
+
+    Raises zeep's own errors for a name or an order the contract does not have: nothing else is ever sent."""
     codec = client()
-    message = codec.create_message(codec.service, OPERATION, **values)
+    message = codec.create_message(codec.service, operation, **values)
     return bytes(etree.tostring(message, xml_declaration=True, encoding="utf-8"))
 
 
@@ -65,7 +67,7 @@ class RequestTemplate:
     constants stay zeep's.
     """
 
-    def __init__(self, constants: dict[str, str]) -> None:
+    def __init__(self, constants: dict[str, str], operation: str = OPERATION) -> None:
         self._pieces: dict[tuple[bool, bool], list[bytes]] = {}
         request, number, name, birth = _MARKS
         for old_number in (False, True):
@@ -77,7 +79,8 @@ class RequestTemplate:
                         "SoCMND" if old_number else "SoDinhDanh": number,
                         "HoVaTen": name,
                         "NgayThangNamSinh": {"Nam" if year_only else "NgayThangNam": birth},
-                    }
+                    },
+                    operation,
                 )
                 pieces = []
                 for mark in _MARKS:
@@ -130,12 +133,12 @@ def payload(body: bytes) -> etree._Element:
     try:
         root = etree.fromstring(body, _PARSER)
     except (etree.LxmlError, ValueError, LookupError) as error:
-        raise Unreadable(f"not well-formed XML: {_safe(str(error))}") from None
+        raise Unreadable(f"not well-formed XML: {safe(str(error))}") from None
     # … and after it, where it does not.
     if root.getroottree().docinfo.internalDTD is not None:
         raise Unreadable("it carries a document type")
     if root.tag != _ENVELOPE:
-        raise Unreadable(f"not a SOAP 1.1 envelope but {_safe(str(root.tag))}")
+        raise Unreadable(f"not a SOAP 1.1 envelope but {safe(str(root.tag))}")
     # Asked by name only where a header stands before it: a search costs a fifth of the parsing.
     holder = root[0] if len(root) and root[0].tag == _BODY else root.find(_BODY)
     if holder is None or len(holder) != 1:
@@ -148,7 +151,7 @@ def fault(element: etree._Element) -> tuple[str, str] | None:
     if element.tag != _FAULT:
         return None
     code = (element.findtext("faultcode") or "").strip().rpartition(":")[2]
-    return _safe(code), _safe((element.findtext("faultstring") or "").strip())
+    return safe(code), safe((element.findtext("faultstring") or "").strip())
 
 
 @cache
@@ -161,16 +164,60 @@ def _answer_explainer() -> xmlschema.XMLSchema:
     return xmlschema.XMLSchema(str(CONTRACT / "answer.xsd"), allow="local", defuse="always")
 
 
+@cache
+def _known() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Tags the answers' schema has, those of them that hold elements, and the names of all attributes."""
+    xs = "{http://www.w3.org/2001/XMLSchema}"
+    root = etree.parse(str(CONTRACT / "answer.xsd"), _PARSER).getroot()
+    complex_types = {str(t.get("name")) for t in root.iter(f"{xs}complexType") if t.get("name")}
+    elements = list(root.iter(f"{xs}element"))
+    holders = (e for e in elements if e.find(f"{xs}complexType") is not None or str(e.get("type"))[3:] in complex_types)
+    return (
+        frozenset(f"{{{ANSWER_NS}}}{e.get('name')}" for e in elements),
+        frozenset(f"{{{ANSWER_NS}}}{e.get('name')}" for e in holders),
+        frozenset(str(a.get("name")) for a in root.iter(f"{xs}attribute")),
+    )
+
+
+def _without_unknown(element: etree._Element) -> bool:
+    """Take out what the contract does not know yet, where elements or attributes may stand; whether there was any.
+
+    Only what is of the answers' own namespace: another's element (an inclusion, a signature) is no new field of a person. What
+    it knows must still be right: a known element in the wrong place, or inside a plain value, stays and is refused.
+    """
+    tags, holders, attributes = _known()
+    found = False
+    for holder in [node for node in element.iter() if node.tag in holders]:
+        for child in [c for c in holder if c.tag not in tags and str(c.tag).startswith(_Q)]:
+            holder.remove(child)
+            found = True
+        for name in [n for n in holder.attrib if n not in attributes and str(n)[:1] != "{"]:
+            del holder.attrib[name]
+            found = True
+    return found
+
+
+def checked(element: etree._Element, name: str) -> etree._Element:
+    """An answer's element that has the tag `name` and follows the contract, but for elements the contract does not know.
+
+    Raises `Unreadable` with the places and reasons otherwise.
+    """
+    if element.tag != f"{{{ANSWER_NS}}}{name}":
+        raise Unreadable(f"{name} expected, {safe(str(element.tag))} found")
+    schema = _answer_schema()
+    # Looked through only where it is not as pinned: what the database adds one day costs the usual answer nothing.
+    if not schema.validate(element) and not (_without_unknown(element) and schema.validate(element)):
+        raise Unreadable("against the contract: " + explain(element))
+    return element
+
+
 def check_answer(element: etree._Element, *, trust_count: bool) -> list[etree._Element]:
     """The `CongDan` elements of a valid answer.
 
     Raises `Unreadable` with the places and reasons when it is not valid, and, with `trust_count`, when SoCongDan
     promises more people than there are: a cut answer must not pass for "no match".
     """
-    if element.tag != _ANSWER:
-        raise Unreadable(f"CongdanCollection expected, {_safe(str(element.tag))} found")
-    if not _answer_schema().validate(element):
-        raise Unreadable("against the contract: " + explain(element))
+    checked(element, "CongdanCollection")
     if trust_count and len(element) < int(element.get("SoCongDan", "").strip() or 0):
         raise Unreadable("incomplete: fewer CongDan than SoCongDan says")
     return list(element)
@@ -182,7 +229,7 @@ def explain(element: etree._Element) -> str:
         errors = list(islice(_answer_explainer().iter_errors(element), 3))
     except (xmlschema.XMLSchemaException, RecursionError, ValueError, TypeError) as error:
         return f"no explanation ({type(error).__name__})"
-    return "; ".join(f"{_safe(error.path or '/')}: {_reason(error)}" for error in errors) or "no explanation"
+    return "; ".join(f"{safe(error.path or '/')}: {_reason(error)}" for error in errors) or "no explanation"
 
 
 def _reason(error: xmlschema.XMLSchemaValidationError) -> str:
@@ -192,9 +239,9 @@ def _reason(error: xmlschema.XMLSchemaValidationError) -> str:
     text = getattr(error.elem, "text", None)
     if text and text.strip():
         reason = reason.replace(text, "…").replace(text.strip(), "…")
-    return _safe(reason)
+    return safe(reason)
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Short, on one line, without long numbers: a fault may quote the number it was asked about."""
     return _LONG_NUMBER.sub("…", " ".join(text.split()))[:240]

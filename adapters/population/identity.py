@@ -1,30 +1,53 @@
 """Does the person the database knows agree with the person a school sent?
 
-One concern: comparing one identity with one `CongDan` element. It must never return or log a personal value: only the
-names of fields that differ.
+One concern: comparing one identity with one citizen of an answer. It must never return or log a personal value: only the
+names of fields that differ, and how.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lxml import etree
 from msgspec import Struct
 from vn_text import fold
 
+from mappings.verdicts import SOFT, Verdict, reason
+
 ANSWER_NS = "http://www.mic.gov.vn/dancu/1.0"
 _Q = f"{{{ANSWER_NS}}}"
 _NAME_PARTS = (_Q + "Ho", _Q + "ChuDem", _Q + "Ten")
-_NUMBER, _OLD_NUMBER, _NAME, _SEX, _BIRTH = (
-    _Q + "SoDinhDanh",
-    _Q + "SoCMND",
-    _Q + "HoVaTen",
-    _Q + "GioiTinh",
-    _Q + "NgayThangNamSinh",
-)
-_YEAR, _DAY = _Q + "Nam", _Q + "NgayThangNam"
+_PLACE = (_Q + "MaTinhThanh", _Q + "MaQuanHuyen", _Q + "MaPhuongXa", _Q + "ChiTiet")
+_NUMBER, _OLD_NUMBER, _NAME, _SEX = _Q + "SoDinhDanh", _Q + "SoCMND", _Q + "HoVaTen", _Q + "GioiTinh"
+_BIRTH, _YEAR, _DAY = _Q + "NgayThangNamSinh", _Q + "Nam", _Q + "NgayThangNam"
+_LIVES, _REGISTERED = _Q + "NoiOHienTai", _Q + "ThuongTru"
 _TONES = frozenset("\u0300\u0301\u0303\u0309\u0323")
+_HARD = frozenset({"full_name", "birth_date"})
+"""Fields that make it another person when they differ in more than writing."""
+
+
+class Address(Struct, frozen=True):
+    """A place as the database writes it. An empty code was not stated."""
+
+    province: str = ""
+    district: str = ""
+    ward: str = ""
+    detail: str = ""
+
+
+class Citizen(Struct, frozen=True):
+    """One person of an answer, as far as anything is compared with them."""
+
+    number: str = ""
+    old_number: str = ""
+    name: str = ""
+    sex: str = ""
+    birth: str = ""
+    """`YYYYMMDD` or `YYYY`, zeros for what is not known."""
+    residence: Address | None = None
+    """Where they live; where that is not stated, where they are registered."""
 
 
 class Asked(Struct, frozen=True):
@@ -43,8 +66,25 @@ class Comparison(Struct, frozen=True):
 
     differing: tuple[str, ...]
     """Canonical field names, without their values."""
-    details: tuple[str, ...] = ()
-    """How they differ (`mismatch_diacritics`) and what the answer did not state (`not_stated:birth_date`)."""
+    reasons: tuple[str, ...] = ()
+    """How each differs, and what the answer did not state: words of `mappings.verdicts`."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """`mismatch` when name or birth are another's, `partial` for everything less, `match` when nothing differs."""
+        if not self.differing:
+            return "match"
+        parted = (said.rpartition(":") for said in self.reasons)
+        hard = any(field in _HARD and how not in SOFT and how != "not_stated" for field, _, how in parted)
+        return "mismatch" if hard else "partial"
+
+
+def joined(one: Comparison, *more: Comparison) -> Comparison:
+    """Several comparisons as one."""
+    every = (one, *more)
+    return Comparison(
+        tuple(dict.fromkeys(f for c in every for f in c.differing)), tuple(r for c in every for r in c.reasons)
+    )
 
 
 def same_spelling(name: str) -> str:
@@ -57,17 +97,17 @@ def same_spelling(name: str) -> str:
     return " ".join(words)
 
 
-def _text(parent: etree._Element, tag: str) -> str:
-    value = parent.findtext(tag)
-    return value.strip() if value else ""
-
-
-def full_name(citizen: etree._Element) -> str:
-    """Ho, ChuDem and Ten joined. The whole name may sit in Ten with the others empty."""
-    holder = citizen.find(_NAME)
-    if holder is None:
-        return ""
-    return " ".join(part for part in (_text(holder, tag) for tag in _NAME_PARTS) if part)
+def name_differs(one: str, other: str) -> str | None:
+    """How two names differ: None when they are the same, else `diacritics`, `order` or `different`."""
+    mine, theirs = same_spelling(one), same_spelling(other)
+    if mine == theirs:
+        return None
+    if sorted(mine.split()) == sorted(theirs.split()):
+        return "order"
+    plain, found = fold(one), fold(other)
+    if plain == found:
+        return "diacritics"
+    return "order" if sorted(plain.split()) == sorted(found.split()) else "different"
 
 
 def _known(birth: str) -> str:
@@ -80,38 +120,127 @@ def _known(birth: str) -> str:
     return birth
 
 
-def is_about(citizen: etree._Element, number: str) -> bool:
+def birth_differs(one: str, other: str) -> str | None:
+    """How two births differ, as precisely as both are known: None, `swapped` (day and month) or `different`."""
+    mine, theirs = _known(one), _known(other)
+    precision = min(len(mine), len(theirs))
+    if mine[:precision] == theirs[:precision]:
+        return None
+    if len(mine) == len(theirs) == 8 and mine[:4] + mine[6:] + mine[4:6] == theirs:
+        return "swapped"
+    return "different"
+
+
+def is_about(citizen: Citizen, number: str) -> bool:
     """Whether a person found carries the number asked for; true when the answer states no number of that kind."""
-    found = _text(citizen, _OLD_NUMBER if len(number) == 9 else _NUMBER)
+    found = citizen.old_number if len(number) == 9 else citizen.number
     return not found or found == number
 
 
-def compare(asked: Asked, citizen: etree._Element, sexes: Mapping[str, str]) -> Comparison:
+def compare(asked: Asked, citizen: Citizen, sexes: Mapping[str, str]) -> Comparison:
     """Compare name, birth date and sex. `sexes` gives the canonical code of each code of the database.
 
-    A field either side leaves out is not compared; dates are compared as precisely as both are known.
+    A field either side leaves out is not compared.
     """
     differing: list[str] = []
-    details: list[str] = []
-    found = full_name(citizen)
-    if not found:
-        details.append("not_stated:full_name")
-    elif asked.name and same_spelling(asked.name) != same_spelling(found):
-        differing.append("full_name")
-        if fold(asked.name) == fold(found):
-            details.append("mismatch_diacritics")
-    holder = citizen.find(_BIRTH)
-    birth = "" if holder is None else _known(_text(holder, _DAY)) or _text(holder, _YEAR)
-    if not birth:
-        details.append("not_stated:birth_date")
+    reasons: list[str] = []
+
+    def note(field: str, how: str | None) -> None:
+        if how is not None:
+            reasons.append(reason(field, how))
+            if how != "not_stated":
+                differing.append(field)
+
+    if not citizen.name:
+        note("full_name", "not_stated")
+    elif asked.name:
+        note("full_name", name_differs(asked.name, citizen.name))
+    if not _known(citizen.birth):
+        note("birth_date", "not_stated")
     elif asked.birth:
-        wanted = _known(asked.birth)
-        precision = min(len(wanted), len(birth))
-        if wanted[:precision] != birth[:precision]:
-            differing.append("birth_date")
-    sex = sexes.get(_text(citizen, _SEX))
+        note("birth_date", birth_differs(asked.birth, citizen.birth))
+    sex = sexes.get(citizen.sex)
     if sex is None:
-        details.append("not_stated:sex")
+        note("sex", "not_stated")
     elif asked.sex is not None and asked.sex != sex:
-        differing.append("sex")
-    return Comparison(tuple(differing), tuple(details))
+        note("sex", "different")
+    return Comparison(tuple(differing), tuple(reasons))
+
+
+def nearest(asked: Asked, people: Sequence[Citizen], sexes: Mapping[str, str]) -> tuple[Citizen, Comparison] | None:
+    """The person of an answer who bears the number and agrees best; None when nobody bears it."""
+    about = [(one, compare(asked, one, sexes)) for one in people if is_about(one, asked.number)]
+    return min(about, key=lambda found: len(found[1].differing), default=None)
+
+
+# ------------------------------------------------------------------------------------- out of an answer
+
+
+def _text(element: etree._Element | None) -> str:
+    return "" if element is None or element.text is None else element.text.strip()
+
+
+def _parts(holder: etree._Element) -> dict[Any, etree._Element]:
+    """Children by tag, in one pass: each is asked for by name a moment later."""
+    return {child.tag: child for child in holder}
+
+
+def full_name(holder: etree._Element | None) -> str:
+    """A name written as one text, or as Ho, ChuDem and Ten; the whole name may sit in Ten with the others empty."""
+    if holder is None:
+        return ""
+    found = _parts(holder)
+    parts = [part for part in (_text(found.get(tag)) for tag in _NAME_PARTS) if part]
+    return " ".join(parts) if parts else _text(holder)
+
+
+def _address(holder: etree._Element | None) -> Address | None:
+    if holder is None:
+        return None
+    parts = _parts(holder)
+    found = Address(*[_text(parts.get(tag)) for tag in _PLACE])
+    return found if found.province or found.ward or found.detail else None
+
+
+def citizen_of(element: etree._Element) -> Citizen:
+    """One `CongDan` element, whose schema has been checked."""
+    found = _parts(element)
+    birth, born = "", found.get(_BIRTH)
+    if born is not None:
+        dated = _parts(born)
+        birth = _known(_text(dated.get(_DAY))) or _text(dated.get(_YEAR))
+    return Citizen(
+        number=_text(found.get(_NUMBER)),
+        old_number=_text(found.get(_OLD_NUMBER)),
+        name=full_name(found.get(_NAME)),
+        sex=_text(found.get(_SEX)),
+        birth=birth,
+        residence=_address(found.get(_LIVES)) or _address(found.get(_REGISTERED)),
+    )
+
+
+def citizen_of_json(told: Mapping[str, Any]) -> Citizen:
+    """One person of a JSON answer: the same fields, the first letter small, a name or a birth also as plain text."""
+
+    def text(value: Any) -> str:
+        return value.strip() if isinstance(value, str) else ""
+
+    def inner(value: Any) -> Mapping[str, Any]:
+        return value if isinstance(value, Mapping) else {}
+
+    def address(value: Any) -> Address | None:
+        held = inner(value)
+        found = Address(*(text(held.get(n)) for n in ("maTinhThanh", "maQuanHuyen", "maPhuongXa", "chiTiet")))
+        return found if found.province or found.ward or found.detail else None
+
+    name, born = told.get("hoVaTen"), told.get("ngayThangNamSinh")
+    parts = [text(inner(name).get(part)) for part in ("ho", "chuDem", "ten")]
+    dated = text(inner(born).get("ngayThangNam")) or text(told.get("ngayThangNam"))
+    return Citizen(
+        number=text(told.get("soDinhDanh")),
+        old_number=text(told.get("soCMND")),
+        name=text(name) or " ".join(part for part in parts if part),
+        sex=text(told.get("gioiTinh")),
+        birth=text(born) or _known(dated) or text(inner(born).get("nam")) or text(told.get("nam")),
+        residence=address(told.get("noiOHienTai")) or address(told.get("thuongTru")),
+    )

@@ -1,7 +1,8 @@
 """The national public-service portal: filings and their progress, told as the one-stop service tells them.
 
-One concern: canonical filings to `DongBoHoSoMC` and `CapNhatTienDoHoSoMC`, their answers, and `TraCuuHoSo` for what
-stayed uncertain. It must never open a socket or hold a session: `"session"` is put in by the connector's scheme.
+One concern: canonical filings to `DongBoHoSoMC` and `CapNhatTienDoHoSoMC`, and the calls around them. It must never open a
+socket or hold a session: `"session"` is put in by the connector's scheme. Answers are read in `answers`, lists in
+`listings`, what the portal tells by itself in `events`.
 
 A create is not idempotent and goes alone, so that a timeout leaves exactly one filing uncertain; answered "đã tồn tại"
 it goes on as an update. An update states the whole filing and may be repeated. A progress notice repeated would stand
@@ -11,13 +12,16 @@ with the very bytes it had, which for a batch half taken would double the other 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from adapters.kit import CONTRACT, code_of, http_outcome, json_object, judged, text_of
-from hub.kernel.ports import Call, NeedsPerson, Outcome, Outgoing, Reading, Receipt, Reply, Settlement, Text, Unknown
+from adapters.public_service import events
+from adapters.public_service.answers import Answers
+from adapters.public_service.listings import Listings
+from adapters.public_service.shapes import number_of
+from hub.kernel.ports import Call, Draft, Inbound, Outgoing, Pulled, Reading, Reject, Reply, Settlement
 
 JSON = "application/json; charset=utf-8"
 SYNC, PROGRESS, LOOKUP = "DongBoHoSoMC", "CapNhatTienDoHoSoMC", "TraCuuHoSo"
@@ -30,16 +34,16 @@ class PublicService:
         """Raises KeyError or ValueError when the profile lacks what it must say."""
         self._agency = settings["agency"]
         self._path: str = settings.get("path") or profile["path"]
-        self._success = frozenset(profile["success"])
         self._batch_max = min(int(settings.get("progress_batch", 1)), int(profile["progress_limit"]))
         self._cancelled: str = profile["cancel_status"]
         self._agrees: dict[str, list[str]] = {
             "create": profile["create_agrees_in"],
             "update": profile["update_agrees_in"],
         }
-        self._progress_list: str = profile["progress_list"]
-        self._exists, self._absent = profile["already_exists"], profile["not_found"]
-        self._refusals: dict[str, dict[str, Any]] = profile["refusals"]
+        self._answers = Answers(profile)
+        self._listings = Listings(profile["pulls"], profile["paging"], self._agency, self._answers)
+        self._events: Mapping[str, Any] = profile["callback"]
+        self.pulls: Sequence[str] = tuple(profile["pulls"])
 
     # ------------------------------------------------------------------ out
 
@@ -55,7 +59,7 @@ class PublicService:
             if one.type == "filing":
                 calls.append(self._filing(one))
             elif one.type == "filing_progress":
-                number = _number(one)
+                number = number_of(one)
                 if number in files or len(notices) >= self._batch_max:
                     calls.append(self._progress(notices))
                     notices, files = [], set()
@@ -68,7 +72,7 @@ class PublicService:
         return calls
 
     def _filing(self, one: Outgoing) -> Call:
-        data = {"MaHoSo": _number(one)} | one.mapped
+        data = {"MaHoSo": number_of(one)} | one.mapped
         if one.event == "CANCEL":
             data.setdefault("TrangThaiHoSo", self._cancelled)
         return self._sync("create" if one.event == "NEW" else "update", one.delivery, data)
@@ -81,7 +85,7 @@ class PublicService:
         )
 
     def _progress(self, notices: list[Outgoing]) -> Call:
-        data = [{"MaHoSo": _number(one)} | one.mapped for one in notices]
+        data = [{"MaHoSo": number_of(one)} | one.mapped for one in notices]
         items = [[one.delivery, row["MaHoSo"]] for one, row in zip(notices, data, strict=True)]
         deliveries = tuple(one.delivery for one in notices)
         return self._call(
@@ -113,73 +117,12 @@ class PublicService:
 
     def read(self, call: Call, reply: Reply) -> Reading:
         """What the portal did. A create that "already exists" goes on with the update of the same content."""
-        whole = http_outcome(reply, "public_service")
-        if whole is not None:
-            return _all(call.deliveries, whole)
-        answer = json_object(reply.body)
-        code = code_of(_upper(answer).get("ERROR_CODE")) if answer is not None else None
-        if answer is None or code is None:
-            return _all(call.deliveries, Unknown(reason="unreadable_answer"))
-        rows = _rows(answer)
-        if call.operation == "progress" and code in self._success:
-            return self._read_progress(call, rows)
-        number = call.key or ""
-        told = rows if rows and code in self._success else [_upper(answer)]
-        if call.operation == "create" and any(self._says(self._exists, row) for row in told):
-            data = orjson.loads(call.body)["data"][0]
-            return Reading(next=self._sync("update", call.deliveries[0], data))
-        if code not in self._success:
-            return _all(call.deliveries, self._refused(reply, told[0], number))
-        # A single filing's success may come with or without a row that repeats its number.
-        said = [self._row({"MAHOSO": number} | row, number) for row in told]
-        return _all(call.deliveries, said[0] if all(o == said[0] for o in said) else Unknown(reason="answered_twice"))
-
-    def _read_progress(self, call: Call, rows: list[dict[str, Any]]) -> Reading:
-        told: dict[str, list[dict[str, Any]]] = {}
-        for row in rows:
-            told.setdefault(text_of(row.get("MAHOSO")), []).append(row)
-        outcomes: dict[int, Outcome] = {}
-        for delivery, number in call.meta["items"]:
-            mine = [self._row(row, number) for row in told.get(number, ())]
-            if not mine:
-                outcomes[delivery] = Unknown(reason="missing_from_answer")
-            else:
-                outcomes[delivery] = mine[0] if all(o == mine[0] for o in mine) else Unknown(reason="answered_twice")
-        return Reading(outcomes=outcomes)
-
-    def _row(self, row: dict[str, Any], number: str) -> Outcome:
-        """One item of a successful answer; it may still be a refusal, or about another filing."""
-        if text_of(row.get("MAHOSO")) != number:
-            return Unknown(reason="answer_about_another_filing")
-        if (code_of(row.get("ERROR_CODE", "0")) or "") in self._success:
-            return Receipt(reference=text_of(row.get("MABIENNHAN"), 100) or number)
-        return self._refused(None, row, number)
-
-    def _refused(self, reply: Reply | None, row: dict[str, Any], number: str) -> Outcome:
-        code, message = code_of(row.get("ERROR_CODE")), text_of(row.get("MESSAGE"))
-        rule = self._refusals.get(code or "")
-        if rule is None and self._says(self._absent, row):
-            rule = self._refusals.get(self._absent["codes"][0])
-        if rule is None:
-            if reply is not None and reply.status >= 400:
-                return NeedsPerson(cause="contract_refused", subject=f"{code}"[:60], message=CONTRACT)
-            return Unknown(reason=f"unlisted error code {code}")
-        told = Text(*(rule[lang].replace("{message}", message).replace("{subject}", number) for lang in ("vi", "en")))
-        scope = rule.get("scope", "delivery")
-        subject = (
-            "public_service" if scope == "connector" else message[:100] if rule["reason"] == "code_refused" else number
-        )
-        return judged(
-            rule["kind"], reason=rule["reason"], message=told, subject=subject, after_s=rule.get("after_s"), scope=scope
-        )
-
-    def _says(self, sign: Mapping[str, Any], row: dict[str, Any]) -> bool:
-        code = code_of(row.get("ERROR_CODE"))
-        if code is None or code in self._success:
-            return False
-        if code in sign["codes"]:
-            return True
-        return code not in self._refusals and sign["phrase"] in text_of(row.get("MESSAGE")).lower()
+        if call.operation == "progress":
+            return self._answers.progress(call, reply)
+        reading = self._answers.filing(call, reply)
+        if reading is not None:
+            return reading
+        return Reading(next=self._sync("update", call.deliveries[0], orjson.loads(call.body)["data"][0]))
 
     # ------------------------------------------------------------------ what stayed uncertain
 
@@ -196,50 +139,22 @@ class PublicService:
 
     def settle(self, inquiry: Call, reply: Reply) -> Settlement:
         """Present when the filing is there with our content; absent when it is not, or still as before our update."""
-        answer = json_object(reply.body) if 200 <= reply.status < 300 else None
-        if answer is None:
-            return Settlement(verdict="unclear", detail=f"HTTP {reply.status}")
-        head, number, of = _upper(answer), inquiry.meta["number"], inquiry.meta["of"]
-        if self._says(self._absent, head):
-            return Settlement(verdict="absent")
-        if code_of(head.get("ERROR_CODE")) not in self._success or not isinstance(head.get("RESULT"), list):
-            return Settlement(verdict="unclear", detail=f"error_code {code_of(head.get('ERROR_CODE'))}")
-        found = [row for row in _rows(answer) if row.get("MAHOSO") == number]
-        if not found:
-            # Rows about other filings only are no answer to this question. Nor is an empty list where the filing must be
-            # there: it was taken before any update or notice of it was sent.
-            return Settlement(verdict="unclear" if head["RESULT"] or of != "create" else "absent")
-        if of == "progress":
-            steps = found[0].get(self._progress_list)
-            if not isinstance(steps, list):
-                return Settlement(verdict="unclear", detail="no list of progress notices in the answer")
-            there = any(_agrees(_upper(step), inquiry.meta["expect"]) for step in steps)
-            return Settlement(verdict="present" if there else "absent", reference=number if there else None)
-        if _agrees(found[0], inquiry.meta["expect"]):
-            return Settlement(verdict="present", reference=number)
-        # A create must not overwrite a filing that bears its number but is not ours: a person decides.
-        return Settlement(verdict="unclear" if of == "create" else "absent", detail="held with other content")
+        return self._answers.settled(inquiry, reply)
 
+    # ------------------------------------------------------------------ lists, and what the portal tells by itself
 
-def _number(one: Outgoing) -> str:
-    """The file number: the map gives it; a filing's own key is the same."""
-    value = one.mapped.get("MaHoSo") or one.body.get("file_number")
-    return value if isinstance(value, str) else one.key
+    def pull(self, what: str, cursor: str | None) -> Call:
+        """The first page of a list. Raises KeyError for a name that is not in `pulls`."""
+        body, meta = self._listings.question(what, cursor, 1)
+        return self._call(what, (), body, what, meta, True)
 
+    def pulled(self, what: str, call: Call, reply: Reply) -> Pulled:
+        """A page of a list, and the question for the next one while there is more."""
+        page, more = self._listings.page(what, call, reply)
+        if more is not None:
+            page.next = self._call(what, (), more[0], what, more[1], True)
+        return page
 
-def _upper(row: Any) -> dict[str, Any]:
-    """Keys in upper case, as the portal sends those of results; anything but an object is empty."""
-    return {key.upper(): value for key, value in row.items()} if isinstance(row, dict) else {}
-
-
-def _rows(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    result = _upper(answer).get("RESULT")
-    return [_upper(row) for row in result if isinstance(row, dict)] if isinstance(result, list) else []
-
-
-def _agrees(row: dict[str, Any], expect: Mapping[str, Any]) -> bool:
-    return all(text_of(row.get(name)) == text_of(value) for name, value in expect.items())
-
-
-def _all(deliveries: Iterable[int], outcome: Outcome) -> Reading:
-    return Reading(outcomes=dict.fromkeys(deliveries, outcome))
+    def decode(self, message: Inbound) -> list[Draft | Reject]:
+        """What the portal told by itself about filings."""
+        return events.decode(message, self._events)

@@ -1,4 +1,4 @@
-"""A stand-in for the public-service portal: sessions, filings, progress notices and their books.
+"""A stand-in for the public-service portal: sessions, filings, progress notices, lists and their books.
 
 One concern: the portal's contract as production integrations know it, held strictly. It must never take a filing
 number twice, and it does what the real one is feared to do: a progress notice sent twice stands there twice.
@@ -20,14 +20,14 @@ import yaml
 
 from adapters.books import Effect
 from adapters.contract import compiled
+from adapters.public_service.lists import LISTS, page_of
 from adapters.twin import Ask, Say, Twin
 
 HERE = Path(__file__).parent
 PROFILE: dict[str, Any] = yaml.safe_load((HERE / "profile-assumed-2026.yaml").read_text("utf-8"))
 SCHEMA: dict[str, Any] = json.loads((HERE / "contract" / "records.schema.json").read_text("utf-8"))
 USERNAME, PASSWORD = "hub", "simulated-portal-password"
-FINAL = "10"
-"""A filing whose result was returned moves no more (assumed; every other change of state is let through)."""
+_SERVICES: dict[str, str] = {told["service"]: name for name, told in PROFILE["pulls"].items()}
 
 
 class Simulator(Twin):
@@ -45,8 +45,13 @@ class Simulator(Twin):
         self._filings: dict[str, dict[str, Any]] = {}
         self._states: dict[str, int] = {}
         self._steps: dict[str, list[dict[str, Any]]] = {}
+        self._at: dict[str, str] = {}
+        """The state each filing is in: by its own word, or that of its last notice."""
         self._given: str | None = None
         self.logins = 0
+        self.lists: dict[str, list[dict[str, Any]]] = {
+            name: [dict(row) for row in rows] for name, rows in LISTS.items()
+        }
         self._types = {name: compiled(schema, name) for name, schema in SCHEMA["$defs"].items()}
         super().__init__(**common)
 
@@ -55,8 +60,9 @@ class Simulator(Twin):
         if effect.type == "filing":
             self._filings[effect.key] = effect.content
             self._states[effect.key] = effect.version
+            self._at[effect.key] = effect.content["TrangThaiHoSo"]
         else:
-            self._steps.setdefault(effect.content["MaHoSo"], []).append(effect.content)
+            self._note(effect.content)
 
     def authorised(self, url: str, headers: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
         """With a session in the body: the one logged in for, else a fresh one of this process."""
@@ -73,6 +79,10 @@ class Simulator(Twin):
     def extra(self) -> dict[str, Any]:
         """Logins seen."""
         return {"logins": self.logins, "filings": len(self._filings)}
+
+    def end_sessions(self) -> None:
+        """Every session ends now, as after a restart of the real portal."""
+        self._sessions.clear()
 
     def _new_session(self) -> str:
         session = f"{self.rng.getrandbits(128):032x}"
@@ -106,6 +116,8 @@ class Simulator(Twin):
                 return self._progress(body)
             case "TraCuuHoSo":
                 return self._lookup(body)
+            case str(service) if service in _SERVICES:
+                return self._list(_SERVICES[service], body)
         self.books.refuse("unknown_service")
         return _error("03", "Không có dịch vụ này")
 
@@ -141,14 +153,19 @@ class Simulator(Twin):
         if held == data[0]:
             self.books.repeat()
             return _row(number)
-        if held["TrangThaiHoSo"] == FINAL and data[0]["TrangThaiHoSo"] != FINAL:
+        if not self._may(number, data[0]["TrangThaiHoSo"]):
             self.books.refuse("state_refused")
-            return _error("09", "Hồ sơ đã trả kết quả")
+            return _error("09", f"Hồ sơ đang ở trạng thái {self._at[number]}")
         return self._keep(number, data[0], "UPDATE")
+
+    def _may(self, number: str, state: str) -> bool:
+        now = self._at[number]
+        return state == now or state in PROFILE["transitions"][now]
 
     def _keep(self, number: str, filing: dict[str, Any], event: str) -> Say:
         version = self._states.get(number, 0) + 1
         self._filings[number], self._states[number] = filing, version
+        self._at[number] = filing["TrangThaiHoSo"]
         self.books.put(key=number, version=version, event=event, type="filing", content=filing)
         return _row(number)
 
@@ -168,10 +185,22 @@ class Simulator(Twin):
         if number not in self._filings:
             self.books.refuse("filing_not_found")
             return {"MAHOSO": number, "ERROR_CODE": "04", "MESSAGE": f"Hồ sơ {number} không tồn tại"}
-        self._steps.setdefault(number, []).append(step)
+        if self._newest(step) and not self._may(number, step["TrangThai"]):
+            self.books.refuse("state_refused")
+            told = f"Hồ sơ đang ở trạng thái {self._at[number]}"
+            return {"MAHOSO": number, "ERROR_CODE": "09", "MESSAGE": told}
+        self._note(step)
         key = f"{number}/{step['ThoiDiemXuLy']}/{step['TrangThai']}"
         self.books.put(key=key, event="NOTICE", type="progress", content=step)
         return {"MAHOSO": number, "ERROR_CODE": "0", "MESSAGE": ""}
+
+    def _newest(self, step: dict[str, Any]) -> bool:
+        return all(step["ThoiDiemXuLy"] >= s["ThoiDiemXuLy"] for s in self._steps.get(step["MaHoSo"], ()))
+
+    def _note(self, step: dict[str, Any]) -> None:
+        if self._newest(step):
+            self._at[step["MaHoSo"]] = step["TrangThai"]
+        self._steps.setdefault(step["MaHoSo"], []).append(step)
 
     def _lookup(self, body: dict[str, Any]) -> Say:
         number = body.get("MaHoSo")
@@ -183,6 +212,23 @@ class Simulator(Twin):
         row = {key.upper(): value for key, value in filing.items()}
         row[PROFILE["progress_list"]] = [{k.upper(): v for k, v in s.items()} for s in self._steps.get(number, ())]
         return Say.of({"error_code": 0, "message": "", "result": [row]})
+
+    def _list(self, name: str, body: dict[str, Any]) -> Say:
+        rule, paging = PROFILE["pulls"][name], PROFILE["paging"]
+        since = rule.get("since")
+        wanted = {"session", "madonvi", "service", paging["page"], paging["size"], *((since,) if since else ())}
+        if body.keys() != wanted:
+            return self._invalid(", ".join(sorted(wanted)))
+        try:
+            page, size = int(body[paging["page"]]), int(body[paging["size"]])
+            if since:
+                datetime.strptime(body[since], "%Y%m%d%H%M%S")  # noqa: DTZ007 - local time by contract
+        except (TypeError, ValueError) as error:
+            return self._invalid(str(error))
+        if page < 1 or not 0 < size <= paging["rows"]:
+            return self._invalid("trang ngoài giới hạn")
+        rows = [r for r in self.lists[name] if not since or r[rule["asked_at"]] >= body[since]]
+        return Say.of({"error_code": 0, "message": "", "result": page_of(rows, page, size)})
 
     def _fault_of(self, kind: str, record: Any) -> str | None:
         """What is wrong with a record, or None. Dates must be real days besides having 14 digits."""

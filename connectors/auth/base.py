@@ -30,7 +30,7 @@ class Scheme(Protocol):
 
     def lapsed(self, signed: Request, reply: Reply) -> bool:
         """True when the reply says the request was certainly not processed because what `sign` put on it is no longer
-        valid, and a new `sign` would bring something new. Forgets it then."""
+        valid, and a new `sign` would bring something new. Forgets it then. Called for every reply."""
         ...
 
     async def check(self, exchange: Exchange, deadline_s: float) -> bool:

@@ -7,6 +7,7 @@ and must never show the client secret or a token.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import quote, urlencode
@@ -16,19 +17,17 @@ from pydantic import field_validator
 from yarl import URL
 
 from connectors.auth.base import Clock, Exchange, Ticket
-from connectors.auth.fixed import with_headers
+from connectors.auth.fixed import HEADER_NAME, with_headers
 from connectors.declare import Declared, Secret, setting, wrong
 from connectors.errors import CredentialsRefused
 from connectors.transports.base import Request
 from hub.kernel.ports import NotSent, Reply, Text
 
 
-class OAuth2Settings(Declared):
-    """A token fetched with client credentials, kept until it ends, renewed once when a call is answered 401."""
+class TokenSettings(Declared):
+    """What every scheme is told that fetches a token with client credentials."""
 
-    ABOUT = Text("OAuth2, thông tin của ứng dụng", "OAuth2 client credentials")
     SECRETS = (Secret(name="client_secret", title=Text("Bí mật của ứng dụng", "Client secret")),)
-    scheme: Literal["oauth2_client_credentials"] = "oauth2_client_credentials"
     token_url: str = setting(
         "Địa chỉ lấy mã truy cập", "Token address", example="https://lgsp.example.vn:8280/token", max_length=2000
     )
@@ -54,33 +53,88 @@ class OAuth2Settings(Declared):
             raise wrong("address", "phải là địa chỉ http(s) đầy đủ", "must be a whole http(s) address")
         return value
 
-    def build(self, secrets: Mapping[str, str], clock: Clock) -> OAuth2:
+
+class OAuth2Settings(TokenSettings):
+    """A token fetched with client credentials, kept until it ends, renewed once when a call is answered 401."""
+
+    ABOUT = Text("OAuth2, thông tin của ứng dụng", "OAuth2 client credentials")
+    scheme: Literal["oauth2_client_credentials"] = "oauth2_client_credentials"
+
+    def build(self, secrets: Mapping[str, str], clock: Clock) -> ClientCredentials:
         """The scheme, ready for use."""
-        return OAuth2(self, secrets["client_secret"], clock)
+        return ClientCredentials(self, secrets["client_secret"], clock, "Authorization", "Bearer ", {})
 
 
-class OAuth2:
-    """See `connectors.auth.base.Scheme`."""
+class LgspTokenSettings(TokenSettings):
+    """A WSO2-style gateway's token: the same grant, but the token may go in a header of the gateway's own beside the
+    headers it wants from every caller."""
 
-    def __init__(self, settings: OAuth2Settings, client_secret: str, clock: Clock) -> None:
+    ABOUT = Text("Mã truy cập của trục LGSP (kiểu WSO2)", "Token of an LGSP gateway (WSO2 style)")
+    scheme: Literal["lgsp_token"] = "lgsp_token"
+    header: str = setting(
+        "Tiêu đề mang mã", "Header for the token", default="Authorization", example="X-LGSP-Token", pattern=HEADER_NAME
+    )
+    written: Literal["Bearer", "Token", "bare"] = setting(
+        "Cách viết mã",
+        "How the token is written",
+        default="Bearer",
+        help=Text("Từ này đứng trước mã; bare: chỉ có mã", "The word before the token; bare: the token alone"),
+    )
+    extra_headers: dict[str, str] = setting(
+        "Tiêu đề kèm theo",
+        "Headers that go with it",
+        default={},
+        example={"X-Partner-Code": "000.00.00.H24"},
+        help=Text("Không đặt bí mật ở đây", "No secrets here"),
+    )
+
+    @field_validator("extra_headers")
+    @classmethod
+    def _headers(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not re.fullmatch(HEADER_NAME, name) or not text.isprintable():
+                raise wrong("header", "có tiêu đề không dùng được", "hold a header that cannot be used")
+        return value
+
+    def build(self, secrets: Mapping[str, str], clock: Clock) -> ClientCredentials:
+        """The scheme, ready for use."""
+        prefix = "" if self.written == "bare" else f"{self.written} "
+        return ClientCredentials(self, secrets["client_secret"], clock, self.header, prefix, self.extra_headers)
+
+
+class ClientCredentials:
+    """See `connectors.auth.base.Scheme`. The token goes into `header` after `prefix`, with `extra` beside it."""
+
+    def __init__(
+        self,
+        settings: TokenSettings,
+        client_secret: str,
+        clock: Clock,
+        header: str,
+        prefix: str,
+        extra: Mapping[str, str],
+    ) -> None:
         self._settings = settings
         self._secret = client_secret
         self._clock = clock
+        self._header = header
+        self._prefix = prefix
+        self._extra = dict(extra)
         self._ticket = Ticket(self._fetch, clock)
 
     def __repr__(self) -> str:
-        return f"OAuth2(client_id={self._settings.client_id!r})"
+        return f"ClientCredentials(client_id={self._settings.client_id!r})"
 
     async def sign(self, request: Request, exchange: Exchange, deadline_s: float) -> Request:
-        """The request with the bearer token."""
+        """The request with the token."""
         token = await self._ticket.get(exchange, deadline_s)
-        return with_headers(request, {"Authorization": f"Bearer {token}"})
+        return with_headers(request, {**self._extra, self._header: self._prefix + token})
 
     def lapsed(self, signed: Request, reply: Reply) -> bool:
         """A 401 means the token was not accepted, so nothing was done."""
         if reply.status != 401:
             return False
-        return self._ticket.forget(signed.headers["Authorization"].removeprefix("Bearer "))
+        return self._ticket.forget(signed.headers[self._header].removeprefix(self._prefix))
 
     async def check(self, exchange: Exchange, deadline_s: float) -> bool:
         """Fetch a token."""

@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-import holidays
 from pydantic import AwareDatetime, field_validator, model_validator
 
 from connectors.declare import Declared, setting, wrong
@@ -147,6 +146,8 @@ def is_holiday(day: date) -> bool:
 
 @lru_cache(maxsize=16)
 def _holidays(year: int) -> frozenset[date]:
+    import holidays  # only for calendars that keep them: most processes never ask
+
     return frozenset(holidays.country_holidays("VN", years=year))
 
 

@@ -1,8 +1,8 @@
 """A counterparty's limits, described: how many calls per second and per day.
 
 One concern: what can be set. It must never count: granting is the store's, in the transaction that claims, and the
-sender's, which never sends two calls closer together than the limit allows. That holds for whatever window the
-counterparty counts in, of the clock or sliding.
+sender's, whose permits come back a second after the answer. That holds for whatever second the counterparty counts in,
+of the clock or sliding.
 """
 
 from __future__ import annotations

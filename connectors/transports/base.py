@@ -5,7 +5,7 @@ One concern: the shapes between connector, scheme and transport. It must never o
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct, field
 
@@ -20,6 +20,9 @@ class Request(Struct, kw_only=True):
     """Whole URL for HTTP transports; the topic for MQTT."""
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    expect: dict[str, Any] | None = None
+    """What the transport that made the request from a call remembers until its reply; None for a scheme's log-in,
+    which goes over the same wire and is none of the conversation."""
 
 
 class Transport(Protocol):

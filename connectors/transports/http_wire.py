@@ -1,112 +1,104 @@
 """One HTTP exchange, and the truth about whether its bytes left.
 
-One concern: the pooled HTTP client shared by the REST and SOAP transports. It must never send a request twice, follow
-a redirect, keep a cookie, use a proxy from the environment, or connect to an address the policy refuses.
+One concern: the pooled HTTP/1.1 client shared by the transports over HTTP. It must never send a request twice, follow a
+redirect, keep a cookie, use a proxy from the environment, or connect to an address the policy refuses.
 
-How it knows: `_Outgoing.send` runs when a connection is ready and nothing is written yet. A failure before it is
-`NotSent`; any failure after it is `MaybeSent`, because bytes given to a socket may have arrived. The client's own
-repeat of "idempotent" methods on a dropped connection is kept out by turning the failure, inside the client, into an
-exception its repeat does not look at.
+How it knows: everything up to a connection that stands, and that the system itself calls open, is `NotSent`. From the
+moment a request is handed to the socket every failure is `MaybeSent`, because those bytes may have arrived.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
-import select
+import re
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
 from typing import Any
-
-import aiohttp
-from aiohttp.client_reqrep import ClientRequest, ClientResponse
-from aiohttp.connector import Connection
-from multidict import CIMultiDictProxy
+from urllib.parse import urlsplit
 
 from connectors.address import AddressPolicy
 from connectors.errors import AddressRefused
 from connectors.transports.base import Request
-from hub.kernel.ports import MaybeSent, NotSent, Reply
+from connectors.transports.http_line import Line
+from connectors.transports.tls import tls_context
+from hub.kernel.ports import NotSent, Reply
 
-_LARGE = 1 << 20
-_CONTROL = frozenset(chr(c) for c in range(32) if c != 9) | {"\x7f"}
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_STALE_TRIES = 3
-# The peer's half-close shows as RDHUP where the system has it; elsewhere only full hang-ups do.
-_GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
-
-
-class _Broken(Exception):
-    """Carries a failure (its cause) past the client's own repeat."""
-
-
-class _Stale(Exception):
-    """The pooled connection was closed by the peer; nothing was written to it."""
-
-
-class _Reached(Exception):
-    """A connection stood ready; this is as far as `reach` goes."""
+_FRESH_TRIES = 3
+_KEPT = 512
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TARGET = re.compile(r"[\x21-\x7e]+")
+_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "te", "trailer"})
+"""Headers that say where a request ends or whose it is: the wire's own, never a call's."""
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class _Refused(OSError):
-    """The address policy's refusal, in the shape the connect machinery passes on."""
+    """The address policy's refusal of one address."""
 
 
-class _Progress:
-    """Follows one request through the client: a middleware holding whether the first byte may have left."""
+class _Place:
+    """One origin: its connections, and those who wait for one."""
 
-    __slots__ = ("began", "connect_only")
+    __slots__ = ("host", "idle", "lines", "opening", "port", "tls", "waiting")
 
-    def __init__(self, connect_only: bool = False) -> None:
-        self.began = False
-        self.connect_only = connect_only
+    def __init__(self, host: str, port: int, tls: bool) -> None:
+        self.host = host
+        self.port = port
+        self.tls = tls
+        self.idle: list[Line] = []
+        self.lines: set[Line] = set()
+        self.opening = 0
+        self.waiting: deque[asyncio.Future[None]] = deque()
 
-    async def __call__(
-        self, request: ClientRequest, handler: Callable[[ClientRequest], Awaitable[ClientResponse]]
-    ) -> ClientResponse:
-        request.progress = self  # type: ignore[attr-defined]
+    def ready(self) -> Line | None:
+        """An idle connection that still stands, the one used last; what has ended is let go."""
+        while self.idle:
+            line = self.idle.pop()
+            if line.reusable and not line.gone():
+                return line
+            self.drop(line)
+        return None
+
+    def drop(self, line: Line) -> None:
+        """Close a connection and let another be made in its stead."""
+        line.abort()
+        self.lost(line)
+
+    def lost(self, line: Line) -> None:
+        """A connection is over."""
+        if line in self.lines:
+            self.lines.discard(line)
+            self.wake()
+
+    def wake(self) -> None:
+        """Let whoever waits longest look again."""
+        while self.waiting:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    async def turn(self) -> None:
+        """Wait until a connection may be free. Somebody else may still be quicker."""
+        turn = asyncio.get_running_loop().create_future()
+        self.waiting.append(turn)
         try:
-            return await handler(request)
-        except Exception as error:
-            raise _Broken from error
-
-
-class _Outgoing(ClientRequest):
-    """The client's request, noting the moment before its first byte."""
-
-    progress: _Progress
-
-    async def send(self, conn: Connection) -> ClientResponse:
-        if self.progress.connect_only:
-            raise _Reached
-        if _gone(conn):
-            raise _Stale
-        self.progress.began = True
-        return await super().send(conn)
-
-
-def _gone(conn: Connection) -> bool:
-    """Whether the peer has closed this connection, asked of the system itself: the event loop may not have looked
-    yet. On a plain connection unasked-for bytes also make it unusable; on TLS they may be session tickets."""
-    transport = conn.transport
-    if transport is None or transport.is_closing():
-        return True
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.fileno() < 0:
-        return True
-    watch = _GONE if transport.get_extra_info("sslcontext") else _GONE | select.POLLIN
-    poller = select.poll()
-    poller.register(sock.fileno(), watch)
-    return bool(poller.poll(0))
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self.wake()  # it was our turn, and we cannot take it
+            raise
 
 
 class HttpWire:
-    """A pool of connections to one place.
+    """Pools of connections, one for each origin; belongs to one event loop.
 
-    `connections` caps open connections (the pool's queue counts into `connect_s`); `connect_s` covers name, TCP and
-    TLS; `read_s` is the longest silence of the peer; `max_reply` caps the reply's bytes after decompression.
+    `connections` caps open connections to an origin (waiting for one counts into `connect_s`); `connect_s` covers name, TCP
+    and TLS; `read_s` is the longest silence of the peer, and the longest it may take nothing of a request; `max_reply` caps
+    the reply's bytes after decompression; `idle_s` is how long a connection is kept unused.
     """
 
     def __init__(
@@ -127,155 +119,190 @@ class HttpWire:
         self._max_reply = max_reply
         self._idle_s = idle_s
         self._tls = tls
-        self._session: aiohttp.ClientSession | None = None
+        self._places: dict[tuple[str, int, bool], _Place] = {}
+        self._targets: dict[str, tuple[_Place, str]] = {}
+        self._heads: dict[tuple[Any, ...], tuple[_Place, bytes]] = {}
 
     async def exchange(self, request: Request, deadline_s: float) -> Reply:
         """One request, one reply of any status. Raises `NotSent` (`AddressRefused` among them) or `MaybeSent`."""
-        _check(request)
-        started = time.perf_counter()
-        for _ in range(_STALE_TRIES):
-            remaining = deadline_s - (time.perf_counter() - started)
-            if remaining <= 0:
-                raise NotSent("the deadline passed before a connection was ready")
-            progress = _Progress()
-            try:
-                async with self._open().request(
-                    request.method,
-                    request.url,
-                    data=_payload(request.body),
-                    headers=request.headers,
-                    allow_redirects=False,
-                    timeout=self._timeout(remaining),
-                    middlewares=(progress,),
-                ) as response:
-                    body = await self._body(response)
-                    return Reply(
-                        status=response.status,
-                        body=body,
-                        headers=_headers(response.headers),
-                        elapsed_ms=(time.perf_counter() - started) * 1000,
-                    )
-            except MaybeSent:
-                raise
-            except Exception as error:
-                cause = error.__cause__ if isinstance(error, _Broken) and error.__cause__ is not None else error
-                if isinstance(cause, _Stale):
-                    continue
-                if progress.began:
-                    raise MaybeSent(f"after the first byte: {_say(cause)}") from cause
-                raise _unsent(cause) from cause
-        raise NotSent("every connection was closed by the peer before the first byte")
+        started = time.monotonic()
+        ends = started + deadline_s
+        place, head = self._head(request)
+        if deadline_s <= 0:
+            raise NotSent("the deadline passed before a connection was ready")
+        line = place.ready() or await self._take(place, ends)
+        body, method = request.body, request.method
+        if body or method in _WITH_BODY:
+            head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
+        else:
+            head += b"\r\n"
+        try:
+            reply = await line.ask(head, body, due=ends, started=started, without_body=method == "HEAD")
+        except BaseException:
+            place.drop(line)
+            raise
+        self._give(place, line)
+        return reply
 
     async def reach(self, url: str, deadline_s: float) -> None:
         """Resolve, check, connect and shake hands; send nothing. Raises `NotSent`."""
-        try:
-            await self._open().request(
-                "HEAD",
-                url,
-                allow_redirects=False,
-                timeout=self._timeout(max(deadline_s, 0.001)),
-                middlewares=(_Progress(connect_only=True),),
-            )
-        except Exception as error:
-            cause = error.__cause__ if isinstance(error, _Broken) and error.__cause__ is not None else error
-            if not isinstance(cause, _Reached):
-                raise _unsent(cause) from cause
+        place, _ = self._target(url)
+        self._give(place, await self._take(place, time.monotonic() + max(deadline_s, 0.001)))
 
     async def close(self) -> None:
-        """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Close every connection; a request under way is `MaybeSent`."""
+        for place in self._places.values():
+            place.idle.clear()
+            for line in list(place.lines):
+                place.drop(line)
+        await asyncio.sleep(0)  # the loop's turn to close the sockets
 
-    def _open(self) -> aiohttp.ClientSession:
-        # Made on first use: the client needs the running loop, a connector may be built outside of one.
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._connections,
-                    keepalive_timeout=self._idle_s,
-                    ssl=self._tls if self._tls is not None else True,
-                    socket_factory=self._socket,
-                ),
-                request_class=_Outgoing,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                headers={"User-Agent": "lien-thong", "Accept-Encoding": "gzip"},
-            )
-        return self._session
+    # ------------------------------------------------------------------------------------------ connections
 
-    def _socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """Called for every address just before connecting to it: the one place no address goes around."""
-        family, kind, protocol, _, where = info
-        refusal = self._policy.refusal(str(where[0]))
-        if refusal is not None:
-            raise _Refused(refusal)
-        return socket.socket(family, kind, protocol)
+    def _give(self, place: _Place, line: Line) -> None:
+        if not line.reusable or self._idle_s <= 0:
+            place.drop(line)
+            return
+        line.rest()
+        place.idle.append(line)
+        if place.waiting:
+            place.wake()
 
-    def _timeout(self, total: float) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(
-            total=total, connect=self._connect_s, sock_connect=self._connect_s, sock_read=self._read_s
+    async def _take(self, place: _Place, ends: float) -> Line:
+        """A connection that stands, of the pool or a new one. Raises `NotSent`."""
+        patience = min(self._connect_s, ends - time.monotonic())
+        try:
+            async with asyncio.timeout(max(patience, 0.0)):
+                tries = 0
+                while True:
+                    line = place.ready()
+                    if line is not None:
+                        return line
+                    if len(place.lines) + place.opening >= self._connections:
+                        await place.turn()
+                        continue
+                    line = await self._connect(place, time.monotonic() + patience)
+                    if not line.gone():
+                        return line
+                    place.drop(line)
+                    tries += 1
+                    if tries == _FRESH_TRIES:
+                        raise NotSent("every connection was closed by the peer before the first byte")
+        except TimeoutError:
+            raise NotSent(f"timed out: no connection within {patience:.3g} s") from None
+
+    async def _connect(self, place: _Place, ends: float) -> Line:
+        place.opening += 1
+        try:
+            line = await self._opened(place, ends)
+            place.lines.add(line)
+            return line
+        except _Refused as refused:
+            raise AddressRefused(str(refused)) from None
+        except (OSError, ssl.SSLError, UnicodeError, ValueError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise NotSent(f"{type(error).__name__}: {error}"[:300]) from error
+        finally:
+            place.opening -= 1
+            place.wake()
+
+    async def _opened(self, place: _Place, ends: float) -> Line:
+        """Each address of the name in turn, checked when it is about to be connected to: the one place nothing goes around."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        last: OSError = OSError(f"{place.host} has no address")
+        for number, (family, kind, protocol, _, address) in enumerate(found):
+            refusal = self._policy.refusal(str(address[0]))
+            if refusal is not None:
+                last = _Refused(refusal)
+                continue
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                # An address that says nothing leaves time for those after it.
+                async with asyncio.timeout((ends - time.monotonic()) / (len(found) - number)):
+                    await loop.sock_connect(sock, address)
+                return await self._line(loop, place, sock)
+            except OSError as error:
+                sock.close()
+                last = error
+            except BaseException:
+                sock.close()
+                raise
+        raise last
+
+    async def _line(self, loop: asyncio.AbstractEventLoop, place: _Place, sock: socket.socket) -> Line:
+        tls = None
+        if place.tls:
+            tls = self._tls = self._tls or tls_context(None)
+        _, line = await loop.create_connection(
+            lambda: Line(loop, place.lost, silence_s=self._read_s, idle_s=self._idle_s, max_reply=self._max_reply),
+            sock=sock,
+            ssl=tls,
+            server_hostname=place.host if place.tls else None,
         )
+        return line
 
-    async def _body(self, response: ClientResponse) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in response.content.iter_any():
-            size += len(chunk)
-            if size > self._max_reply:
-                response.close()
-                raise MaybeSent(f"the reply (status {response.status}) is larger than {self._max_reply} bytes")
-            chunks.append(chunk)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    # ------------------------------------------------------------------------------------------ heads
 
+    def _head(self, request: Request) -> tuple[_Place, bytes]:
+        """Where a request goes and its head up to the body's length. Kept: most calls of a connector begin alike."""
+        key = (request.method, request.url, *request.headers.items())
+        known = self._heads.get(key)
+        if known is not None:
+            return known
+        place, start = self._target(request.url)
+        method = request.method
+        if not _TOKEN.fullmatch(method):
+            raise NotSent("the request method is not a token")
+        lines = [f"{method} {start}"]
+        asked = False
+        for name, value in request.headers.items():
+            # Values are not repeated: one may be a secret.
+            if not _TOKEN.fullmatch(name):
+                raise NotSent("a header name is not a token")
+            if _CONTROL.search(value):
+                raise NotSent(f"header {name} holds a control character")
+            low = name.lower()
+            if low in _OURS:
+                raise NotSent(f"header {name} is not a call's to set")
+            asked = asked or low == "accept-encoding"
+            lines.append(f"{name}: {value}\r\n")
+        if not asked:
+            lines.append("Accept-Encoding: identity\r\n")
+        try:
+            head = "".join(lines).encode()
+        except UnicodeEncodeError:
+            raise NotSent("a header holds characters that cannot be sent") from None
+        if len(self._heads) >= _KEPT:
+            self._heads.clear()
+        return self._heads.setdefault(key, (place, head))
 
-def tls_context(ca_pem: str | None) -> ssl.SSLContext:
-    """Verifying context, TLS 1.2 or later; `ca_pem` replaces the system's authorities. Raises `ValueError`."""
-    try:
-        context = ssl.create_default_context(cadata=ca_pem or None)
-    except ssl.SSLError as error:
-        raise ValueError("the CA certificate is not readable PEM") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
-def _payload(body: bytes) -> Any:
-    # Large bodies go through a file object, which the client writes piece by piece.
-    return (body if len(body) < _LARGE else io.BytesIO(body)) or None
-
-
-def _check(request: Request) -> None:
-    """What the client would only refuse half-way is refused before. Values are not repeated: one may be a secret."""
-    if not request.method or not _TOKEN.issuperset(request.method):
-        raise NotSent("the request method is not a token")
-    for name, value in request.headers.items():
-        if not name or not _TOKEN.issuperset(name):
-            raise NotSent("a header name is not a token")
-        if not _CONTROL.isdisjoint(value):
-            raise NotSent(f"header {name} holds a control character")
-
-
-def _headers(headers: CIMultiDictProxy[str]) -> dict[str, str]:
-    result: dict[str, str] = {}
-    for name, value in headers.items():
-        key = name.lower()
-        result[key] = f"{result[key]}, {value}" if key in result else value
-    return result
-
-
-def _unsent(cause: BaseException) -> NotSent:
-    inner: BaseException | None = cause
-    while inner is not None:
-        if isinstance(inner, _Refused):
-            return AddressRefused(str(inner))
-        inner = getattr(inner, "os_error", None) or inner.__cause__
-    if "is not a public address" in str(cause):
-        return AddressRefused(_say(cause))
-    return NotSent(_say(cause))
-
-
-def _say(cause: BaseException) -> str:
-    """A short reason. Client errors name hosts and system errors, never headers or bodies."""
-    if isinstance(cause, asyncio.TimeoutError):
-        return "timed out" + (f": {cause}" if str(cause) else "")
-    return f"{type(cause).__name__}: {cause}"[:300]
+    def _target(self, url: str) -> tuple[_Place, str]:
+        """The origin of a URL, and the request's first lines after the method."""
+        known = self._targets.get(url)
+        if known is not None:
+            return known
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if not host or parts.scheme not in ("http", "https") or not host.isascii():
+            raise NotSent("the address is not a whole http(s) address")
+        tls = parts.scheme == "https"
+        default = 443 if tls else 80
+        key = (host, port or default, tls)
+        place = self._places.setdefault(key, _Place(*key))
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        named = f"[{host}]" if ":" in host else host
+        if port is not None and port != default:
+            named += f":{port}"
+        if not _TARGET.fullmatch(path) or not _TARGET.fullmatch(named):
+            raise NotSent("the address holds a character that cannot be sent")
+        if len(self._targets) >= _KEPT:
+            self._targets.clear()
+        start = f"{path} HTTP/1.1\r\nHost: {named}\r\nUser-Agent: lien-thong\r\n"
+        return self._targets.setdefault(url, (place, start))

@@ -1,32 +1,38 @@
 """The MQTT client: a persistent session with acknowledgements given by hand.
 
-One concern: bringing publications from the client's thread to the event loop, and PUBACKs back in arrival order. It
-must never block the client's thread, acknowledge anything the caller has not, or send an acknowledgement that belongs
-to an earlier connection.
+One concern: bringing publications to the caller in batches, and PUBACKs back in arrival order. Everything happens on
+the caller's event loop, so there is no thread to wait for. It must never acknowledge anything the caller has not, or
+send an acknowledgement that belongs to an earlier connection.
 
-What is not acknowledged stays with the broker. So when the hand-off queue is full, a QoS 1 publication is *shed*: left
-unacknowledged and counted; once everything else is acknowledged the client reconnects, and the broker delivers it
-again. Keep the broker's in-flight window below `capacity` and this never happens. A shed QoS 0 publication is lost, as
-QoS 0 allows.
+When the hand-off queue is full the client stops reading, and what waits, waits at the broker. Not for long, though: a
+broker would pile up QoS 0 publications without bound. After `patience_s` it reads on and *sheds*: a QoS 0 publication
+is lost, as QoS 0 allows; a QoS 1 one is left unacknowledged and counted, and once everything else is acknowledged the
+client reconnects and the broker delivers it again. A QoS 1 publication of our own is sent once: when its connection
+ends first, nobody confirms it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
+import random
+import ssl
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
-import paho.mqtt.client as paho
+import msgspec
 from msgspec import Struct
-from paho.mqtt.enums import CallbackAPIVersion
 
 from connectors.address import AddressPolicy
-from connectors.transports.http_wire import tls_context
+from connectors.transports import mqtt_packets as packets
+from connectors.transports.mqtt_link import Link, Refused, dial
+from connectors.transports.mqtt_packets import Malformed
 from connectors.transports.mqtt_settings import MqttSettings
+from connectors.transports.tls import tls_context
+
+_CONNECT_S = 10.0
+_AGAIN_S, _AGAIN_MOST_S = 0.25, 15.0
+_SILENT_BEATS = 2
 
 
 class Arrived:
@@ -34,13 +40,10 @@ class Arrived:
 
     __slots__ = ("dup", "generation", "mid", "payload", "qos", "received_at", "retain", "settled", "topic")
 
-    def __init__(self, message: paho.MQTTMessage, topic: str, generation: int, received_at: float) -> None:
-        self.topic = topic
-        self.payload = bytes(message.payload)
-        self.qos: int = message.qos
-        self.mid: int = message.mid
-        self.retain: bool = message.retain
-        self.dup: bool = message.dup
+    def __init__(self, head: int, body: bytes | memoryview, generation: int, received_at: float) -> None:
+        self.topic, self.payload, self.qos, self.mid = packets.publication(head, body)
+        self.retain = bool(head & 1)
+        self.dup = bool(head & 8)
         self.generation = generation
         self.received_at = received_at
         self.settled = False
@@ -63,38 +66,12 @@ class MqttStats(Struct, kw_only=True):
     last_error: str | None = None
 
 
-class _Paho(paho.Client):
-    """The library's client, connecting only where the policy lets it: checked on the very address connected to."""
-
-    guard: AddressPolicy | None = None
-    refusal: str | None = None
-
-    def _create_socket_connection(self) -> socket.socket:
-        if self.guard is None:
-            return super()._create_socket_connection()
-        failure: OSError | None = None
-        for family, kind, protocol, _, where in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
-            self.refusal = self.guard.refusal(str(where[0]))
-            if self.refusal is not None:
-                raise OSError(self.refusal)
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.settimeout(self.connect_timeout)
-                sock.connect(where)
-            except OSError as error:
-                failure = error
-                sock.close()
-            else:
-                return sock
-        raise failure or OSError(f"{self.host} has no address")
-
-
 class MqttClient:
     """A client for one event loop. `subscriptions` are `(filter, qos)`; a QoS of 2 is taken as 1.
 
     With `persistent` the broker keeps the session under the client id while the client is away. `guard` limits the
     addresses it connects to; without one, any: for the broker the hub's own configuration names. `redeliver_gap_s`: at
-    least this long between two reconnects for what was shed.
+    least this long between two reconnects for what was shed. `patience_s`: how long a full queue stops the reading.
     """
 
     def __init__(
@@ -106,59 +83,47 @@ class MqttClient:
         persistent: bool = True,
         guard: AddressPolicy | None = None,
         redeliver_gap_s: float = 5.0,
+        patience_s: float = 2.0,
     ) -> None:
         self._settings = settings
         self._subscriptions = [(f, min(q, 1)) for f, q in subscriptions]
-        self._lock = threading.Lock()  # held only for moments, on both threads
+        self._guard = guard
+        self._tls: ssl.SSLContext | None = tls_context(settings.ca_pem) if settings.tls else None
+        self._hello = packets.connect(
+            settings.client_id, settings.keepalive_s, not persistent, settings.username, password
+        )
         self._queue: deque[Arrived] = deque()
         self._queued_bytes = 0
         self._order: deque[Arrived] = deque()  # QoS 1 of this generation, in arrival order, not yet PUBACKed
         self._owed = False
         self._redelivered_at = float("-inf")
         self._redeliver_gap_s = redeliver_gap_s
-        self._asking = False
+        self._patience_s = patience_s
+        self._losing_patience: asyncio.TimerHandle | None = None  # while reading is stopped
+        self._shedding = False
+        self._asking: asyncio.TimerHandle | None = None
         self._stopped = False
         self._refused = False
-        self._waking = False
-        self._published: deque[int] = deque()
-        self._confirming: dict[int, asyncio.Future[None]] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._refusal: str | None = None
+        self._confirming: dict[int, asyncio.Future[bool]] = {}
+        self._mid = 0
+        self._link: Link | None = None  # only while the session stands
+        self._answer: asyncio.Future[bool] | None = None  # while an attempt waits for CONNACK
+        self._redelivering = False
+        self._keeping: asyncio.Task[None] | None = None
         self._arrival = asyncio.Event()
         self._up = asyncio.Event()
         self._answered = asyncio.Event()  # up, or told why not
         self._stats = MqttStats()
-        client = _Paho(
-            CallbackAPIVersion.VERSION2,
-            client_id=settings.client_id,
-            clean_session=not persistent,
-            protocol=paho.MQTTv311,
-            manual_ack=True,
-        )
-        client.guard = guard
-        client.max_inflight_messages_set(1000)
-        client.max_queued_messages_set(settings.capacity)
-        client.reconnect_delay_set(1, 30)
-        if settings.username is not None:
-            client.username_pw_set(settings.username, password)
-        if settings.tls:
-            client.tls_set_context(tls_context(settings.ca_pem))
-        client.on_connect = self._on_connect
-        client.on_connect_fail = lambda _client, _data: self._wake()
-        client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
-        client.on_publish = self._on_publish
-        self._client = client
 
     def __repr__(self) -> str:
         return f"MqttClient({self._settings.client_id!r} at {self._settings.host}:{self._settings.port})"
 
-    # -- on the event loop
+    # -- the session
 
     async def start(self) -> None:
         """Begin connecting, and keep connected. Returns at once; `connected()` waits."""
-        self._loop = asyncio.get_running_loop()
-        self._client.connect_async(self._settings.host, self._settings.port, self._settings.keepalive_s)
-        self._client.loop_start()
+        self._keeping = asyncio.create_task(self._keep())
 
     async def connected(self, timeout_s: float, *, patient: bool = True) -> bool:
         """Wait until the session stands; False when it does not within the time. Without patience also False as soon
@@ -171,203 +136,280 @@ class MqttClient:
         return self._up.is_set()
 
     async def stop(self) -> None:
-        """Say goodbye and end the thread. What was not acknowledged stays with the broker."""
-        with self._lock:
-            self._stopped = True
-        self._client.disconnect()
-        await asyncio.to_thread(self._client.loop_stop)
-        self._loop = None
-        self._up.clear()
-        for future in self._confirming.values():
-            future.cancel()
-        self._confirming.clear()
+        """Say goodbye. What was not acknowledged stays with the broker."""
+        self._stopped = True
+        for timer in (self._asking, self._losing_patience):
+            if timer is not None:
+                timer.cancel()
+        link = self._link
+        if link is not None:
+            link.write(packets.GOODBYE)
+            link.close()
+            await link.ended
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+            self._keeping = None
 
     @property
     def refusal(self) -> str | None:
         """Why the address policy kept the client from connecting; None when it did not."""
-        return self._client.refusal
+        return self._refusal
 
     @property
     def stats(self) -> MqttStats:
         """The counts as they are now."""
-        with self._lock:
-            self._stats.queued = len(self._queue)
-            return MqttStats(**{f: getattr(self._stats, f) for f in MqttStats.__struct_fields__})
+        return msgspec.structs.replace(self._stats, queued=len(self._queue))
+
+    async def _keep(self) -> None:
+        wait = _AGAIN_S
+        while not self._stopped:
+            link = await self._open()
+            if link is not None:
+                wait = _AGAIN_S
+                beating = asyncio.create_task(self._beat(link))
+                try:
+                    await asyncio.shield(link.ended)
+                finally:
+                    beating.cancel()
+                if self._redelivering:
+                    self._redelivering = False
+                    continue
+            await asyncio.sleep(wait * random.uniform(0.7, 1.3))  # noqa: S311 - so that clients do not come all at once
+            wait = min(wait * 2, _AGAIN_MOST_S)
+
+    async def _open(self) -> Link | None:
+        """One attempt: a connection, CONNECT, the broker's yes. None when it did not come to that."""
+        s = self._settings
+        answer = self._answer = asyncio.get_running_loop().create_future()
+        link: Link | None = None
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                link = await dial(s.host, s.port, self._tls, self._guard, self._heard, self._over, s.capacity_bytes)
+                link.write(self._hello)
+                if await answer:
+                    return link
+        except Refused as error:
+            self._refusal = self._stats.last_error = str(error)
+        except (OSError, TimeoutError) as error:
+            self._stats.last_error = f"{type(error).__name__}: {error}"
+        finally:
+            self._answer = None
+            if link is not None and self._link is not link:
+                link.abort()
+        self._tell()
+        return None
+
+    def _connack(self, link: Link, body: bytes | memoryview) -> None:
+        """The broker's answer. Taken where it is heard: publications may stand right behind it."""
+        if len(body) != 2 or self._answer is None or self._answer.done():
+            raise Malformed("a CONNACK that nobody waits for")
+        self._refused = body[1] != 0
+        if self._refused:
+            self._stats.last_error = packets.REFUSALS.get(body[1], f"CONNACK {body[1]}")
+        else:
+            self._refusal = self._stats.last_error = None
+            self._stats.connected = True
+            self._link = link
+            if body[0] & 1:
+                # The broker still has what was not acknowledged and sends it again: keeping ours too would double it.
+                # Without a session our copies may be the only ones, and stay.
+                self._queue = deque(a for a in self._queue if a.qos == 0)
+                self._queued_bytes = sum(len(a.payload) for a in self._queue)
+            if self._subscriptions:
+                link.write(packets.subscribe(self._number(), self._subscriptions))
+            self._tell()
+        self._answer.set_result(not self._refused)
+
+    def _over(self, link: Link, reason: str | None) -> None:
+        """A connection is over, and with it every number given on it."""
+        if self._answer is not None and not self._answer.done():
+            self._stats.last_error = reason
+            self._answer.set_result(False)
+        if self._link is not link:
+            return
+        self._link = None
+        self._stats.connected = False
+        if reason is not None:
+            self._stats.last_error = reason
+        self._stats.generation += 1
+        self._order.clear()
+        self._owed = False  # the next connection brings all of it
+        self._read_on()
+        for future in self._confirming.values():
+            if not future.done():
+                future.set_result(False)
+        self._tell()
+
+    def _tell(self) -> None:
+        for event, so in (
+            (self._up, self._stats.connected),
+            (self._answered, self._stats.connected or self._refused or self._refusal is not None),
+        ):
+            if so:
+                event.set()
+            else:
+                event.clear()
+
+    async def _beat(self, link: Link) -> None:
+        """Keep the session alive, and end a connection whose other side has gone silent. Silence is counted in our own
+        beats: a process that was stopped for a while must not take its own sleep for the broker's."""
+        silent, heard = 0, link.heard
+        while True:
+            await asyncio.sleep(self._settings.keepalive_s * 0.75)
+            silent = silent + 1 if link.heard == heard and self._losing_patience is None else 0
+            heard = link.heard
+            if silent >= _SILENT_BEATS:
+                link.abort("the broker has gone silent")
+                return
+            link.write(packets.PING)
+
+    # -- what arrives
+
+    def _heard(self, link: Link, found: list[tuple[int, bytes | memoryview]]) -> None:
+        now = time.time()
+        for head, body in found:
+            kind = head >> 4
+            if kind == packets.PUBLISH:
+                self._take(Arrived(head, body, self._stats.generation, now))
+            elif kind == packets.PUBACK:
+                future = self._confirming.get(packets.number(body))
+                if future is not None and not future.done():
+                    future.set_result(True)
+            elif kind == packets.CONNACK:
+                self._connack(link, body)
+            elif kind == packets.SUBACK:
+                if 0x80 in body[2:]:
+                    self._stats.last_error = "the broker refused a subscription"
+            elif kind != packets.PINGRESP:
+                raise Malformed(f"a packet of kind {kind}")
+        if self._held(1.0):
+            self._stop_reading(link)
+
+    def _take(self, arrived: Arrived) -> None:
+        self._stats.received += 1
+        if self._shedding:
+            if arrived.qos:
+                self._stats.shed += 1
+                self._owed = True
+            else:
+                self._stats.lost += 1
+            return
+        self._queue.append(arrived)
+        self._queued_bytes += len(arrived.payload)
+        if arrived.qos:
+            self._order.append(arrived)
+        self._arrival.set()
+
+    def _held(self, share: float) -> bool:
+        """Whether the queue is filled to this share of its bounds."""
+        s = self._settings
+        return len(self._queue) >= s.capacity * share or self._queued_bytes >= s.capacity_bytes * share
+
+    def _stop_reading(self, link: Link) -> None:
+        if self._losing_patience is None and not self._shedding:
+            link.pause()
+            self._losing_patience = asyncio.get_running_loop().call_later(self._patience_s, self._shed, link)
+
+    def _shed(self, link: Link) -> None:
+        self._losing_patience = None
+        self._shedding = True
+        link.resume()
+
+    def _read_on(self) -> None:
+        """There is room again."""
+        self._shedding = False
+        if self._losing_patience is not None:
+            self._losing_patience.cancel()
+            self._losing_patience = None
+            if self._link is not None:
+                self._link.resume()
 
     async def batch(self, limit: int, linger_s: float = 0.0) -> list[Arrived]:
         """The next publications in arrival order: at least one, at most `limit`. After the first one the call
         lingers at most `linger_s` for more."""
         while not self._queue:
             self._arrival.clear()
-            if self._queue:
-                break
             await self._arrival.wait()
         if linger_s > 0 and len(self._queue) < limit:
             await asyncio.sleep(linger_s)
-        taken: list[Arrived] = []
-        with self._lock:
-            while self._queue and len(taken) < limit:
-                arrived = self._queue.popleft()
-                self._queued_bytes -= len(arrived.payload)
-                taken.append(arrived)
+        queue = self._queue
+        taken = [queue.popleft() for _ in range(min(limit, len(queue)))]
+        self._queued_bytes -= sum(len(a.payload) for a in taken)
+        if (self._shedding or self._losing_patience is not None) and not self._held(0.5):
+            self._read_on()
         self._ask_again_if_due()
         return taken
+
+    # -- what is said
 
     def ack(self, batch: Sequence[Arrived]) -> int:
         """Acknowledge publications whose facts are stored. PUBACKs leave in arrival order over all batches: one that
         is acknowledged before an older one waits for it. Gives how many belonged to a connection that has ended;
         those are not sent, the broker delivers them again."""
-        stale = 0
-        with self._lock:
-            # Under the lock no connection can end in between: paho clears its out-queue after `_on_disconnect`,
-            # so nothing of an old connection is ever written on a new one.
-            for arrived in batch:
-                if self._stopped or arrived.generation != self._stats.generation:
-                    stale += arrived.qos > 0
-                else:
-                    arrived.settled = True
-            while self._order and self._order[0].settled and not self._stopped:
-                head = self._order.popleft()
-                self._client.ack(head.mid, head.qos)
-                self._stats.acked += 1
-            self._stats.stale_acks += stale
+        stale, generation = 0, self._stats.generation
+        for arrived in batch:
+            if self._link is None or arrived.generation != generation:
+                stale += arrived.qos > 0
+            else:
+                arrived.settled = True
+        order = self._order
+        out: list[bytes] = []
+        while order and order[0].settled:
+            out.append(packets.puback(order.popleft().mid))
+        if out and self._link is not None:
+            self._link.write(b"".join(out))
+            self._stats.acked += len(out)
+        self._stats.stale_acks += stale
         self._ask_again_if_due()
         return stale
 
     def publish(self, topic: str, payload: bytes, qos: int = 0) -> int | None:
-        """Hand a publication to the client without waiting. None when it was not taken (no connection for QoS 0, a
-        full queue, a topic that cannot be published to); else its number for `confirmed`."""
-        if self._loop is None:
+        """Publish without waiting. None when it was not taken: no connection, a broker that does not read (QoS 0), a
+        topic that cannot be published to; else its number, which at QoS 1 must be given to `confirmed`."""
+        link = self._link
+        if link is None or (link.clogged and not qos):
             return None
+        mid = self._number() if qos else 0
         try:
-            info = self._client.publish(topic, payload, qos)
+            link.write(packets.publish(topic, payload, min(qos, 1), mid))
         except ValueError:
             return None
-        if info.rc == paho.MQTT_ERR_SUCCESS or (qos > 0 and info.rc == paho.MQTT_ERR_NO_CONN):
-            if qos > 0:
-                self._confirming[info.mid] = self._loop.create_future()
-            return info.mid
-        return None
+        if qos:
+            self._confirming[mid] = asyncio.get_running_loop().create_future()
+        return mid
 
     async def confirmed(self, mid: int, timeout_s: float) -> bool:
-        """Wait for the broker's PUBACK of a QoS 1 publication; False when it does not come in time."""
-        future = self._confirming.get(mid)
-        if future is None:
-            return True
+        """Wait for the broker's PUBACK of a QoS 1 publication; False when it does not come in time, or can no longer
+        come because the connection has ended."""
         try:
             async with asyncio.timeout(timeout_s):
-                await asyncio.shield(future)
+                return await self._confirming[mid]
         except TimeoutError:
             return False
-        return True
+        finally:
+            del self._confirming[mid]
+
+    def _number(self) -> int:
+        while True:
+            self._mid = self._mid % 65535 + 1
+            if self._mid not in self._confirming:
+                return self._mid
 
     def _ask_again_if_due(self) -> None:
-        """End the connection so that the broker delivers what was shed; the client's thread sees the end of the socket
-        and reconnects by itself. Only once everything taken is acknowledged, so that no work is done twice: what was
-        shed fills the broker's window, hence the moment comes however busy the broker is."""
-        if not self._owed or self._queue or self._order or self._loop is None or self._asking:
+        """End the connection so that the broker delivers what was shed; `_keep` makes the next one at once. Only when
+        everything taken is acknowledged, so that no work is done twice: what was shed fills the broker's window, hence
+        the moment comes however busy the broker is."""
+        if not self._owed or self._queue or self._order or self._asking is not None or self._link is None:
             return
         now = time.monotonic()
         if now - self._redelivered_at < self._redeliver_gap_s:
-            self._asking = True
-            self._loop.call_later(self._redeliver_gap_s, self._ask_later)
+            self._asking = asyncio.get_running_loop().call_later(self._redeliver_gap_s, self._ask_later)
             return
         self._redelivered_at = now
-        with self._lock:
-            self._owed = False
-        sock: Any = self._client.socket()
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # gone already: the reconnect it is for is under way
+        self._redelivering = True
+        self._link.close()  # after the PUBACKs still on their way out
 
     def _ask_later(self) -> None:
-        self._asking = False
+        self._asking = None
         self._ask_again_if_due()
-
-    def _awake(self) -> None:
-        self._waking = False
-        if self._queue:
-            self._arrival.set()
-        if self._stats.connected:
-            self._up.set()
-        else:
-            self._up.clear()
-        if self._stats.connected or self._refused or self.refusal is not None:
-            self._answered.set()
-        else:
-            self._answered.clear()
-        while self._published:
-            future = self._confirming.pop(self._published.popleft(), None)
-            if future is not None and not future.done():
-                future.set_result(None)
-
-    # -- on the client's thread: an exception here would end it, so nothing here may raise
-
-    def _wake(self) -> None:
-        """One call into the loop however many publications wait for it."""
-        loop = self._loop
-        if self._waking or loop is None:
-            return
-        self._waking = True
-        try:
-            loop.call_soon_threadsafe(self._awake)
-        except RuntimeError:  # the loop has closed under us: nobody is left to wake
-            self._waking = False
-
-    def _on_connect(self, client: paho.Client, _data: Any, flags: Any, reason: Any, _properties: Any) -> None:
-        with self._lock:
-            if reason.is_failure:
-                self._stats.last_error = str(reason)
-                self._refused = True
-            else:
-                self._stats.connected = True
-                self._stats.last_error = None
-                self._refused = False
-            if self._stats.connected and flags.session_present:
-                # The broker still has what was not acknowledged and sends it again: keeping ours too would double it.
-                # Without a session our copies may be the only ones, and stay.
-                self._queue = deque(a for a in self._queue if a.qos == 0)
-                self._queued_bytes = sum(len(a.payload) for a in self._queue)
-        if self._stats.connected and self._subscriptions:
-            client.subscribe(self._subscriptions)
-        self._wake()
-
-    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        with self._lock:
-            if self._stats.connected and reason.is_failure:
-                self._stats.last_error = str(reason)
-            self._stats.connected = False
-            self._stats.generation += 1
-            self._order.clear()
-            self._owed = False  # the next connection brings all of it
-        self._wake()
-
-    def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            # Not a topic MQTT allows; it goes on as a topic no device owns, is stored as invalid and acknowledged.
-            topic = "\ufffd"
-        size = len(message.payload)
-        with self._lock:
-            self._stats.received += 1
-            full = len(self._queue) >= self._settings.capacity
-            if full or (self._queue and self._queued_bytes + size > self._settings.capacity_bytes):
-                if message.qos > 0:
-                    self._stats.shed += 1
-                    self._owed = True
-                else:
-                    self._stats.lost += 1
-                return
-            arrived = Arrived(message, topic, self._stats.generation, time.time())
-            self._queue.append(arrived)
-            self._queued_bytes += size
-            if arrived.qos > 0:
-                self._order.append(arrived)
-        self._wake()
-
-    def _on_publish(self, _client: Any, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
-        self._published.append(mid)
-        self._wake()

@@ -12,10 +12,10 @@ from connectors.address import AddressPolicy
 from connectors.errors import AddressRefused, CredentialsRefused
 from connectors.transports.base import Request
 from connectors.transports.mqtt import MqttClient
-from connectors.transports.mqtt_settings import MqttSettings
+from connectors.transports.mqtt_settings import CAPABILITIES, MqttSettings
 from hub.kernel.ports import Call, MaybeSent, NotSent, Reply
 
-CAPABILITIES = frozenset({"mqtt", "tls"})
+__all__ = ["CAPABILITIES", "MqttTransport"]
 
 _REFUSALS = ("not authorized", "bad user name or password")
 

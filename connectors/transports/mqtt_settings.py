@@ -10,8 +10,10 @@ from typing import Literal
 from pydantic import field_validator
 
 from connectors.declare import Declared, Secret, setting, wrong
-from connectors.transports.http_wire import tls_context
+from connectors.transports.tls import tls_context
 from hub.kernel.ports import Text
+
+CAPABILITIES = frozenset({"mqtt", "tls"})
 
 
 class MqttSettings(Declared):

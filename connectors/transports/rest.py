@@ -6,15 +6,18 @@ One concern: making HTTP requests from calls. It must never add credentials (sch
 from __future__ import annotations
 
 import re
-from typing import Literal
+import ssl
+from typing import ClassVar, Literal
 
 from pydantic import field_validator
 from yarl import URL
 
 from connectors.address import AddressPolicy
-from connectors.declare import Declared, setting, wrong
+from connectors.declare import Declared, Secret, require, setting, wrong
+from connectors.errors import SettingError, SettingsInvalid
 from connectors.transports.base import Request
-from connectors.transports.http_wire import HttpWire, tls_context
+from connectors.transports.http_wire import HttpWire
+from connectors.transports.tls import KEY, TlsSettings, tls_context
 from hub.kernel.ports import Call, NotSent, Reply, Text
 
 CAPABILITIES = frozenset({"http", "headers", "status", "tls", "probe_path"})
@@ -28,6 +31,7 @@ _KEPT_URLS = 1024
 class HttpSettings(Declared):
     """What every HTTP transport can be told."""
 
+    SECRETS: ClassVar[tuple[Secret, ...]] = (KEY,)
     base_url: str = setting(
         "Địa chỉ gốc",
         "Base address",
@@ -51,12 +55,7 @@ class HttpSettings(Declared):
         default={},
         example={"dstcode": "VN:GOV:000.00.00.G04:portal", "providerurl": "https://dich-vu.example.vn"},
     )
-    ca_pem: str | None = setting(
-        "Chứng thư gốc (PEM)",
-        "Authority certificate (PEM)",
-        default=None,
-        help=Text("Thay cho danh sách của hệ thống", "Replaces the system's authorities"),
-    )
+    tls: TlsSettings = setting("TLS", "TLS", default=TlsSettings())
     max_reply_bytes: int = setting(
         "Cỡ trả lời tối đa (byte)", "Largest reply (bytes)", default=8 << 20, ge=1024, le=256 << 20
     )
@@ -75,6 +74,10 @@ class HttpSettings(Declared):
         example="health",
         help=Text("GET; để trống thì chỉ thử kết nối", "A GET; empty tests connecting only"),
     )
+
+    def needed(self) -> tuple[Secret, ...]:
+        """The private key where there is a certificate, and whatever else is declared."""
+        return tuple(require(s) if s is KEY and self.tls.certificate_pem else s for s in self.SECRETS)
 
     @field_validator("base_url")
     @classmethod
@@ -107,16 +110,6 @@ class HttpSettings(Declared):
                 raise wrong("header", "có ký tự điều khiển", "hold a control character")
         return value
 
-    @field_validator("ca_pem")
-    @classmethod
-    def _authority(cls, value: str | None) -> str | None:
-        if value:
-            try:
-                tls_context(value)
-            except ValueError:
-                raise wrong("certificate", "không phải chứng thư PEM", "is not a PEM certificate") from None
-        return value or None
-
 
 class RestSettings(HttpSettings):
     """REST over HTTP or HTTPS."""
@@ -126,10 +119,18 @@ class RestSettings(HttpSettings):
 
 
 class RestTransport:
-    """See `connectors.transports.base.Transport`. Timeouts in seconds; `connections` caps the pool."""
+    """See `connectors.transports.base.Transport`. Timeouts in seconds; `connections` caps the pool; `tls_key` goes with the
+    settings' certificate."""
 
     def __init__(
-        self, settings: HttpSettings, policy: AddressPolicy, *, connections: int, connect_s: float, read_s: float
+        self,
+        settings: HttpSettings,
+        policy: AddressPolicy,
+        *,
+        connections: int,
+        connect_s: float,
+        read_s: float,
+        tls_key: str | None = None,
     ) -> None:
         self._settings = settings
         self._base = URL(settings.base_url)
@@ -141,7 +142,7 @@ class RestTransport:
             read_s=read_s,
             max_reply=settings.max_reply_bytes,
             idle_s=settings.idle_s,
-            tls=tls_context(settings.ca_pem) if self._base.scheme == "https" else None,
+            tls=_tls(settings.tls, tls_key),
         )
 
     def request(self, call: Call) -> Request:
@@ -182,6 +183,23 @@ class RestTransport:
     async def close(self) -> None:
         """Give back sockets."""
         await self._wire.close()
+
+
+def _tls(settings: TlsSettings, key: str | None) -> ssl.SSLContext | None:
+    """The connector's own context; None where the system's serves. Raises `SettingsInvalid` for a key that does not fit."""
+    if settings.ca_pem is None and settings.certificate_pem is None:
+        return None
+    try:
+        return tls_context(settings.ca_pem, settings.certificate_pem, key)
+    except ValueError:
+        message = Text(
+            f"“{KEY.title.vi}” thiếu, hoặc không đi với chứng thư của trục",
+            f"“{KEY.title.en}” is missing, or does not belong to the hub's certificate",
+        )
+        error = SettingError(
+            pointer=f"/secrets/{KEY.name}", code="missing" if not key else "certificate", message=message
+        )
+        raise SettingsInvalid([error]) from None
 
 
 def _climbs(path: str) -> bool:

@@ -10,15 +10,17 @@ from typing import Literal
 from connectors.declare import setting
 from connectors.transports.base import Request
 from connectors.transports.rest import HttpSettings, RestTransport
+from connectors.transports.soap_options import SoapOptions
 from hub.kernel.ports import Call, Text
 
-CAPABILITIES = frozenset({"http", "headers", "status", "tls", "probe_path"})
+CAPABILITIES = frozenset({"http", "headers", "status", "tls", "probe_path", "soap"})
 
 
-class SoapSettings(HttpSettings):
+class SoapSettings(SoapOptions, HttpSettings):
     """SOAP over HTTP or HTTPS."""
 
     ABOUT = Text("SOAP qua HTTP(S)", "SOAP over HTTP(S)")
+    SECRETS = (*HttpSettings.SECRETS, *SoapOptions.SECRETS)
     kind: Literal["soap"] = "soap"
     version: Literal["1.1", "1.2"] = setting("Phiên bản SOAP", "SOAP version", default="1.1")
     soap_action: str = setting(

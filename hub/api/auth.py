@@ -6,6 +6,7 @@ through on a cached answer older than a few seconds, nor say which of id and sec
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -30,6 +31,8 @@ router = APIRouter()
 
 TOKEN_S = 900
 _CACHE_S = 3.0
+_AHEAD_S = 1.5
+_TOKENS_KEPT = 4096
 _ISSUER = "lien-thong"
 
 _WHO = Text("Thiếu hoặc sai thông tin xác thực.", "Credentials are missing or wrong.")
@@ -50,31 +53,69 @@ def secret_digest(keys: Keys, secret: str) -> bytes:
 
 
 class Clients:
-    """The clients table in memory, read again after `_CACHE_S` seconds."""
+    """The clients table in memory, never trusted for longer than `_CACHE_S` seconds.
+
+    It is read ahead of that while requests come, so that none of them waits; of those that must wait, one reads.
+    """
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._secret = hub.keys.hmac("client-secret")
+        self._tokens = hub.keys.hmac("oauth-token")
         self._read_at = -_CACHE_S
+        self._reading: asyncio.Task[None] | None = None
         self.rates = Rates(hub.redis)
-        self._by_id: dict[str, Any] = {}
-        self._by_key: dict[bytes, Any] = {}
+        self._rows: dict[str, Any] = {}
+        self._by_id: dict[str, Client] = {}
+        self._by_key: dict[bytes, Client] = {}
+        self._verified: dict[str, tuple[str, float]] = {}
 
-    async def _rows(self) -> None:
-        if time.monotonic() - self._read_at >= _CACHE_S:
-            rows = await parties.clients(self._hub.core)
-            self._by_id = {r["id"]: r for r in rows}
-            self._by_key = {bytes(r["key_hash"]): r for r in rows if r["key_hash"]}
-            self._read_at = time.monotonic()
+    async def _read(self) -> None:
+        began = time.monotonic()
+        rows = await parties.clients(self._hub.core)
+        self._rows = {r["id"]: r for r in rows}
+        self._by_id = {r["id"]: _client(r) for r in rows}
+        self._by_key = {bytes(r["key_hash"]): self._by_id[r["id"]] for r in rows if r["key_hash"]}
+        self._read_at = began
 
-    async def by_id(self, name: str) -> Any | None:
+    async def _fresh(self) -> None:
+        age = time.monotonic() - self._read_at
+        if age < _AHEAD_S:
+            return
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+            # Whoever waits hears of a failure; read ahead, the next request asks again.
+            self._reading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        if age >= _CACHE_S:
+            await asyncio.shield(self._reading)
+
+    async def by_id(self, name: str) -> Client | None:
         """The active client of that id."""
-        await self._rows()
+        await self._fresh()
         return self._by_id.get(name)
 
-    async def by_key(self, key: str) -> Any | None:
+    async def by_key(self, key: str) -> Client | None:
         """The active client with that API key."""
-        await self._rows()
-        return self._by_key.get(secret_digest(self._hub.keys, key))
+        await self._fresh()
+        return self._by_key.get(hmac.digest(self._secret, key.encode(), "sha256"))
+
+    async def by_token(self, token: str) -> Client | None:
+        """The active client a bearer token was given to. Raises `jwt.InvalidTokenError`."""
+        found = self._verified.get(token)
+        if found is None or found[1] <= time.time():
+            # Signature and issuer of a token are looked at once; its end and its client's state at every request.
+            claims = jwt.decode(token, self._tokens, algorithms=["HS256"], issuer=_ISSUER, audience="api")
+            found = str(claims["sub"]), float(claims.get("exp", 0))
+            if len(self._verified) >= _TOKENS_KEPT:
+                self._verified.clear()
+            self._verified[token] = found
+        return await self.by_id(found[0])
+
+    async def secret_of(self, name: str) -> bytes | None:
+        """What is stored of an active client's secret."""
+        await self._fresh()
+        row = self._rows.get(name)
+        return bytes(row["secret_hash"]) if row else None
 
     def forget(self) -> None:
         """Read the table at the next look."""
@@ -99,22 +140,18 @@ async def current_client(request: Request) -> Client:
     hub: Hub = request.app.state.hub
     clients: Clients = request.app.state.clients
     key = request.headers.get("x-api-key")
-    row = None
+    client = None
     if key:
-        row = await clients.by_key(key)
+        client = await clients.by_key(key)
     else:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and token:
             try:
-                claims = jwt.decode(
-                    token, hub.keys.hmac("oauth-token"), algorithms=["HS256"], issuer=_ISSUER, audience="api"
-                )
+                client = await clients.by_token(token)
             except jwt.InvalidTokenError:
                 raise _refuse() from None
-            row = await clients.by_id(str(claims["sub"]))
-    if row is None:
+    if client is None:
         raise _refuse()
-    client = _client(row)
     _limit(hub, request, client)
     return client
 
@@ -165,13 +202,13 @@ async def token(
             client_id, _, client_secret = base64.b64decode(basic, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             raise _refuse() from None
-    row = await request.app.state.clients.by_id(client_id or "")
+    name = client_id or ""
+    stored = await request.app.state.clients.secret_of(name)
     given = secret_digest(hub.keys, client_secret or "")
-    stored = bytes(row["secret_hash"]) if row else given[::-1]
-    if not hmac.compare_digest(given, stored) or row is None:
+    if not hmac.compare_digest(given, stored or given[::-1]) or stored is None:
         raise _refuse()
     now = int(time.time())
-    claims = {"iss": _ISSUER, "aud": "api", "sub": row["id"], "iat": now, "exp": now + TOKEN_S}
+    claims = {"iss": _ISSUER, "aud": "api", "sub": name, "iat": now, "exp": now + TOKEN_S}
     return {
         "access_token": jwt.encode(claims, hub.keys.hmac("oauth-token"), algorithm="HS256"),
         "token_type": "Bearer",

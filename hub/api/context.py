@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from hub.kernel.ledger.core import Core
-from hub.kernel.ports import Text
+from hub.kernel.ports import Text, Workbooks
 from hub.keys import Keys
 
 
@@ -40,3 +40,5 @@ class Hub:
     status_file: Path
     """Where the supervisor writes the state of its processes."""
     flows_folder: Path
+    workbooks: Workbooks | None = None
+    """The templates schools may push files in; None when no adapter has any."""

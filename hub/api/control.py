@@ -43,7 +43,7 @@ def _told(error: Exception, with_why: bool = False) -> Text:
     return Text(vi.strip() + why, en.strip() + why)
 
 
-class _ControlRoute(APIRoute):
+class ControlRoute(APIRoute):
     """Turns the ledger's refusals into problems."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -79,7 +79,7 @@ router = APIRouter(
     prefix="/control/v1",
     tags=["control"],
     dependencies=[Depends(require_control)],
-    route_class=_ControlRoute,
+    route_class=ControlRoute,
     include_in_schema=False,
 )
 Here = Annotated[Hub, Depends(_hub)]

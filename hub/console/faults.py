@@ -29,6 +29,8 @@ class Fault(Struct, frozen=True, kw_only=True):
     """The field's own name, with its place in a list: `parents/1/phone`."""
     text: Text
     key: str | None = None
+    cell: str = ""
+    """The cell in a workbook, with its sheet's number before it where that is not the first: `D7`, `2!D7`."""
 
 
 def _place(pointer: str) -> tuple[int | None, str]:
@@ -47,6 +49,13 @@ def _sentences(said: str) -> list[tuple[str, str]]:
 
 
 def _fault(pointer: str, text: Text, key: str | None) -> Fault:
+    parts = pointer.split("/")
+    if parts[1:2] == ["sheets"] and len(parts) > 3 and parts[3].isascii() and parts[3].isdigit() and len(parts[3]) < 10:
+        column = parts[4] if len(parts) > 4 else ""
+        cell = f"{column}{parts[3]}" if column else ""
+        if cell and parts[2] != "1":
+            cell = f"{parts[2]}!{cell}"
+        return Fault(row=int(parts[3]), column=None, name="", text=text, key=key, cell=cell)
     row, name = _place(pointer)
     return Fault(row=row, column=title(name) if name else None, name=name, text=text, key=key)
 

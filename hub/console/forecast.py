@@ -87,7 +87,7 @@ def _cleared(
     left, allowed, start = backlog, max(0, per_day - day_used) * max(1, batch_max), now
     for _ in range(_HORIZON_DAYS):
         tomorrow = datetime.combine(start.astimezone(ZONE).date() + timedelta(days=1), time(), ZONE)
-        today = min(allowed, int(rate * (tomorrow - start).total_seconds()))
+        today = int(min(allowed, rate * (tomorrow - start).total_seconds()))
         if left <= today:
             return start + timedelta(seconds=left / rate)
         left -= today

@@ -71,6 +71,8 @@ class Field(Struct, kw_only=True):
     high: Any = None
     pattern: str | None = None
     example: str | None = None
+    lines: bool = False
+    """Whether a text or secret has several lines."""
     children: list[Field] = []
     error: Text | None = None
 
@@ -124,6 +126,7 @@ def _field(name: str, place: str, schema: Mapping[str, Any], value: Any, errors:
         title=title,
         help=help_text,
         example=None if examples[0] is None else str(examples[0]),
+        lines=bool(schema.get("x-lines")),
     )
     declared = schema.get("type")
     if schema.get("x-secret"):
@@ -198,7 +201,7 @@ def _value(kind: str, raw: str) -> Any:
             return [line.strip() for line in raw.splitlines() if line.strip()]
         case "json":
             return json.loads(raw)
-    return raw
+    return raw.replace("\r\n", "\n")
 
 
 def flat(data: Any, pointer: str = "") -> list[tuple[str, str]]:

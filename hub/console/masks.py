@@ -13,7 +13,6 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from lxml import etree
 
 from mappings.canonical.registry import TYPES
 from mappings.engine import load_field_maps
@@ -155,7 +154,7 @@ def show_body(body: bytes, *, masked: bool = True, known: frozenset[str] = froze
             return _cut(_show_xml(body, masked, known))
         if start in (b"{", b"["):
             return _cut(_show_json(body, masked, known))
-    except (msgspec.DecodeError, etree.XMLSyntaxError, UnicodeError, RecursionError, ValueError):
+    except (msgspec.DecodeError, SyntaxError, UnicodeError, RecursionError, ValueError):  # lxml's is a SyntaxError
         pass
     if masked:
         return None
@@ -174,6 +173,8 @@ def _show_json(body: bytes, masked: bool, known: frozenset[str]) -> str:
 
 
 def _show_xml(body: bytes, masked: bool, known: frozenset[str]) -> str:
+    from lxml import etree  # with the first XML somebody looks at
+
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True
     )

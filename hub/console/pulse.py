@@ -59,8 +59,8 @@ class Card(Struct, kw_only=True):
     cut: bool = False
     forecast: Forecast | None = None
     """None: nothing open, or not for this visitor to see."""
-    ahead_s: float = 0.0
-    """How far ahead the quota's slots are given away."""
+    sharers: int = 0
+    """How many workers the quota per second is shared among now."""
     last_good: datetime | None = None
     last_error: Any = None
     day_used: int = 0
@@ -71,11 +71,6 @@ class Card(Struct, kw_only=True):
     def waiting(self) -> int:
         """Everything not yet closed."""
         return sum(b.count for b in self.backlog)
-
-    @property
-    def slots_ahead(self) -> int:
-        """Calls whose turn is given away already but not there yet."""
-        return round(self.ahead_s * (self.per_second or 0.0))
 
     def count(self, *states: State) -> int:
         """Open deliveries in these states."""
@@ -254,7 +249,7 @@ def _card(hub: Hub, row: Any, backlog: list[Backlog], breaker: str | None, busy:
         day_used=row["day_used"] or 0,
         per_day=quota.get("per_day"),
         per_second=quota.get("per_second"),
-        ahead_s=row["ahead_s"] or 0.0,
+        sharers=row["sharers"],
         last_error=failed,
     )
     if busy is not None:

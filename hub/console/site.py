@@ -25,20 +25,25 @@ from hub.console.pages import (
     corrections,
     deliveries,
     door,
+    evidence,
+    filings,
     gates,
     messages,
     overview,
     parked,
     receipts,
     replay,
+    uploads,
     users,
+    verify,
 )
 from hub.console.pulse import Pulses
 from hub.console.render import FOLDER, HEADERS, redirect, respond
 
 router = APIRouter(include_in_schema=False)
 for _page in (
-    door, overview, connectors, messages, corrections, receipts, deliveries, replay, parked, codes, gates, airflow, audit, users,
+    door, overview, connectors, messages, corrections, uploads, receipts, deliveries, evidence, replay, parked, codes, filings, gates, airflow, audit, users,
+    verify,
 ):  # fmt: skip
     router.include_router(_page.router)
 

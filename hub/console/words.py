@@ -7,8 +7,11 @@ groups (`cause.*`, `outcome.*` …) stand in `words_of_ledger`, those of some pa
 
 from __future__ import annotations
 
+from hub.console.words_of_filings import FILING_WORDS
 from hub.console.words_of_ledger import LEDGER_WORDS
+from hub.console.words_of_verifying import VERIFYING_WORDS
 from hub.console.words_of_work import WORK_WORDS
+from hub.console.words_of_workbooks import WORKBOOK_WORDS
 
 _PAGES: dict[str, tuple[str, str]] = {
     "app.sub": ("Giáo dục Hải Phòng", "Hải Phòng education"),
@@ -196,6 +199,12 @@ _PAGES: dict[str, tuple[str, str]] = {
     "body.masked": ("dữ liệu cá nhân được che", "personal data masked"),
     "body.clear": ("đang hiện rõ", "shown in clear"),
     "body.unshown": ("Không thể che an toàn nội dung này nên không hiển thị.", "This body cannot be masked safely, so it is not shown."),
+    "evidence.open": ("Tải gói bằng chứng…", "Download the evidence pack…"),
+    "evidence.get": ("Tải .zip", "Download .zip"),
+    "evidence.note": (
+        "Thông điệp gốc, bản ghi, yêu cầu, trả lời, nhật ký và bộ kiểm tra chạy không cần mạng.",
+        "Message, record, requests, replies, journal, and a verifier that needs no network.",
+    ),
     "unmask.open": ("Xem rõ dữ liệu cá nhân…", "Show personal data…"),
     "unmask.purpose": ("Mục đích", "Purpose"),
     "unmask.show": ("Hiện rõ", "Show"),
@@ -356,4 +365,4 @@ _PAGES: dict[str, tuple[str, str]] = {
     "done.user_not": ("Không thực hiện được: chính bạn, hoặc quản trị viên cuối cùng.", "Not done: it is yourself, or the last administrator."),
 }  # fmt: skip
 
-WORDS: dict[str, tuple[str, str]] = _PAGES | LEDGER_WORDS | WORK_WORDS
+WORDS: dict[str, tuple[str, str]] = _PAGES | LEDGER_WORDS | WORK_WORDS | VERIFYING_WORDS | FILING_WORDS | WORKBOOK_WORDS

@@ -22,6 +22,7 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
+from hub.embedded.airflow_link import Link
 from hub.embedded.postgres import Dsn
 from hub.embedded.process import write_private
 from hub.embedded.supervisor import ChildFailed, ChildSpec, Supervisor
@@ -32,18 +33,6 @@ _MIGRATE_PAUSES_S = (2.0, 5.0, 15.0, 60.0)
 _STOP_S = 10.0
 """Airflow's processes can hang while shutting down. The scheduler waits for running tasks until told a second time;
 five seconds after that it is killed."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """How to reach an Airflow's API."""
-
-    url: str
-    username: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"Link({self.url!r}, {self.username!r})"
 
 
 @dataclass(frozen=True)

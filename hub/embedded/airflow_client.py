@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from hub.embedded.airflow import Link
+from hub.embedded.airflow_link import Link
 
 
 class AirflowUnavailable(Exception):

@@ -55,7 +55,7 @@ class BrokerLimits:
 
     queued_messages: int = 100_000
     queued_bytes: int = 512 * 1024 * 1024
-    inflight_messages: int = 200
+    inflight_messages: int = 4_000
     message_bytes: int = 4 * 1024 * 1024
     """A face terminal's record carries pictures in base64: 1 MiB and more."""
     autosave_s: int = 2

@@ -20,7 +20,7 @@ class GroupCommit:
         accept: Callable[[list[Arrival]], Awaitable[list[Accepted]]],
         *,
         batch: int = 200,
-        committers: int = 2,
+        committers: int = 4,
         most_waiting: int = 5000,
     ) -> None:
         self._accept = accept

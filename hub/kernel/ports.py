@@ -76,6 +76,61 @@ class Removed(Struct, frozen=True):
     reason: str
 
 
+# ------------------------------------------------------------------------------------------- workbooks
+
+
+class BookRefused(Exception):
+    """Sổ tính không nhận được. / The workbook cannot be taken; `code` and `text` say why."""
+
+    def __init__(self, code: str, text: Text) -> None:
+        super().__init__(text.en)
+        self.code = code
+        self.text = text
+
+
+class BookRow(Struct, kw_only=True):
+    """One row of a workbook or CSV file as an item a school could have pushed."""
+
+    pointer: str
+    """`/sheets/<number of the sheet>/<number of the row>`, both as people count, from 1."""
+    item: dict[str, Any]
+    """`{data: …}`, as `parse_item` takes it."""
+    columns: dict[str, str]
+    """Path of a field in the item (`data/birth_date`) → letters of the column it came from."""
+    rejects: list[Reject] = field(default_factory=list)
+    """Cells that cannot be what their column asks for: `<pointer>/<letters>`."""
+    beside: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """Items of other types the row holds too: (type, item)."""
+
+
+class Book(Struct, kw_only=True):
+    """What a workbook or CSV file holds for one record type."""
+
+    rows: list[BookRow]
+    ignored: list[str]
+    """Headers nobody knows, whose columns were passed over: `<sheet>!<letters> <header>`."""
+
+
+class Workbooks(Protocol):
+    """Capability of adapters whose counterparty gives schools workbook templates. Pure."""
+
+    types: Sequence[str]
+    """Record types there is a template for."""
+
+    def read(self, record_type: str, body: bytes, *, csv: bool, given: Mapping[str, Any], codes: Any) -> Book:
+        """The rows of a cleaned workbook. `given`: fields every row has that no column tells (the school …), and `today`, the
+        day whose codes count. `codes`: the catalogue in force. Raises `BookRefused`."""
+        ...
+
+    def blank(self, record_type: str, codes: Any) -> bytes:
+        """An empty template with its category sheets."""
+        ...
+
+    def marked(self, body: bytes, *, csv: bool, faults: Sequence[tuple[str, str]]) -> bytes:
+        """The workbook with each fault's cell marked and commented. `faults`: (pointer, sentence in Vietnamese)."""
+        ...
+
+
 # -------------------------------------------------------------------------------------------- outbound
 
 
@@ -161,7 +216,18 @@ class Unknown(Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-Outcome = Receipt | TryLater | NeverTry | NeedsPerson | Unknown
+class InProgress(Struct, frozen=True, kw_only=True, tag=True):
+    """The counterparty has taken it up and will finish later: it is asked again after `after_s` seconds.
+
+    `state` is what the adapter needs to go on (see `Converser`); the ledger keeps it, so it must hold nothing personal.
+    """
+
+    state: dict[str, str]
+    after_s: float
+    reference: str | None = None
+
+
+Outcome = Receipt | TryLater | NeverTry | NeedsPerson | Unknown | InProgress
 
 
 class Reading(Struct, kw_only=True):
@@ -180,6 +246,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
     verdict: Literal["present", "absent", "unclear"]
     reference: str | None = None
     detail: str | None = None
+    going_on: InProgress | None = None
+    """With *present*: it is there, and the conversation about it goes on from here."""
 
 
 class Adapter(Protocol):
@@ -207,6 +275,14 @@ class Inquirer(Protocol):
 
     def settle(self, inquiry: Call, reply: Reply) -> Settlement:
         """Read the answer."""
+        ...
+
+
+class Converser(Protocol):
+    """Capability of adapters whose counterparty takes a request now and answers it later."""
+
+    def resume(self, one: Outgoing, state: Mapping[str, str]) -> Call:
+        """The next call of a conversation begun with `InProgress`. Always idempotent."""
         ...
 
 

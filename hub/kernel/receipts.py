@@ -6,16 +6,18 @@ stored for them. It must never be the only thing that protects a receipt: the re
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUE = {c: i for i, c in enumerate(_ALPHABET)} | {"O": 0, "I": 1, "L": 1}
 
 
+_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+"""Ten bits as two letters."""
+
+
 def _tag(key: bytes, number: int) -> int:
-    digest = hmac.new(key, number.to_bytes(8, "big"), hashlib.sha256).digest()
-    return int.from_bytes(digest[:4], "big") >> 5
+    return int.from_bytes(hmac.digest(key, number.to_bytes(8, "big"), "sha256")[:4], "big") >> 5
 
 
 def receipt_code(key: bytes, number: int) -> str:
@@ -23,8 +25,11 @@ def receipt_code(key: bytes, number: int) -> str:
     tag = _tag(key, number)
     # The tag also whitens the id, so that neighbours do not look alike.
     value = ((number ^ (tag << 20)) << 27) | tag
-    text = "".join(_ALPHABET[(value >> (5 * i)) & 31] for i in range(15, -1, -1))
-    return "-".join(text[i : i + 4] for i in range(0, 16, 4))
+    two = _PAIRS
+    return (
+        f"{two[value >> 70]}{two[value >> 60 & 1023]}-{two[value >> 50 & 1023]}{two[value >> 40 & 1023]}"
+        f"-{two[value >> 30 & 1023]}{two[value >> 20 & 1023]}-{two[value >> 10 & 1023]}{two[value & 1023]}"
+    )
 
 
 def receipt_id(key: bytes, code: str) -> int | None:

@@ -16,6 +16,7 @@ import yaml
 from msgspec import Struct
 
 from hub.kernel.ports import Draft, Text
+from mappings.canonical.registry import TYPES
 
 _IDENTITY_FIELDS = ("personal_number", "full_name", "birth_date", "sex")
 PRIORITY_S = {"high": -600.0, "normal": 0.0, "low": 600.0}
@@ -35,6 +36,21 @@ class Prior(Struct, frozen=True, kw_only=True):
     school: str | None
 
 
+class Need(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the receiver must have first: an entity named by members of the record (the leading fields of its key).
+
+    Fewer members than the key has mean: any entity whose key begins so.
+    """
+
+    type: str
+    by: tuple[str, ...]
+
+    def of(self, body: Mapping[str, Any]) -> str | None:
+        """The need's name, `<type>:<leading key fields>/`; None when the record names nothing of the kind."""
+        parts = [body.get(member) for member in self.by]
+        return None if None in parts else f"{self.type}:{'/'.join(map(str, parts))}/"
+
+
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One target of a flow, as declared."""
 
@@ -46,6 +62,12 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     coalesce: Literal["never", "latest"] = "never"
     unmapped: Literal["park", "reject"] = "park"
     priority: Literal["high", "normal", "low"] = "normal"
+    only_changes: bool = False
+    """What would travel is compared with what the receiver was last given: the same is not sent again."""
+    needs: tuple[Need, ...] = ()
+    patience_h: float = 24.0
+    """Hours a delivery waits for what it needs before a person is asked."""
+    allow: tuple[Literal["health"], ...] = ()
 
 
 class Flow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,10 +108,16 @@ def _attended(draft: Draft, prior: Prior | None, identity: bytes | None) -> bool
     return draft.body.get("verify_status") in (None, "allowed")
 
 
+def _said_here(draft: Draft, prior: Prior | None, identity: bytes | None) -> bool:
+    """The agency said it itself: what the portal told is not told back to it."""
+    return draft.body.get("said_by", "agency") == "agency"
+
+
 CONDITIONS: Mapping[str, Callable[[Draft, Prior | None, bytes | None], bool]] = {
     "always": _always,
     "identity_changed": _identity_changed,
     "attended": _attended,
+    "said_here": _said_here,
 }
 
 
@@ -110,6 +138,17 @@ def load_flows(folder: Path) -> dict[str, Flow]:
                 raise FlowFaulty(
                     f"{path.parent.name}/flow.yaml: no condition {target.when!r}; there are {', '.join(CONDITIONS)}"
                 )
+            for need in target.needs:
+                spec = TYPES.get(need.type)
+                if spec is None or not 0 < len(need.by) <= len(spec.key_fields):
+                    raise FlowFaulty(
+                        f"{path.parent.name}/flow.yaml: {need.type} has no key made of {', '.join(need.by)}"
+                    )
+            if (target.only_changes or target.needs) and target.order != "key":
+                raise FlowFaulty(f"{path.parent.name}/flow.yaml: only_changes and needs ask for `order: key`")
+            if target.only_changes and target.when != "always":
+                # What is compared with the receiver's state must not hang on how a record came about.
+                raise FlowFaulty(f"{path.parent.name}/flow.yaml: only_changes asks for `when: always`")
         flows[flow.name] = flow
     return flows
 
@@ -121,18 +160,24 @@ class Router:
         self.flows = dict(flows)
         self._by_type: dict[str, list[tuple[Callable[[Draft, Prior | None, bytes | None], bool], Route]]] = {}
         self.targets: dict[tuple[str, int], Target] = {}
+        self.needed: dict[tuple[int, str], frozenset[int]] = {}
+        """(connector, record type) → how many leading key fields others name it by: what may wait for it there."""
         self.bind(connectors)
 
     def bind(self, connectors: Mapping[str, int]) -> None:
         """Take the connectors there are now. Targets without a connector get no deliveries."""
         by_type: dict[str, list[tuple[Callable[[Draft, Prior | None, bytes | None], bool], Route]]] = {}
         targets: dict[tuple[str, int], Target] = {}
+        needed: dict[tuple[int, str], frozenset[int]] = {}
         for flow in self.flows.values():
             for target in flow.to:
                 number = connectors.get(target.connector)
                 if number is None:
                     continue
                 targets[flow.name, number] = target
+                for need in target.needs:
+                    place = (number, need.type)
+                    needed[place] = needed.get(place, frozenset()) | {len(need.by)}
                 route = Route(
                     flow=flow.name,
                     connector=number,
@@ -142,19 +187,20 @@ class Router:
                     history_s=HISTORY_S,
                 )
                 for record_type in flow.records:
+                    if "*" in TYPES[record_type].health_fields and "health" not in target.allow:
+                        continue
                     by_type.setdefault(record_type, []).append((CONDITIONS[target.when], route))
-        self._by_type, self.targets = by_type, targets
+        self._by_type, self.targets, self.needed = by_type, targets, needed
 
     def of(self, record_type: str) -> list[Route]:
         """Every route records of a type may take."""
         return [route for _condition, route in self._by_type.get(record_type, ())]
 
-    def route(self, draft: Draft, prior: Prior | None) -> list[Route]:
-        """The routes this draft takes."""
+    def route(self, draft: Draft, prior: Prior | None, identity: bytes | None = None) -> list[Route]:
+        """The routes this draft takes. `identity`: what `identity(draft)` gave, for those that need it."""
         candidates = self._by_type.get(draft.type)
         if not candidates:
             return []
-        identity = self.identity(draft)
         return [route for condition, route in candidates if condition(draft, prior, identity)]
 
     @staticmethod
@@ -166,6 +212,11 @@ class Router:
         sex = body.get("sex")
         parts = [str((sex or {}).get("code")) if f == "sex" else str(body.get(f)) for f in _IDENTITY_FIELDS]
         return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).digest()
+
+    def tracks(self, flow: str, connector: int, record_type: str) -> bool:
+        """Whether what this flow's receiver was last given is written down: to send only changes, or for others' needs."""
+        target = self.targets.get((flow, connector))
+        return target is not None and (target.only_changes or (connector, record_type) in self.needed)
 
     def steps_aside(self, flow: str, connector: int) -> bool:
         """Whether a parked delivery of this flow lets its followers pass."""

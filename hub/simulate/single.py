@@ -16,6 +16,7 @@ import click
 import orjson
 
 from adapters.twin import FAULTS
+from hub.simulate.gates_cli import gates
 from hub.simulate.prepare import SYSTEMS
 from hub.wiring import ROOT, House
 
@@ -63,6 +64,9 @@ def _one(system: str) -> click.Command:
 
 for _system in SYSTEMS:
     simulate.add_command(_one(_system))
+
+
+simulate.add_command(gates)
 
 
 @simulate.command()

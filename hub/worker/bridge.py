@@ -4,8 +4,9 @@ One concern: the order of things. Firewall, then decoding, then one transaction 
 acknowledgements, then the PUBACKs. It must never acknowledge in either way before the commit, drop a publication, or
 let a stored image through; when the ledger fails nothing is acknowledged, and the same batch is tried again.
 
-Two lanes: events as they happen, and history sent after an outage. Each commits on its own, so a flood of history
-does not delay a live event. PUBACKs nevertheless leave in arrival order: the transport sees to that."""
+Two lanes: events as they happen, and history sent after an outage. Each commits on its own, and history gives way: in
+small batches, begun when nothing live waits, for as long as there is anything live. So a flood of history hardly delays
+a live event. PUBACKs nevertheless leave in arrival order: the transport sees to that."""
 
 from __future__ import annotations
 
@@ -19,12 +20,12 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from hub.kernel.failpoints import reach
-from hub.kernel.firewall import clean
+from hub.kernel.firewall import Cleaned, clean
 from hub.kernel.intake import Accepted, Arrival, Source, intake_key
 from hub.kernel.ports import Decoded, DeviceFamily, Hasher, Publication, Reject, Text
 from hub.worker import bridge_metrics as metrics
 from hub.worker.bridge_lanes import Lane, is_data_fault
-from hub.worker.bridge_registry import Gates
+from hub.worker.bridge_registry import Gates, Route
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,18 @@ class BridgeOptions(Struct, frozen=True, kw_only=True):
     """How the bridge batches and waits."""
 
     batch_max: int = 500
-    linger_s: float = 0.005
+    read_max: int = 200
+    """Publications prepared in one go: the loop has nothing else meanwhile."""
+    history_batch: int = 100
+    """Largest batch of history while live events come; `batch_max` when none do."""
+    history_patience_s: float = 0.05
+    """How long a batch of history waits for the live lane to be empty: history gives way, it does not starve."""
+    live_within_s: float = 1.0
+    """Live events are said to come for so long after the last one."""
+    linger_s: float = 0.002
+    """How long the reader waits for more of what has begun to arrive."""
+    commit_gap_s: float = 0.01
+    """Batches that are not full are begun at least this far apart: what it costs in latency it saves in processor."""
     live_capacity: int = 5_000
     history_capacity: int = 20_000
     """A lane that is full holds up the reader: memory stays bounded, and what waits, waits at the broker."""
@@ -90,14 +102,16 @@ class Item:
 
     __slots__ = ("acks", "arrival", "decoded", "delivered", "device", "family", "received_at")
 
-    def __init__(self, delivered: Delivered, family: str, device: str | None, decoded: Decoded) -> None:
+    def __init__(
+        self, delivered: Delivered, family: str, device: str | None, decoded: Decoded, received_at: datetime
+    ) -> None:
         self.delivered = delivered
         self.family = family
         self.device = device
         self.decoded = decoded
         self.acks: list[Publication] = decoded.acks
         self.arrival: Arrival | None = None
-        self.received_at = datetime.fromtimestamp(delivered.received_at, UTC)
+        self.received_at = received_at
 
 
 class Bridge:
@@ -118,6 +132,7 @@ class Bridge:
         self._hasher = hasher
         self._options = options or BridgeOptions()
         self._gates = Gates(families, load, touch, self._options.refresh_gap_s)
+        self._sources: dict[str, Source] = {}  # of registered devices, hence bounded
         self._live: Lane[Item] = Lane("live", self._options.live_capacity)
         self._history: Lane[Item] = Lane("history", self._options.history_capacity)
 
@@ -130,8 +145,10 @@ class Bridge:
         """Load the registry (waiting for it: without it every gate would be a stranger), then serve."""
         await self._gates.first_load(self._options.backoff_s, self._options.backoff_max_s)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._commits(self._live))
-            tasks.create_task(self._commits(self._history))
+            tasks.create_task(self._commits())
+            # A second one only for full batches: it works while the first waits for the database, and costs nothing else.
+            tasks.create_task(self._commits(self._options.batch_max))
+            tasks.create_task(self._commits_history())
             tasks.create_task(self._gates.keep_fresh(self._options.refresh_s))
             tasks.create_task(self._gates.keep_telling(self._options.touch_s))
             tasks.create_task(self._read())
@@ -140,7 +157,7 @@ class Bridge:
 
     async def _read(self) -> None:
         while True:
-            batch: Sequence[Delivered] = await self._transport.batch(self._options.batch_max, self._options.linger_s)
+            batch: Sequence[Delivered] = await self._transport.batch(self._options.read_max, self._options.linger_s)
             await self._gates.refresh_for([d.topic for d in batch])
             if sum(len(d.payload) for d in batch) > _OFF_LOOP_BYTES:
                 items = await asyncio.to_thread(self._prepare, batch)
@@ -160,24 +177,30 @@ class Bridge:
                 self._finish(rest)
             await self._live.put(live)
             await self._history.put(history)
+            await asyncio.sleep(0)  # the transport may have had the next batch ready: the commits come first
 
     def _prepare(self, batch: Sequence[Delivered]) -> list[Item]:
-        return [self._item(delivered) for delivered in batch]
+        at, received_at = 0.0, datetime.now(UTC)
+        items: list[Item] = []
+        for delivered in batch:
+            if delivered.received_at != at:  # what came together has the same time
+                at, received_at = delivered.received_at, datetime.fromtimestamp(delivered.received_at, UTC)
+            items.append(self._item(delivered, received_at))
+        return items
 
-    def _item(self, delivered: Delivered) -> Item:
+    def _item(self, delivered: Delivered, received_at: datetime) -> Item:
         """Clean and decode. Pure but for the counters: it may run off the loop."""
         original = delivered.payload
-        received_at = datetime.fromtimestamp(delivered.received_at, UTC)
+        route = self._gates.route(delivered.topic)
         cleaned = clean(original, self._hasher)
-        name, family = self._gates.family_of(delivered.topic)
-        device = family.device_of(delivered.topic) if family else None
-        entry = self._gates.entry(device, name)
-        decoded = _decode(family, delivered.topic, cleaned.is_json, cleaned.tree, received_at, device, entry)
-        item = Item(delivered, name, device if entry is not None else None, decoded)
+        entry = self._gates.entry(route.device, route.name)
+        decoded = _decode(route, delivered.topic, cleaned, received_at, entry)
+        device = route.device if entry is not None else None
+        item = Item(delivered, route.name, device, decoded, received_at)
         if decoded.advisory is None:
             for draft in decoded.drafts:
                 draft.body["images_removed"] = len(cleaned.removed)
-            source = Source("device", item.device or "unregistered")
+            source = self._source(device)
             digest = bytes.fromhex(self._hasher(original))
             item.arrival = Arrival(
                 source=source,
@@ -191,13 +214,21 @@ class Bridge:
                 invalid=decoded.invalid,
                 school=str(entry["school"]) if entry and entry.get("school") else None,
                 historical=decoded.historical,
-                attributes={"topic": delivered.topic[:500], "family": name},
+                attributes=route.attributes,
             )
         if cleaned.removed:
             metrics.REMOVED.inc(len(cleaned.removed))
             metrics.REMOVED_BYTES.inc(sum(r.bytes for r in cleaned.removed))
         delivered.payload = b""
         return item
+
+    def _source(self, device: str | None) -> Source:
+        """The device as a source; devices that are not registered share one."""
+        name = device or "unregistered"
+        found = self._sources.get(name)
+        if found is None:
+            found = self._sources[name] = Source("device", name)
+        return found
 
     def _note(self, item: Item) -> None:
         """What the publication tells about its gate; on the loop, where the registry lives."""
@@ -208,9 +239,20 @@ class Bridge:
 
     # -- committing
 
-    async def _commits(self, lane: Lane[Item]) -> None:
+    async def _commits(self, at_least: int = 1) -> None:
+        o = self._options
         while True:
-            await self._commit(await lane.take(self._options.batch_max), lane)
+            await self._commit(await self._live.take(o.batch_max, o.commit_gap_s, at_least), self._live)
+
+    async def _commits_history(self) -> None:
+        o = self._options
+        while True:
+            await self._history.filled()
+            limit = o.batch_max
+            if self._live.depth or self._live.idle_s() < o.live_within_s:
+                await self._live.emptied(o.history_patience_s)
+                limit = o.history_batch
+            await self._commit(await self._history.take(limit, o.commit_gap_s), self._history)
 
     async def _commit(self, items: list[Item], lane: Lane[Item]) -> None:
         """One transaction for the items; again until it succeeds; in halves when the content is at fault."""
@@ -241,14 +283,23 @@ class Bridge:
         """After the commit: first the device's acknowledgement, then the broker's."""
         if answers:
             reach("ack.before")
+        outcomes: dict[tuple[str, str], int] = {}
+        taken = not_taken = 0
         for index, item in enumerate(items):
             outcome = _outcome(item, answers[index] if answers else None)
-            metrics.MESSAGES.labels(item.family, outcome).inc()
+            named = item.family, outcome
+            outcomes[named] = outcomes.get(named, 0) + 1
             if item.arrival is not None and outcome != "duplicate":
                 self._gates.count(item.device, item.decoded, outcome == "invalid", len(item.arrival.removed))
             for ack in item.acks:
-                taken = self._transport.publish(ack.topic, ack.payload, ack.qos)
-                metrics.ACKS.labels("sent" if taken is not None else "not_taken").inc()
+                if self._transport.publish(ack.topic, ack.payload, ack.qos) is None:
+                    not_taken += 1
+                else:
+                    taken += 1
+        for named, count in outcomes.items():
+            metrics.MESSAGES.labels(*named).inc(count)
+        metrics.ACKS.labels("sent").inc(taken)
+        metrics.ACKS.labels("not_taken").inc(not_taken)
         if answers:
             reach("ack.after")
         stale = self._transport.ack([i.delivered for i in items if i.delivered.qos > 0])
@@ -257,27 +308,21 @@ class Bridge:
 
 
 def _decode(
-    family: DeviceFamily | None,
-    topic: str,
-    is_json: bool,
-    tree: Any,
-    received_at: datetime,
-    device: str | None,
-    entry: Mapping[str, Any] | None,
+    route: Route, topic: str, cleaned: Cleaned, received_at: datetime, entry: Mapping[str, Any] | None
 ) -> Decoded:
-    if family is None:
+    if route.family is None:
         text = Text("Không họ thiết bị nào nhận chủ đề này.", "No device family takes this topic.")
         return Decoded(invalid=Reject(pointer="", code="unknown_topic", message=text))
-    if not is_json:
+    if not cleaned.is_json:
         text = Text("Nội dung không phải JSON hợp lệ (UTF-8).", "The content is not valid JSON (UTF-8).")
-        return Decoded(invalid=Reject(pointer="", code="invalid_json", message=text, key=device))
+        return Decoded(invalid=Reject(pointer="", code="invalid_json", message=text, key=route.device))
     try:
-        return family.decode(topic, tree, received_at, entry)
+        return route.family.decode(topic, cleaned.tree, received_at, entry)
     except Exception:
         # A family's own fault must cost one message its meaning, not all of them the bridge.
         log.exception("a decoder failed on topic %s", topic[:200])
         text = Text("Bộ giải mã gặp lỗi với bản tin này.", "The decoder failed on this message.")
-        return Decoded(invalid=Reject(pointer="", code="decoder_failed", message=text, key=device))
+        return Decoded(invalid=Reject(pointer="", code="decoder_failed", message=text, key=route.device))
 
 
 def _key(source: Source, topic: str, decoded: Decoded, digest: bytes) -> bytes:

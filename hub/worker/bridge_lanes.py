@@ -6,6 +6,7 @@ One concern: waiting. It must never drop an item or reorder a lane.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Generic, TypeVar
@@ -16,7 +17,7 @@ T = TypeVar("T")
 
 
 class Lane(Generic[T]):
-    """First in, first out, for one writer and one reader on one event loop."""
+    """First in, first out, for one writer and few readers on one event loop."""
 
     def __init__(self, name: str, capacity: int) -> None:
         self.name = name
@@ -24,11 +25,17 @@ class Lane(Generic[T]):
         self._items: deque[T] = deque()
         self._filled = asyncio.Event()
         self._drained = asyncio.Event()
+        self._taken_at = float("-inf")
+        self._depth = metrics.DEPTH.labels(name)
 
     @property
     def depth(self) -> int:
         """Items waiting."""
         return len(self._items)
+
+    def idle_s(self) -> float:
+        """Seconds since anything was taken; infinite before the first time."""
+        return time.monotonic() - self._taken_at
 
     async def put(self, items: Sequence[T]) -> None:
         """Add items, waiting while the lane is full. A batch goes in whole, so the bound may be passed by one batch."""
@@ -38,16 +45,37 @@ class Lane(Generic[T]):
             self._drained.clear()
             await self._drained.wait()
         self._items.extend(items)
-        metrics.DEPTH.labels(self.name).set(len(self._items))
+        self._depth.set(len(self._items))
         self._filled.set()
 
-    async def take(self, limit: int) -> list[T]:
-        """At least one item, at most `limit`: what gathered during the last commit is the next batch."""
-        while not self._items:
+    async def filled(self, at_least: int = 1) -> None:
+        """Wait for so many items. One that waits for many lets those who wait for few go first."""
+        while len(self._items) < at_least:
             self._filled.clear()
             await self._filled.wait()
+
+    async def emptied(self, patience_s: float) -> None:
+        """Wait until nothing waits here, at most so long."""
+        try:
+            async with asyncio.timeout(patience_s):
+                while self._items:
+                    self._drained.clear()
+                    await self._drained.wait()
+        except TimeoutError:
+            return  # the caller has waited long enough
+
+    async def take(self, limit: int, gap_s: float = 0.0, at_least: int = 1) -> list[T]:
+        """`at_least` items, at most `limit`: what gathered since the last batch. Batches that are not full follow each
+        other at least `gap_s` apart: a transaction costs much the same for three items as for thirty."""
+        while True:
+            await self.filled(at_least)
+            wait = self._taken_at + gap_s - time.monotonic()
+            if wait <= 0 or len(self._items) >= limit:
+                break
+            await asyncio.sleep(wait)
+        self._taken_at = time.monotonic()
         taken = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
-        metrics.DEPTH.labels(self.name).set(len(self._items))
+        self._depth.set(len(self._items))
         self._drained.set()
         return taken
 

@@ -13,12 +13,27 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from msgspec import Struct
+
 from hub.kernel.ports import Decoded, DeviceFamily, Publication
 from iot.clock import Skew, learn
 
 log = logging.getLogger(__name__)
 
 _COUNTS = ("events", "quarantined", "images", "invalid", "strangers")
+_ROUTES_MOST = 20_000
+_TOPIC_MOST = 300
+"""A longer topic is nobody's: no family has one, and a stranger's must not fill the memory."""
+
+
+class Route(Struct, frozen=True):
+    """What a topic alone tells: the family that subscribes to it (`none` and None when there is none), the device it
+    belongs to (None for shared topics), and what is stored beside its messages."""
+
+    name: str
+    family: DeviceFamily | None
+    device: str | None
+    attributes: dict[str, str]
 
 
 class Gates:
@@ -41,6 +56,7 @@ class Gates:
             (name, family, re.compile("|".join(map(_pattern, family.subscriptions))))
             for name, family in families.items()
         ]
+        self._routes: dict[str, Route] = {}
         self._load = load
         self._touch = touch
         self._gap_s = refresh_gap_s
@@ -51,12 +67,24 @@ class Gates:
 
     # -- who is who
 
-    def family_of(self, topic: str) -> tuple[str, DeviceFamily | None]:
-        """The family that subscribes to a topic, with its name; `none` and None when there is none."""
-        for name, family, pattern in self._filters:
+    def route(self, topic: str) -> Route:
+        """What a topic tells. The few topics there are come again and again, so what was found is kept."""
+        found = self._routes.get(topic)
+        if found is None:
+            found = self._find(topic)
+            if len(topic) <= _TOPIC_MOST:
+                if len(self._routes) >= _ROUTES_MOST:
+                    self._routes.clear()
+                self._routes[topic] = found
+        return found
+
+    def _find(self, topic: str) -> Route:
+        attributes = {"topic": topic[:500], "family": "none"}
+        for name, family, pattern in self._filters if len(topic) <= _TOPIC_MOST else ():
             if pattern.fullmatch(topic):
-                return name, family
-        return "none", None
+                attributes["family"] = name
+                return Route(name, family, family.device_of(topic), attributes)
+        return Route("none", None, None, attributes)
 
     def entry(self, device: str | None, family: str) -> dict[str, Any] | None:
         """A device's registry entry; None when it is not registered, or registered as another family."""
@@ -80,9 +108,8 @@ class Gates:
         if time.monotonic() - self._loaded_at < self._gap_s:
             return
         for topic in topics:
-            name, family = self.family_of(topic)
-            device = family.device_of(topic) if family else None
-            if device is not None and self.entry(device, name) is None:
+            route = self.route(topic)
+            if route.device is not None and self.entry(route.device, route.name) is None:
                 await self._refresh()
                 return
 
@@ -112,30 +139,34 @@ class Gates:
         news = self._news_of(device, received_at)
         if decoded.drafts and not decoded.historical:
             news["state"], news["state_trusted"] = "online", True
-        entry = self._entries.get(device)
-        skew = self._skews.setdefault(device, Skew())
+        skew = self._skews.get(device)
+        if skew is None:
+            skew = self._skews[device] = Skew()
         for draft in decoded.drafts:
             news["last_event"] = received_at
             learn(skew, draft.body, draft.updated_at, received_at)
-        if entry is not None and skew.estimate is not None and skew.estimate is not entry.get("clock"):
-            entry["clock"] = skew.estimate
-            news["offset_s"] = round(skew.estimate.offset_s, 3)
-            news["offset_uncertainty_s"] = skew.estimate.uncertainty_s
+        entry, estimate = self._entries.get(device), skew.estimate
+        if entry is not None and estimate is not None and estimate is not entry.get("clock"):
+            entry["clock"] = estimate
+            news["offset_s"] = round(estimate.offset_s, 3)
+            news["offset_uncertainty_s"] = estimate.uncertainty_s
 
     def count(self, device: str | None, decoded: Decoded, invalid: bool, images: int) -> None:
         """Count what was stored for a registered device. After the commit, and not for an event sent again."""
         if device is None:
             return
-        news = self._news.setdefault(device, {})
-        found = {
-            "events": len(decoded.drafts) if not invalid else 0,
-            "quarantined": sum(bool(draft.body["quarantine"]) for draft in decoded.drafts),
-            "images": images,
-            "invalid": int(invalid),
-        }
-        for name, number in found.items():
-            if number:
-                news[name] = news.get(name, 0) + number
+        news = self._news.get(device)
+        if news is None:
+            news = self._news[device] = {}
+        if invalid:
+            news["invalid"] = news.get("invalid", 0) + 1
+        elif decoded.drafts:
+            news["events"] = news.get("events", 0) + len(decoded.drafts)
+        if images:
+            news["images"] = news.get("images", 0) + images
+        for draft in decoded.drafts:
+            if draft.body["quarantine"]:
+                news["quarantined"] = news.get("quarantined", 0) + 1
 
     def advise(self, family: str, decoded: Decoded, received_at: datetime) -> list[Publication]:
         """Note presence, heartbeat, strangers and command results; returns the acknowledgements to publish: none for a
@@ -155,7 +186,9 @@ class Gates:
         return decoded.acks
 
     def _news_of(self, device: str, received_at: datetime) -> dict[str, Any]:
-        news = self._news.setdefault(device, {})
+        news = self._news.get(device)
+        if news is None:
+            news = self._news[device] = {}
         news["last_seen"] = received_at
         return news
 

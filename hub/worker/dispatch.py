@@ -1,8 +1,8 @@
 """The dispatcher of one connector: claim, map, render, intend, send, read, conclude, without end.
 
-Deliveries flow through three stages with queues between: the claimer keeps a few batches in hand, `concurrency` senders
-work them off, one concluder writes outcomes in batches. It must never send without a live lease, nor hold a transaction
-open while it waits for a counterparty.
+Deliveries flow through three stages with queues between: the claimer keeps a few batches in hand, as many lanes as the
+connector allows calls at a time work them off, one concluder writes outcomes in batches. It must never send without a
+live lease, nor hold a transaction open while it waits for a counterparty.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from connectors.policy.breaker import Permit
 from hub.kernel.ledger import dispatch as ledger
 from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion, Exchange
 from hub.kernel.lifecycle import State
-from hub.kernel.ports import Call, NeedsPerson, Text, Unknown
+from hub.kernel.ports import NeedsPerson, Reading, Text, Unknown
 from hub.worker import judge
+from hub.worker.concluder import Concluder
+from hub.worker.guard import Guard
+from hub.worker.halves import allowance, refused_whole
+from hub.worker.lookups import Desk
 from hub.worker.policy import Pace
 from hub.worker.render import Renderer, root_of
 from hub.worker.target import Done, InHand, Job, Target
@@ -30,7 +35,6 @@ log = logging.getLogger("hub.dispatch")
 _LAST_STEP_S, _FINISH_S = 2.0, 5.5
 """How long an end waits for a claim or an inquiry under way, and for calls on the wire: within the ten seconds a process is given."""
 _CONVERSATION_MAX = 5
-_CONCLUDE_MAX = 500
 
 
 class Dispatcher:
@@ -48,16 +52,15 @@ class Dispatcher:
         self.core = core
         self.target = target
         self.poll_s = poll_s
-        self._on_fault = on_fault
-        """Told (connector, reason) when deliveries begin to wait for a fault of the connector's own."""
         self._on_pause = on_pause
         """Told (connector, cause, message) when the connector itself needs a person."""
         self.bell = asyncio.Event()
         self.paused = False
-        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
-        self._done: asyncio.Queue[Done] = asyncio.Queue()
+        self._jobs: asyncio.Queue[Job | None] = asyncio.Queue()
+        """None: the end."""
         self._hand: dict[int, InHand] = {}
-        self._talks: set[asyncio.Task[None]] = set()
+        self._out = 0
+        """Conversations under way."""
         self._stopping = False
         self._stop_asked = asyncio.Event()
         self._spare: Permit | None = None
@@ -65,14 +68,19 @@ class Dispatcher:
         self._pace = Pace(target.policy)
         self._renderer = Renderer(core, target)
         self._wire = Wire(core, target)
+        self._desk = Desk(target, self._wire, self._hand, lambda done: self._concluder.put(done))
+        self._guard = Guard(core, target.number, target.name, target.guard, self._pause)
+        self._concluder = Concluder(
+            core, target, self._hand, self._pace, more_coming=lambda: self._out > 0, after=self.bell.set, on_fault=on_fault
+        )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------ running
 
     async def run(self) -> None:
         """Work until `stop` is called, then finish what is on the wire and give back the rest."""
         keeper = asyncio.create_task(self._keeper())
-        senders = [asyncio.create_task(self._sender()) for _ in range(self.target.policy.concurrency)]
-        concluder = asyncio.create_task(self._concluder())
+        lanes = [asyncio.create_task(self._lane()) for _ in range(self.target.policy.concurrency)]
+        concluder = asyncio.create_task(self._concluder.run())
         loops = [asyncio.create_task(self._claimer()), asyncio.create_task(self._asker())]
         asked = asyncio.create_task(self._stop_asked.wait())
         try:
@@ -80,19 +88,18 @@ class Dispatcher:
             # A claim or an inquiry under way is soon over; one that hangs is cut off, and found again by its lease.
             await asyncio.wait(loops, timeout=_LAST_STEP_S)
         finally:
-            for task in (*loops, *senders, asked):
-                task.cancel()
-            await asyncio.gather(*loops, *senders, asked, return_exceptions=True)
-            self._give_back()
+            self._stopping = True
+            await _ended(*loops, asked)
+            # Once begun, a call is not abandoned half-way: its outcome is worth more than a quick exit. What is queued
+            # is given back; what is still out when patience ends is found by its lease: ready again, or asked about.
+            for _ in lanes:
+                self._jobs.put_nowait(None)
             ends = time.monotonic() + _FINISH_S
-            if self._talks:
-                # What is still out after this is found by its lease: ready again, or asked about.
-                await asyncio.wait(self._talks, timeout=_FINISH_S)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._done.join(), max(0.5, ends - time.monotonic()))
-            for task in (keeper, concluder):
-                task.cancel()
-            await asyncio.gather(keeper, concluder, return_exceptions=True)
+            await asyncio.wait(lanes, timeout=_FINISH_S)
+            await _ended(*lanes)
+            await self._concluder.finish(max(0.5, ends - time.monotonic()))
+            await _ended(keeper, concluder)
+            await self._wire.leave_quota()
             await self.target.connector.close()
         for loop in loops:
             if not loop.cancelled() and (error := loop.exception()) is not None:
@@ -109,18 +116,23 @@ class Dispatcher:
             await asyncio.wait_for(self.bell.wait(), seconds)
         self.bell.clear()
 
+    async def _pause(self, cause: str, message: Text) -> None:
+        self.paused = True
+        await self._on_pause(self.target.name, cause, message)
+
     # ------------------------------------------------------------------------------------------ claiming
 
     async def _claimer(self) -> None:
-        policy = self.target.policy
+        policy, quota = self.target.policy, self._wire.quota
         while not self._stopping:
             high = self._pace.most
             room = high - len(self._hand)
-            # Large bites: a claim costs the same for one delivery as for many.
-            if self.paused or room < max(1, high // 2) or not self.target.open_now():
-                await self._rest(self.poll_s)
-                continue
             try:
+                await self._wire.keep_quota(busy=bool(self._hand))
+                # Large bites: a claim costs the same for one delivery as for many.
+                if self.paused or room < max(1, high // 2) or not self.target.open_now():
+                    await self._rest(self.poll_s)
+                    continue
                 permit = await self._permit()
                 if permit is None:
                     await self._rest(self.poll_s)
@@ -128,12 +140,14 @@ class Dispatcher:
                 asked_at = time.monotonic()
                 batch = await ledger.claim(
                     self.core, self.target.number, 1 if permit.probe else room, policy.lease_s, batch_max=policy.batch_max,
-                    interval_s=policy.interval_s, per_day=policy.per_day,
+                    ask=quota.ask() if quota is not None else None,
                 )  # fmt: skip
             except TRANSIENT as error:
                 log.warning("%s: claim failed: %s", self.target.name, error)
                 await asyncio.sleep(0.5)
                 continue
+            if quota is not None and batch.grant is not None:
+                quota.granted(batch.grant, asked_at)
             if not batch.deliveries:
                 self._keep(permit)
                 await self._rest(self.poll_s)
@@ -174,103 +188,131 @@ class Dispatcher:
         until = asked_at + self.target.policy.lease_s - 1.0
         for d in deliveries:
             self._hand[d.id] = InHand(d, until)
+        self._guard.claimed(deliveries)
 
     async def _prepare(self, batch: Batch, permit: Permit) -> None:
-        """Render a batch, store the intents it needs, and queue its calls in order of their slots."""
+        """Render a batch, store the intents it needs, and queue its calls."""
         calls, ended = await self._renderer.render(batch)
         if ended:
-            self._finish(Done(ended, []))
+            self._concluder.put(Done(ended, []))
         jobs = [Job(e, batch, permit) for e in await self._wire.number(calls)]
-        intents = [
-            j for j in jobs if not j.exchange.call.idempotent or j.exchange.call.operation in self.target.intents
-        ]
+        intents = [j.exchange for j in jobs if self._needs_intent(j.exchange)]
+        jobs, intents = await self._desk.screen(jobs, intents)
         if intents:
-            ours = await ledger.intend(self.core, [j.exchange for j in intents], batch.claim)
-            lost = {d for j in intents for d in j.exchange.call.deliveries} - ours
+            ours = await ledger.intend(self.core, intents, batch.claim)
+            lost = {d for e in intents for d in e.call.deliveries} - ours
             if lost:
                 jobs = [j for j in jobs if not lost & set(j.exchange.call.deliveries)]
                 for number in lost:
                     self._hand.pop(number, None)
+        jobs = self._desk.served(jobs)
         if not jobs:
             self._keep(permit)
-        start = time.monotonic() + batch.start_s
-        for place, job in enumerate(jobs):
-            job.not_before = start + place * batch.interval_s
+        for job in jobs:
             self._jobs.put_nowait(job)
+
+    def _needs_intent(self, exchange: Exchange) -> bool:
+        return not exchange.call.idempotent or exchange.call.operation in self.target.intents
 
     # ------------------------------------------------------------------------------------------ sending
 
-    async def _sender(self) -> None:
-        while True:
-            job = await self._jobs.get()
-            await self._wire.slot(job.not_before)
-            if self.paused or self._stopping:
+    async def _lane(self) -> None:
+        quota = self._wire.quota
+        while (job := await self._jobs.get()) is not None:
+            if self._barred(job) or (quota is not None and not await quota.take()):
                 self._release(job)
                 continue
-            exchange = job.exchange
-            held = [self._hand[d] for d in exchange.call.deliveries if d in self._hand]
-            if len(held) != len(exchange.call.deliveries) or any(h.until < time.monotonic() for h in held):
-                # The lease may be another's by now; whoever holds it decides.
-                for d in exchange.call.deliveries:
-                    self._hand.pop(d, None)
+            held = [h for d in job.exchange.call.deliveries if (h := self._hand.get(d)) is not None]
+            now = time.monotonic()
+            live = len(held) == len(job.exchange.call.deliveries) and all(h.until >= now for h in held)
+            if not live or self._barred(job):
+                if quota is not None:
+                    quota.unused()
+                if live:
+                    self._release(job)
+                else:
+                    # The lease may be another's by now; whoever holds it decides.
+                    self._forget(job.exchange)
                 continue
-            # Once begun, a call is never abandoned half-way by a shutdown: its outcome is worth more than a quick exit.
-            talk = asyncio.create_task(self._converse(job, [h.delivery for h in held]))
-            self._talks.add(talk)
-            talk.add_done_callback(self._talks.discard)
+            self._out += 1
             try:
-                await asyncio.shield(talk)
+                await self._converse(job, [h.delivery for h in held])
             except Exception:
                 # The outcome is not known here; the lease is left to end, and whoever finds it decides.
                 log.exception("%s: a conversation broke off", self.target.name)
-                for d in exchange.call.deliveries:
-                    self._hand.pop(d, None)
+                for h in held:
+                    self._hand.pop(h.delivery.id, None)
+            finally:
+                self._out -= 1
+
+    def _barred(self, job: Job) -> bool:
+        """Whether a call must not begin any more."""
+        return self.paused or self._stopping or self._guard.bars(job.exchange, self._hand)
+
+    def _forget(self, exchange: Exchange) -> None:
+        for d in exchange.call.deliveries:
+            self._hand.pop(d, None)
 
     async def _converse(self, job: Job, deliveries: list[Claimed]) -> None:
         """Send a call, and the calls its answers lead to, until every delivery has an outcome."""
         by_id = {d.id: d for d in deliveries}
         done = Done([], [])
-        exchange: Exchange | None = job.exchange
-        rounds = 0
-        while exchange is not None:
+        waiting = [job.exchange]
+        rounds, halvings = 0, allowance(len(deliveries))
+        while waiting:
+            exchange = waiting.pop()
+            if exchange is not job.exchange and not await self._may_go_on(job, exchange):
+                continue
             done.exchanges.append(exchange)
-            rounds += 1
             reading, fault = await self._wire.send(exchange)
-            call = exchange.call
-            following = reading.next if rounds < _CONVERSATION_MAX else None
-            open_ids = set(following.deliveries) if following else set()
-            for d in call.deliveries:
-                outcome = reading.outcomes.get(d)
-                if outcome is None:
-                    if d in open_ids:
-                        continue
-                    outcome = Unknown(reason="missing from the answer")
-                if isinstance(outcome, NeedsPerson) and outcome.scope == "connector":
-                    await self._on_pause(self.target.name, outcome.cause, outcome.message)
-                    self.paused = True
-                done.conclusions.append(
-                    judge.conclude_outcome(
-                        by_id[d], outcome, self.target.policy, self.target.number, idempotent=call.idempotent, call=exchange.id,
-                        elapsed_ms=exchange.elapsed_ms,
-                    )
-                )  # fmt: skip
-            done.arrivals.extend(self._wire.arrivals(exchange, reading.records))
             await self.target.breaker.record(job.permit, fault is None)
             done.fault = fault or done.fault
-            exchange = await self._follow(job, following, exchange, deliveries[0]) if following else None
+            if halvings > 0 and refused_whole(exchange, reading):
+                halves = self._renderer.halved([by_id[d] for d in exchange.call.deliveries])
+                if halves:
+                    halvings -= len(halves)
+                    waiting.extend(reversed(await self._wire.number(halves)))
+                    continue
+            following = reading.next if rounds < _CONVERSATION_MAX else None
+            await self._conclude(exchange, reading, by_id, done, set(following.deliveries) if following else set())
+            if following is not None:
+                rounds += 1
+                waiting += await self._wire.number([(following, exchange.mapping, by_id[following.deliveries[0]])])
         # What a lost lease kept from going on is no longer ours.
-        for number in by_id.keys() - {c.delivery.id for c in done.conclusions}:
-            self._hand.pop(number, None)
-        self._finish(done)
+        if len(done.conclusions) < len(by_id):
+            for number in by_id.keys() - {c.delivery.id for c in done.conclusions}:
+                self._hand.pop(number, None)
+        self._concluder.put(done)
+        await self._guard.note(done.conclusions)
 
-    async def _follow(self, job: Job, call: Call, before: Exchange, first: Claimed) -> Exchange | None:
-        (exchange,) = await self._wire.number([(call, before.mapping, first)])
-        if not call.idempotent:
+    async def _conclude(
+        self, exchange: Exchange, reading: Reading, by_id: dict[int, Claimed], done: Done, open_ids: set[int]
+    ) -> None:
+        """The moves an answer makes; those in `open_ids` have none yet, the conversation goes on for them."""
+        call, policy, number = exchange.call, self.target.policy, self.target.number
+        for d in call.deliveries:
+            outcome = reading.outcomes.get(d)
+            if outcome is None:
+                if d in open_ids:
+                    continue
+                outcome = Unknown(reason="missing from the answer")
+            if type(outcome) is NeedsPerson and outcome.scope == "connector":
+                await self._pause(outcome.cause, outcome.message)
+            done.conclusions.append(
+                judge.conclude_outcome(
+                    by_id[d], outcome, policy, number, idempotent=call.idempotent, call=exchange.id, elapsed_ms=exchange.elapsed_ms
+                )
+            )  # fmt: skip
+        if reading.records:
+            done.arrivals.extend(self._wire.arrivals(exchange, reading.records))
+
+    async def _may_go_on(self, job: Job, exchange: Exchange) -> bool:
+        """Intent and permit of a further call of a conversation. False: its deliveries are left to their lease."""
+        if self._needs_intent(exchange):
             ours = await ledger.intend(self.core, [exchange], job.batch.claim)
-            if not set(call.deliveries) <= ours:
-                return None
-        await self._wire.slot(0.0)
-        return exchange
+            if not set(exchange.call.deliveries) <= ours:
+                return False
+        return self._wire.quota is None or await self._wire.quota.take()
 
     # ------------------------------------------------------------------------------------------ inquiring
 
@@ -291,8 +333,9 @@ class Dispatcher:
                 await asyncio.sleep(self.poll_s)
 
     async def _settle(self, d: Claimed) -> None:
+        number = self.target.number
         if not self.target.inquires or d.intent is None:
-            self._finish(Done([judge.conclude_unaskable(d, self.target.number)], []))
+            self._finish(Done([judge.conclude_unaskable(d, number)], []))
             return
         stored = await ledger.stored_calls(self.core, {d.intent: d.klass})
         call, mapping = stored[d.intent]
@@ -300,57 +343,21 @@ class Dispatcher:
             inquiry = self.target.adapter.inquire(root_of(call, d.id), call)  # type: ignore[attr-defined]
         except Exception:
             log.exception("%s: no inquiry could be made for %s", self.target.name, d.id)
-            self._finish(Done([judge.conclude_unaskable(d, self.target.number)], []))
+            self._finish(Done([judge.conclude_unaskable(d, number)], []))
             return
+        if not await self._wire.permitted():
+            return  # its claim ends, and it is asked about then
         (exchange,) = await self._wire.number([(inquiry, mapping, d)])
         settlement, reason = await self._wire.ask(exchange)
-        self._finish(
-            Done(
-                [
-                    judge.conclude_settlement(
-                        d, settlement, reason, self.target.policy, self.target.number, call=exchange.id, elapsed_ms=exchange.elapsed_ms
-                    )
-                ],
-                [exchange],
-            )
-        )  # fmt: skip
+        conclusion = judge.conclude_settlement(
+            d, settlement, reason, self.target.policy, number, call=exchange.id, elapsed_ms=exchange.elapsed_ms
+        )
+        self._finish(Done([conclusion], [exchange]))
 
     # ------------------------------------------------------------------------------------------ concluding
 
     def _finish(self, done: Done) -> None:
-        self._done.put_nowait(done)
-
-    async def _concluder(self) -> None:
-        """Write outcomes in batches. An outcome in hand is kept until the database takes it, however long that is."""
-        while True:
-            taken = [await self._done.get()]
-            count = len(taken[0].conclusions)
-            while not self._done.empty() and count < _CONCLUDE_MAX:
-                taken.append(self._done.get_nowait())
-                count += len(taken[-1].conclusions)
-            conclusions = [c for t in taken for c in t.conclusions]
-            exchanges = [e for t in taken for e in t.exchanges]
-            arrivals = [a for t in taken for a in t.arrivals]
-            while True:
-                try:
-                    await ledger.conclude(self.core, self.target.number, conclusions, exchanges, arrivals)
-                    break
-                except TRANSIENT as error:
-                    log.warning("%s: conclusion waits for the database: %s", self.target.name, error)
-                    await asyncio.sleep(0.5)
-                except Exception:
-                    log.exception("%s: conclusion of %d failed; leases will end", self.target.name, len(conclusions))
-                    break
-            for c in conclusions:
-                self._hand.pop(c.delivery.id, None)
-            self._pace.note(len(conclusions), time.monotonic())
-            # Only now: a leader that looks finds what it is to bring back.
-            fault = next((t.fault for t in taken if t.fault), None)
-            if fault is not None and any(c.target is State.WAITING for c in conclusions):
-                await self._on_fault(self.target.name, fault)
-            for _ in taken:
-                self._done.task_done()
-            self.bell.set()
+        self._concluder.put(done)
 
     async def _keeper(self) -> None:
         """Renew the leases of what is in hand, well before they end."""
@@ -381,6 +388,9 @@ class Dispatcher:
                 )
             )
 
-    def _give_back(self) -> None:
-        while not self._jobs.empty():
-            self._release(self._jobs.get_nowait())
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel, and wait for the end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.transports.mqtt import MqttClient, MqttSettings
+from hub import lean
 from hub.kernel.ledger import intake, parties
 from hub.kernel.ports import DeviceFamily
 from hub.settings import Settings
@@ -62,6 +63,7 @@ async def main(settings: Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await client.start()
+        lean.settle()
         running = asyncio.create_task(bridge.run())
         refreshing = asyncio.create_task(house.follow())
         stopping = asyncio.create_task(stop.wait())

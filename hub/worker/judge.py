@@ -12,6 +12,7 @@ from hub.kernel.ledger.shapes import Claimed, Conclusion, TaskSpec
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import (
     Call,
+    InProgress,
     MaybeSent,
     NeedsPerson,
     NeverTry,
@@ -71,6 +72,10 @@ def conclude_outcome(
     match outcome:
         case Receipt():
             return move(State.DELIVERED, "receipt", reference=outcome.reference, detail=outcome.detail)
+        case InProgress():
+            return move(
+                State.WAITING, "in_progress", conversation=outcome.state, after_s=outcome.after_s, reference=outcome.reference
+            )  # fmt: skip
         case NeverTry():
             return move(
                 State.DEAD, "never", reason=outcome.reason, detail=f"{outcome.message.vi} / {outcome.message.en}"
@@ -169,6 +174,9 @@ def conclude_settlement(
             **more,
         )
 
+    if settlement is not None and settlement.verdict == "present" and settlement.going_on is not None:
+        on = settlement.going_on
+        return move(State.WAITING, "in_progress", conversation=on.state, after_s=on.after_s, reference=on.reference)
     if settlement is not None and settlement.verdict == "present":
         return move(State.DELIVERED, "present", reference=settlement.reference, detail=settlement.detail)
     if settlement is not None and settlement.verdict == "absent":

@@ -7,21 +7,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from adapters import manifest as manifests
 from connectors.address import AddressPolicy
-from hub.kernel.ledger import alarms, intake, operations, recovery, upkeep
+from hub import lean
+from hub.kernel.file_tokens import token_of
+from hub.kernel.ledger import (
+    alarms,
+    evidence,
+    files,
+    guards,
+    intake,
+    lookups,
+    operations,
+    quotas,
+    recovery,
+    upkeep,
+    verifications,
+    waits,
+)
 from hub.kernel.ledger.core import TRANSIENT, Core
+from hub.kernel.ledger.pulls import PullBusy
 from hub.kernel.ports import Reject, Text
 from hub.kernel.store.db import sql
 from hub.settings import Settings
 from hub.wiring import House, open_house
+from hub.worker import pulls
 from hub.worker.dispatch import Dispatcher
 from hub.worker.recovery import RecoveryLoop
 from hub.worker.targets import target_of
@@ -29,6 +49,7 @@ from mappings.engine import TYPES, FieldMap, load_field_maps, parse_item, today_
 
 log = logging.getLogger("hub.worker")
 _ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
+_PULL_S = 40.0
 
 
 class Worker:
@@ -41,7 +62,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._running: dict[str, tuple[int, Dispatcher, asyncio.Task[None]]] = {}
         self._maps: dict[str, FieldMap] = load_field_maps()
-        self._addresses = AddressPolicy(house.settings.outward.allow_private)
+        self._addresses = AddressPolicy(house.settings.outward.allow_private, house.settings.outward.folders)
         self._recovery = RecoveryLoop(self.core, airflow, house.settings)
         self._opened: dict[str, float] = {}
         self._broken: dict[str, int] = {}
@@ -62,8 +83,10 @@ class Worker:
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._every(self.settings.dispatch.poll_interval_s, self._tick)),
             asyncio.create_task(self._every(2.0, self._sync)),
+            asyncio.create_task(self._every(2.0, self._verify)),
             asyncio.create_task(self._every(10.0, self._sweep)),
             asyncio.create_task(self._every(3600.0, self._hourly)),
+            asyncio.create_task(self._every(60.0, self._pull)),
             asyncio.create_task(self._recovery.run(self._stop)),
         ]
         await self._stop.wait()
@@ -110,7 +133,7 @@ class Worker:
                 try:
                     target = target_of(
                         row, manifests.load(row["system"]), self.core.router, self._maps, self.house.keys, self._addresses,
-                        self.house.redis, self.settings.dispatch.lease_s,
+                        self.house.redis, self.settings.dispatch.lease_s, self._file_address,
                     )  # fmt: skip
                 except Exception as error:
                     log.error("%s cannot be set up: %s", name, error)
@@ -128,6 +151,13 @@ class Worker:
                 running = (row["revision"], dispatcher, asyncio.create_task(dispatcher.run(), name=f"dispatch {name}"))
                 self._running[name] = running
             running[1].paused = row["state"] == "paused"
+
+    def _file_address(self, connector: int, file: str) -> str:
+        """Where one connector's counterparty can fetch a document, for as long as the settings say."""
+        kept, http = self.settings.files, self.settings.http
+        base = str(kept.base_url or http.public_url or f"http://{http.host}:{http.port}").rstrip("/")
+        until = int(time.time()) + kept.url_days * 86_400
+        return f"{base}/v1/files/{token_of(self.house.keys.hmac('file-token'), UUID(file), connector, until)}"
 
     async def _on_fault(self, connector: str, reason: str) -> None:
         """A connector's own fault: recovery takes it from here. Asked for at most once a second per connector."""
@@ -147,10 +177,25 @@ class Worker:
         if await intake.work_inbox(self.core, decoder(self.core)):
             self._ring("ready")
 
+    async def _verify(self) -> None:
+        """Go on with open verifications: ask within the quota, take in what was answered."""
+        await verifications.advance(self.core)
+
     async def _sweep(self) -> None:
         await operations.sweep_codes(self.core, datetime.now(_ZONE).date())
+        await waits.sweep(self.core)
         await upkeep.seal(self.core)
         await alarms.watch(self.core, self.settings.alarms.oldest_minutes * 60.0)
+        await guards.watch(self.core)
+
+    async def _pull(self) -> None:
+        """Lists nobody has pulled for long: Airflow keeps their schedule, and the hub stands in when it is away."""
+        async with self.core.pool.acquire() as connection:
+            rows = await connection.fetch(sql.pull_connectors)
+        for row, what in await pulls.overdue(self.core, rows):
+            work = pulls.Pull(self.core, row, what, self.house.keys, self._addresses, self.core.worker)
+            with contextlib.suppress(PullBusy):
+                await work.run(f"overdue-{datetime.now(UTC):%Y%m%d%H%M}", _PULL_S)
 
     async def _hourly(self) -> None:
         kept = self.settings.retention
@@ -162,16 +207,24 @@ class Worker:
             f"{strays} rows stand in DEFAULT partitions: the days' partitions were not there in time.",
         )
         await alarms.report(self.core, "partitions", [alarms.Alarm("partitions", "default", stray)] if strays else [])
+        anchor = await evidence.anchor(self.core)
+        if anchor is not None:
+            # The log is one more place outside the database that keeps it.
+            log.warning("anchor of %s: seal %d, chain %s", anchor["day"], anchor["seal"], anchor["chain"].hex())
         orphans = await upkeep.promote_orphans(self.core)
         if orphans:
             log.error("%d held deliveries had nothing before them and were promoted", orphans)
-        today = datetime.now(UTC).date()
+        today = await upkeep.today(self.core)
         for number, days in ((1, kept.short_days), (2, kept.standard_days), (3, kept.long_days)):
             dropped = await upkeep.drop_partitions(self.core, number, today - timedelta(days=days))
             if dropped:
                 log.info("dropped %d partitions of class %d older than %d days", len(dropped), number, days)
             await upkeep.expire_bodies(self.core, number, kept.body_days)
         await upkeep.forget_keys(self.core, self.settings.intake.key_days)
+        await quotas.forget(self.core)
+        await lookups.tidy(self.core)
+        await verifications.forget(self.core, kept.long_days)
+        await files.forget(self.core, self.settings.files.unlinked_days, kept.long_days)
 
 
 def decoder(core: Core) -> Callable[[Any], tuple[list[Any], list[Reject], Reject | None]]:
@@ -194,4 +247,7 @@ async def main(settings: Settings, airflow: Any | None = None) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
+        lean.settle()
+        # What is in hand lives for one call and is then gone: looking for rings in it a hundred times a second finds none.
+        gc.set_threshold(20_000, 20, 50)
         await worker.run()

@@ -23,19 +23,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     unclear_for_s: float
     max_attempts: int
     retry: RetrySettings
-    per_second: float | None = None
+    per_second: int | None = None
     per_day: int | None = None
-
-    @property
-    def interval_s(self) -> float:
-        """Time between two calls; 0 without a quota.
-
-        Calls held up on their way arrive together with those sent later, and the counterparty counts arrivals. What can
-        be on the wire at once is therefore left free in each of its seconds, up to half the quota.
-        """
-        if not self.per_second:
-            return 0.0
-        return 1.0 / max(self.per_second - self.concurrency - 1, self.per_second / 2)
 
     def wait_s(self, attempts: int, after_s: float | None = None) -> float:
         """How long to wait after so many attempts; `after_s`, the counterparty's own wish, is never undercut."""
@@ -63,12 +52,12 @@ class Pace:
     @property
     def most(self) -> int:
         """Two rounds of calls, or what goes out in half a second if that is more; under a quota a second's worth, whatever
-        the concurrency, because what is claimed has its slot.
+        the concurrency: the next second's calls must be there when it begins.
 
         A slow counterparty is held little for, so that another worker may have the rest; a quick one never waits for a
         claim.
         """
         policy = self._policy
         if policy.per_second:
-            return max(policy.batch_max, min(int(policy.per_second * policy.batch_max), self._MOST))
+            return max(policy.batch_max, min(policy.per_second * policy.batch_max, self._MOST))
         return max(policy.concurrency * policy.batch_max * 2, min(int(self._per_s * self._HOLD_S), self._MOST))

@@ -15,6 +15,8 @@ from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion
 from hub.kernel.ports import Call, Reading
 from hub.worker import judge
+from hub.worker.admission import Admission
+from hub.worker.conversations import Conversations
 from hub.worker.target import Target
 from mappings.engine import Unmapped
 
@@ -33,6 +35,8 @@ class Renderer:
     def __init__(self, core: Core, target: Target) -> None:
         self.core = core
         self.target = target
+        self._admission = Admission(core, target)
+        self._conversations = Conversations(core, target)
 
     async def render(self, batch: Batch) -> tuple[list[Rendered], list[Conclusion]]:
         """Calls for a batch, and conclusions for what cannot become one."""
@@ -40,7 +44,8 @@ class Renderer:
         ended: list[Conclusion] = []
         fresh: list[Claimed] = []
         resend: dict[int, list[Claimed]] = {}
-        for d in batch.deliveries:
+        deliveries, going_on = await self._conversations.apart(batch.deliveries)
+        for d in deliveries:
             if d.resend is not None:
                 # What went out together goes out together again: a batch replayed is one call, not one for each of its items.
                 resend.setdefault(d.resend, []).append(d)
@@ -52,6 +57,7 @@ class Renderer:
                     ended.append(conclusion)
         if any(c.outcome == "Unmapped" for c in ended):
             ended = await self._map_again(ended, fresh)
+        ended += await self._admission.sift(fresh)
         if resend:
             stored = await ledger.stored_calls(self.core, {call: group[0].klass for call, group in resend.items()})
             for number, group in resend.items():
@@ -66,7 +72,27 @@ class Renderer:
         for call in rendered:
             first = by_id[call.deliveries[0]]
             calls.append((call, self._mapping_version(first.flow), first))
+        if going_on:
+            resumed, stuck = self._conversations.resumed(going_on, self._map)
+            calls += [(call, self._mapping_version(d.flow), d) for call, d in resumed]
+            ended += stuck
         return calls, ended + failed
+
+    def halved(self, deliveries: list[Claimed]) -> list[Rendered]:
+        """Deliveries that went out together, in two halves; nothing where their bytes are pinned, or one cannot go alone."""
+        if any(d.resend is not None for d in deliveries):
+            return []
+        by_id = {d.id: d for d in deliveries}
+        middle = (len(deliveries) + 1) // 2
+        calls: list[Rendered] = []
+        for part in (deliveries[:middle], deliveries[middle:]):
+            rendered, failed = self._render(part)
+            if failed:
+                return []
+            for call in rendered:
+                first = by_id[call.deliveries[0]]
+                calls.append((call, self._mapping_version(first.flow), first))
+        return calls
 
     def _mapping_version(self, flow: str) -> str:
         field_map = self.target.maps.get(flow)
@@ -80,7 +106,10 @@ class Renderer:
         if field_map is None:
             return judge.conclude_unrenderable(d, self.target.number, LookupError(f"flow {d.flow!r} has no field map"))
         try:
-            meta = {"event": out.event, "version": out.version, "updated_at": out.updated_at, "key": out.key}
+            meta = {
+                "event": out.event, "version": out.version, "updated_at": out.updated_at, "key": out.key,
+                "file_address": self.target.file_address,
+            }  # fmt: skip
             mapped = field_map.apply(out.body, meta, self.core.catalogue)
         except Unmapped as unmapped:
             return judge.conclude_unmapped(d, self.target.number, unmapped, self.target.unmapped.get(d.flow, "park"))

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from connectors.connector import LiveConnector
 from connectors.policy.breaker import Breaker, Permit
+from connectors.policy.guard import GuardSettings
 from hub.kernel.intake import Arrival
 from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion, Exchange
 from hub.kernel.ports import Adapter
+from hub.worker.kept import Kept
 from hub.worker.policy import Policy
 from mappings.engine import FieldMap
 
@@ -31,11 +33,16 @@ class Target:
     intents: frozenset[str]
     """Operations that store an intent before the first byte, whether idempotent or not."""
     breaker: Breaker
+    guard: GuardSettings
+    kept: Kept | None
+    """Answers that may serve again; None where no call of the adapter's can be kept."""
     open_now: Callable[[], bool]
     """Whether the connector's calendar lets it work now."""
+    file_address: Callable[[str], str] | None = None
+    """Where this connector's counterparty fetches a document the hub keeps, by its id."""
 
 
-@dataclass
+@dataclass(slots=True)
 class InHand:
     """A delivery this worker holds."""
 
@@ -44,17 +51,16 @@ class InHand:
     """Monotonic time up to which the lease certainly holds."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Job:
-    """A call waiting for its slot."""
+    """A call waiting for its turn."""
 
     exchange: Exchange
     batch: Batch
     permit: Permit
-    not_before: float = 0.0
 
 
-@dataclass
+@dataclass(slots=True)
 class Done:
     """What came of a call, on its way into the ledger."""
 

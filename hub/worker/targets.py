@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
@@ -21,6 +22,7 @@ from connectors.policy.calendar import Calendar
 from connectors.settings import ConnectorSettings, validate
 from hub.kernel.router import Router
 from hub.keys import Keys
+from hub.worker.kept import Kept
 from hub.worker.policy import Policy
 from hub.worker.target import Target
 from mappings.engine import FieldMap
@@ -62,7 +64,7 @@ def policy_of(settings: ConnectorSettings, manifest: Manifest, lease_s: float) -
 
 def target_of(
     row: Mapping[str, Any], manifest: Manifest, router: Router, maps: Mapping[str, FieldMap], keys: Keys, addresses: AddressPolicy,
-    redis: Redis | None, lease_s: float,
+    redis: Redis | None, lease_s: float, file_address: Callable[[int, str], str] | None = None,
 ) -> Target:  # fmt: skip
     """Everything the dispatcher of this connector needs. Raises SettingsInvalid or ManifestError for settings that do not fit."""
     settings = validate(row["settings"])
@@ -74,10 +76,13 @@ def target_of(
         adapter=manifest.build(settings.adapter, settings.profile),
         connector=live(row, keys, addresses),
         policy=policy_of(settings, manifest, lease_s),
-        maps={flow: maps[target.map] for flow, target in flows.items()},
+        maps={flow: maps[target.map].allowing(target.allow) for flow, target in flows.items()},
         unmapped={flow: target.unmapped for flow, target in flows.items()},
         inquires=manifest.inquire,
         intents=frozenset(name for name, op in manifest.operations.items() if op.intent or not op.idempotent),
         breaker=Breaker(row["name"], settings.policy.breaker, redis, time.time),
+        guard=settings.policy.guard,
+        kept=Kept(redis, keys, row["name"]) if "cache_hours" in manifest.settings.get("properties", {}) else None,
         open_now=lambda: calendar.open_at(datetime.now(UTC)),
+        file_address=partial(file_address, row["id"]) if file_address is not None else None,
     )

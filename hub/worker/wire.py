@@ -1,67 +1,73 @@
-"""A connector's wire: pacing, sending, reading, asking. What was seen is said; what follows from it is `judge`'s.
+"""A connector's wire: permits, sending, reading, asking. What was seen is said; what follows from it is `judge`'s.
 
-It must never hold a transaction open, nor send more calls in a second than the quota allows.
+It must never hold a transaction open, nor send a call the quota has no permit for.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
 import time
-from collections import deque
 
-from connectors.errors import AddressRefused, CredentialsRefused
+from connectors.errors import Refused
 from hub.kernel.failpoints import reach
 from hub.kernel.intake import Arrival, Source, intake_key
-from hub.kernel.ledger.core import Core
+from hub.kernel.ledger import quotas
+from hub.kernel.ledger.core import TRANSIENT, Core
+from hub.kernel.ledger.quotas import Ask, Grant
 from hub.kernel.ledger.shapes import Exchange
-from hub.kernel.ports import Draft, MaybeSent, NeedsPerson, NotSent, Reading, Reply, Settlement, Text, Unknown
+from hub.kernel.ports import Draft, MaybeSent, NeedsPerson, NotSent, Reading, Reply, Settlement, Unknown
 from hub.worker import judge
+from hub.worker.quota import Quota
 from hub.worker.render import Rendered, restored
 from hub.worker.target import Target
 
 log = logging.getLogger("hub.dispatch")
 
-_WINDOW_S = 1.015
-"""A second of the counterparty's, and what the way there may vary by."""
-
-_REFUSED = {
-    "credentials_refused": Text(
-        "Đối tác từ chối tài khoản của kết nối; hãy cập nhật tài khoản rồi mở lại kết nối.",
-        "The counterparty refused the connector's credentials; renew them, then resume the connector.",
-    ),
-    "address_refused": Text(
-        "Địa chỉ của kết nối nằm trong mạng nội bộ không được phép; hãy sửa địa chỉ hoặc cấu hình outward.allow_private.",
-        "The connector's address lies in a private network that is not allowed; change it, or outward.allow_private.",
-    ),
-}
-
 
 class Wire:
-    """The wire of one connector."""
+    """The wire of one connector. `quota` is None where the counterparty sets none."""
 
     def __init__(self, core: Core, target: Target) -> None:
         self.core = core
         self.target = target
-        self._sent: deque[float] = deque(maxlen=max(1, int(target.policy.per_second or 1)))
-        """When the last calls left, as many as the quota allows in a second."""
-        self._pace = asyncio.Lock()
+        policy = target.policy
+        limited = policy.per_second is not None or policy.per_day is not None
+        self.quota = Quota(policy.per_second, policy.per_day, self._more) if limited else None
 
-    async def slot(self, not_before: float) -> None:
-        """Wait for the call's slot. What comes late may catch up, but no second ever holds more calls than the quota.
+    async def _more(self, ask: Ask, calls: int) -> Grant:
+        return await quotas.renew(self.core, self.target.number, ask, calls)
 
-        Calls are not merely kept apart by the quota's interval: at 2,000 a second that is half of what a timer can tell.
-        """
-        if not self.target.policy.interval_s:
+    async def keep_quota(self, busy: bool) -> None:
+        """Hold on to a share in use, leave one that is not: others may be waiting for it."""
+        quota = self.quota
+        if quota is None or not quota.stale():
             return
-        async with self._pace:
-            at = not_before
-            if len(self._sent) == self._sent.maxlen:
-                at = max(at, self._sent[0] + _WINDOW_S)
-            now = time.monotonic()
-            if at > now:
-                await asyncio.sleep(at - now)
-            self._sent.append(time.monotonic())
+        if busy or not quota.idle:
+            await self._renew(quota)
+        else:
+            await self.leave_quota()
+
+    async def leave_quota(self) -> None:
+        """Give back the share and the calls of the day that were not made."""
+        quota = self.quota
+        if quota is not None and quota.holds:
+            with contextlib.suppress(*TRANSIENT):
+                await quotas.leave(self.core, self.target.number, quota.spare, quota.day)
+            quota.forget()
+
+    async def permitted(self) -> bool:
+        """A permit for a call that no claim came before, and so perhaps no share."""
+        quota = self.quota
+        if quota is None:
+            return True
+        if not quota.stands:
+            await self._renew(quota)
+        return await quota.take()
+
+    async def _renew(self, quota: Quota) -> None:
+        asked_at = time.monotonic()
+        quota.granted(await quotas.renew(self.core, self.target.number, quota.ask()), asked_at)
 
     async def number(self, calls: list[Rendered]) -> list[Exchange]:
         """Number calls for the ledger. A call is kept in the retention class of its first delivery."""
@@ -73,21 +79,24 @@ class Wire:
         ]
 
     async def send(self, exchange: Exchange) -> tuple[Reading, str | None]:
-        """One call on the wire. The second value names a fault of the connector's own, None when there was none."""
+        """One call on the wire, for which a permit was taken. The second value names a fault of the connector's own, None
+        when there was none."""
         call = exchange.call
         started = time.monotonic()
         reach("send.before")
         try:
             reply = await self._exchange(exchange)
-        except (CredentialsRefused, AddressRefused) as error:
+        except Refused as error:
             exchange.error = f"{type(error).__name__}: {error}"
-            cause = "credentials_refused" if isinstance(error, CredentialsRefused) else "address_refused"
-            refusal = NeedsPerson(cause=cause, subject=self.target.name, message=_REFUSED[cause], scope="connector")
+            refusal = NeedsPerson(cause=error.cause, subject=self.target.name, message=error.TEXT, scope="connector")
             return Reading(outcomes=dict.fromkeys(call.deliveries, refusal)), None
         except (NotSent, MaybeSent) as error:
             exchange.elapsed_ms = (time.monotonic() - started) * 1000
             exchange.error = f"{type(error).__name__}: {error}"[:500]
             return Reading(outcomes=dict.fromkeys(call.deliveries, judge.of_error(error, call))), exchange.error
+        finally:
+            if self.quota is not None:
+                self.quota.answered()
         reach("send.after")
         exchange.reply = reply
         exchange.elapsed_ms = (time.monotonic() - started) * 1000
@@ -98,19 +107,22 @@ class Wire:
             return Reading(
                 outcomes=dict.fromkeys(call.deliveries, Unknown(reason=f"unreadable: {error}"[:300]))
             ), "unreadable"
+        if self.target.kept is not None:
+            await self.target.kept.put(exchange, reading)
         return reading, _fault_of(reply, reading)
 
     async def _exchange(self, exchange: Exchange) -> Reply:
-        """With quick tries, each of which becomes an attempt. Under a quota every try needs a slot, so there is but one."""
+        """With quick tries, each of which becomes an attempt. Under a quota every try needs a permit, so there is but one."""
         timeout = self.target.policy.timeout_s
-        if self.target.policy.interval_s:
+        if self.quota is not None:
             return await self.target.connector.send(exchange.call, timeout)
         try:
-            reply, tries = await self.target.connector.send_with_tries(exchange.call, timeout)
+            reply, failed = await self.target.connector.send_with_tries(exchange.call, timeout)
         except (NotSent, MaybeSent) as error:
             exchange.tries = [(t.outcome, t.error) for t in getattr(error, "tries", [])][:-1]
             raise
-        exchange.tries = [(t.outcome, t.error) for t in tries[:-1]]
+        if failed:
+            exchange.tries = [(t.outcome, t.error) for t in failed]
         return reply
 
     def arrivals(self, exchange: Exchange, drafts: list[Draft]) -> list[Arrival]:
@@ -127,9 +139,9 @@ class Wire:
         ]  # fmt: skip
 
     async def ask(self, exchange: Exchange) -> tuple[Settlement | None, str]:
-        """Send an inquiry. None: it was not answered; an answer that cannot be read is *unclear*."""
+        """Send an inquiry, for which a permit was taken. None: it was not answered; an answer that cannot be read is
+        *unclear*."""
         inquiry = exchange.call
-        await self.slot(0.0)
         reach("settle.before")
         started = time.monotonic()
         settlement: Settlement | None = None
@@ -146,16 +158,19 @@ class Wire:
         except Exception as error:
             log.exception("%s: reading an inquiry's answer failed", self.target.name)
             settlement, reason = Settlement(verdict="unclear"), f"unreadable: {error}"[:300]
+        finally:
+            if self.quota is not None:
+                self.quota.answered()
         exchange.elapsed_ms = (time.monotonic() - started) * 1000
         reach("settle.after")
         return settlement, reason
 
 
 def _fault_of(reply: Reply, reading: Reading) -> str | None:
-    """Whether a reply shows the counterparty itself to be ill: 5xx, 429, or nothing but try-later and unknown."""
+    """Whether a reply shows the counterparty itself to be ill: 5xx, 429, or nothing but unknown outcomes."""
     if reply.status >= 500 or reply.status == 429:
         return f"HTTP {reply.status}"
-    outcomes = list(reading.outcomes.values())
-    if outcomes and all(isinstance(o, Unknown) for o in outcomes):
+    outcomes = reading.outcomes
+    if outcomes and all(type(o) is Unknown for o in outcomes.values()):
         return "unreadable answer"
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,18 +61,18 @@ class FaceMqtt:
 
     def device_of(self, topic: str) -> str | None:
         """The id in `mqtt/face/<id>/…`; None for `basic` and `heartbeat`, which all devices share."""
-        match = _TOPIC.fullmatch(topic)
-        return match.group(1) if match else None
+        levels = _levels(topic)
+        return levels[0] if levels else None
 
     def decode(self, topic: str, payload: Any, received_at: datetime, device: Mapping[str, Any] | None) -> Decoded:
         """Decode one publication; see `hub.kernel.ports.DeviceFamily.decode`."""
         message = lowered(payload)
         operator = text(message.get("operator"))
         info = lowered(message.get("info"))
-        match = _TOPIC.fullmatch(topic)
-        if match is None:
+        levels = _levels(topic)
+        if levels is None:
             return _presence(topic, operator.lower(), info)
-        name, channel = match.groups()
+        name, channel = levels
         if device is None:
             return unknown_device(name)
         if not message:
@@ -99,6 +100,13 @@ class FaceMqtt:
             "/operator",
             name,
         )
+
+
+@lru_cache(maxsize=8192)
+def _levels(topic: str) -> tuple[str, str] | None:
+    """Device and channel of a topic; None for a shared one. Few topics are said again and again."""
+    match = _TOPIC.fullmatch(topic)
+    return (match[1], match[2]) if match else None
 
 
 def _record(

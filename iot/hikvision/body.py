@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lxml import etree
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
@@ -100,6 +99,8 @@ def _choose(body: bytes, parts: _Parts) -> Unpacked:
 def read_xml(body: bytes) -> Any:
     """An XML document as nested dictionaries (local names in lower case; of equal siblings the last stays); None for
     what is not well-formed or declares a document type."""
+    from lxml import etree  # with the first gate that speaks XML
+
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_pis=True)
     try:
         root = etree.fromstring(body.lstrip(_BLANK), parser)
@@ -114,7 +115,7 @@ def read_xml(body: bytes) -> Any:
 
 
 def _name(element: Any) -> str:
-    return str(etree.QName(element).localname).lower()
+    return str(element.tag).rpartition("}")[2].lower()
 
 
 def _tree(element: Any, depth: int) -> Any:

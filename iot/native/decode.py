@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,17 +70,17 @@ class Native:
 
     def device_of(self, topic: str) -> str | None:
         """The fourth level of the topic."""
-        match = _TOPIC.fullmatch(topic)
-        return match.group(2) if match else None
+        levels = _levels(topic)
+        return levels[1] if levels else None
 
     def decode(self, topic: str, payload: Any, received_at: datetime, device: Mapping[str, Any] | None) -> Decoded:
         """Decode one publication; see `hub.kernel.ports.DeviceFamily.decode`."""
-        match = _TOPIC.fullmatch(topic)
-        if match is None:
+        levels = _levels(topic)
+        if levels is None:
             return refuse(
                 "unknown_topic", "Chủ đề không thuộc cây campus/v1.", "The topic is not in the campus/v1 tree."
             )
-        school, name, channel = match.groups()
+        school, name, channel = levels
         if device is None:
             return unknown_device(name)
         registered = text(device.get("school"))
@@ -97,6 +98,13 @@ class Native:
             )
         except msgspec.ValidationError as error:
             return _unreadable(school, name, channel, payload, str(error))
+
+
+@lru_cache(maxsize=8192)
+def _levels(topic: str) -> tuple[str, str, str] | None:
+    """School, device and channel of a topic; None for one outside the tree. Few topics are said again and again."""
+    match = _TOPIC.fullmatch(topic)
+    return (match[1], match[2], match[3]) if match else None
 
 
 def _state(state: State) -> dict[str, Any]:

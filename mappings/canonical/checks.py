@@ -25,7 +25,7 @@ Fault = tuple[str, str, Text]
 _BIRTH_PROVINCES = frozenset(code for code, _ in PROVINCES)
 _MALE, _FEMALE = "male", "female"
 _OLDEST = "1900-01-01"
-_DATES = {"learner": ("enrolled_on",), "staff": ("joined_on",)}
+_DATES = {"learner": ("enrolled_on", "status_since"), "staff": ("joined_on",)}
 
 
 def personal_number_faults(number: str, birth_date: str | None, sex: str | None, path: str) -> list[Fault]:
@@ -112,6 +112,34 @@ def _class(body: Body, good: Callable[[str], bool], today: str) -> list[Fault]:
     return []
 
 
+def _result(body: Body, good: Callable[[str], bool], today: str) -> list[Fault]:
+    faults = _class(body, good, today)
+    seen: set[str] = set()
+    marks = body.get("marks")
+    for i, one in enumerate(marks if isinstance(marks, list) else ()):
+        if not isinstance(one, dict) or not good(f"marks/{i}"):
+            continue
+        if one.get("mark") is None and one.get("rating") is None:
+            path = f"marks/{i}/mark"
+            faults.append((path, "required", say(path, "hoặc mức đánh giá còn thiếu", "or rating is missing")))
+        subject = one.get("subject")
+        code = str(subject.get("code") if isinstance(subject, dict) else subject)
+        if code in seen:
+            path = f"marks/{i}/subject"
+            faults.append((path, "repeated", say(path, "có hai lần trong một kết quả", "is there twice in one result")))
+        seen.add(code)
+    return faults
+
+
+def _health(body: Body, good: Callable[[str], bool], today: str) -> list[Fault]:
+    faults = _class(body, good, today)
+    day = body.get("checked_on")
+    if day is not None and good("checked_on") and not "2000-01-01" <= day <= today:
+        message = say("checked_on", "phải từ năm 2000 đến hôm nay", "must lie between 2000 and today")
+        faults.append(("checked_on", "implausible_date", message))
+    return faults
+
+
 def _filing(body: Body, good: Callable[[str], bool], today: str) -> list[Fault]:
     faults: list[Fault] = []
     number = body.get("file_number")
@@ -129,6 +157,19 @@ def _filing(body: Body, good: Callable[[str], bool], today: str) -> list[Fault]:
         identity = applicant.get("identity_number")
         if identity and len(identity) == 12:
             faults += personal_number_faults(identity, None, None, "applicant/identity_number")
+    for i, one in enumerate(body.get("attachments") or () if good("attachments") else ()):
+        if isinstance(one, dict) and not one.get("url") and not one.get("file"):
+            path = f"attachments/{i}/url"
+            faults.append((path, "required", say(path, "còn thiếu (hoặc cần “file”)", "is missing (or “file”)")))
+    return faults
+
+
+def _filing_progress(body: Body, good: Callable[[str], bool], today: str) -> list[Fault]:
+    faults: list[Fault] = []
+    for name in ("said_by", "event_id", "payment", "quarantine"):
+        if body.get(name) not in (None, "agency") and good(name):
+            message = say(name, "do trục đặt, bên gửi không được ghi", "is set by the hub, never by a sender")
+            faults.append((name, "not_allowed", message))
     return faults
 
 
@@ -140,7 +181,10 @@ _RULES: dict[str, Callable[[Body, Callable[[str], bool], str], list[Fault]]] = {
     "learner": _learner,
     "staff": _staff,
     "class": _class,
+    "study_result": _result,
+    "health_check": _health,
     "filing": _filing,
+    "filing_progress": _filing_progress,
 }
 
 

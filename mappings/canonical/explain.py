@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import msgspec
 
 from hub.kernel.ports import Reject, Text
@@ -19,19 +18,18 @@ from mappings.canonical.checks import check
 from mappings.canonical.messages import shape_message
 from mappings.canonical.schema import item_schema
 
+if TYPE_CHECKING:
+    import jsonschema
+
 MAX_DEPTH = 16
 MAX_FAULTS = 50
 """More faults than this in one item help nobody."""
 
-_FORMATS = jsonschema.FormatChecker(formats=())
 
-
-@_FORMATS.checks("date")
 def _is_date(value: object) -> bool:
     return not isinstance(value, str) or _converts(value, date)
 
 
-@_FORMATS.checks("date-time")
 def _is_time(value: object) -> bool:
     return not isinstance(value, str) or _converts(value, datetime)
 
@@ -46,7 +44,12 @@ def _converts(value: str, kind: type) -> bool:
 
 @cache
 def _validator(type_: str, cancel: bool) -> jsonschema.protocols.Validator:
-    return jsonschema.Draft202012Validator(item_schema(type_, cancel=cancel), format_checker=_FORMATS)
+    import jsonschema  # with the first item that needs explaining
+
+    formats = jsonschema.FormatChecker(formats=())
+    formats.checks("date")(_is_date)
+    formats.checks("date-time")(_is_time)
+    return jsonschema.Draft202012Validator(item_schema(type_, cancel=cancel), format_checker=formats)
 
 
 def escape(name: str) -> str:

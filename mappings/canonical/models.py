@@ -36,6 +36,10 @@ PersonalNumber = Annotated[str, Meta(pattern=r"^[0-9]{12}$(?!\n)")]
 Phone = Annotated[str, Meta(min_length=8, max_length=20, pattern=r"^[+0-9][0-9 ().-]*$(?!\n)")]
 Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$(?!\n)")]
 Url = Annotated[str, Meta(min_length=8, max_length=1000, pattern=r"^https?://[^\s\x00-\x1f\x7f]+$(?!\n)")]
+LongLine = Annotated[str, Meta(min_length=1, max_length=1000, extra_json_schema=_LINE)]
+Question = Annotated[str, Meta(min_length=1, max_length=8000, extra_json_schema=_TEXT)]
+FileId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
+"""A document kept by the hub itself: what it answered when the document was given to it."""
 FileNumber = Annotated[str, Meta(max_length=60, pattern=r"^[0-9A-Z][0-9A-Z.]*-[0-9]{6}-[0-9]{4,5}$(?!\n)")]
 
 
@@ -87,6 +91,11 @@ class Learner(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=Tr
     residence: Place | None = None
     parents: Annotated[list[Parent], Meta(max_length=6)] = []
     enrolled_on: date | None = None
+    status_since: date | None = None
+    left_reason: Code | None = None
+    disability: Code | None = None
+    policy: Code | None = None
+    poor_household: Code | None = None
 
 
 class Staff(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -106,6 +115,10 @@ class Staff(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
     phone: Phone | None = None
     email: Email | None = None
     joined_on: date | None = None
+    kind: Code | None = None
+    contract: Code | None = None
+    rank: Identifier | None = None
+    social_insurance: Annotated[str, Meta(pattern=r"^[0-9]{10}$(?!\n)")] | None = None
 
 
 class School(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -160,24 +173,33 @@ class CheckIn(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=Tr
 
 
 class Applicant(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Who filed."""
+    """Who filed. `vneid`: the account was confirmed with VNeID."""
 
     kind: Code
     name: Line
+    code: Identifier | None = None
     identity_number: Annotated[str, Meta(pattern=r"^[0-9]{9,13}$(?!\n)")] | None = None
     identity_kind: Code | None = None
     phone: Phone | None = None
+    fax: Phone | None = None
     email: Email | None = None
+    other: LongLine | None = None
+    vneid: bool | None = None
 
 
 class Attachment(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A document of a filing, kept elsewhere and named by address."""
+    """A document of a filing: kept by the hub (`file`) or elsewhere (`url`); one of the two is there."""
 
     id: Identifier
     name: Line
-    url: Url
+    url: Url | None = None
+    file: FileId | None = None
     component_code: Identifier | None = None
     digitised: bool = False
+    deleted: bool | None = None
+    reused: bool | None = None
+    from_store: bool | None = None
+    replaced_by: Identifier | None = None
 
 
 class Fee(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -188,6 +210,40 @@ class Fee(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     amount: Annotated[int, Meta(ge=0, le=10**12)]
     method: Identifier | None = None
     kind: Identifier | None = None
+
+
+class Paper(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A paper handed in beside the attachments."""
+
+    name: Line
+    count: Annotated[int, Meta(ge=1, le=999)] | None = None
+    kind: Identifier | None = None
+
+
+class Supplement(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One request for more papers, and what came of it. `due_before`, `due_after`: how it moved the date promised."""
+
+    id: Identifier
+    content: LongLine | None = None
+    requested_by: Name | None = None
+    requested_at: Moment | None = None
+    received_by: Name | None = None
+    received_note: LongLine | None = None
+    received_at: Moment | None = None
+    status: Identifier | None = None
+    due_before: Moment | None = None
+    due_after: Moment | None = None
+
+
+class ResultPaper(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A paper the filing ended with: kept by the hub (`file`), elsewhere (`url`), or on paper only."""
+
+    name: Line
+    id: Identifier | None = None
+    code: Identifier | None = None
+    component_code: Identifier | None = None
+    url: Url | None = None
+    file: FileId | None = None
 
 
 class Filing(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -208,14 +264,35 @@ class Filing(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=Tru
     due_at: Moment | None = None
     finished_at: Moment | None = None
     returned_at: Moment | None = None
+    refused_at: Moment | None = None
+    return_info: Line | None = None
+    return_method: Identifier | None = None
+    filed_at: Identifier | None = None
+    note: Content | None = None
+    online_payment: bool | None = None
+    databases: Annotated[list[Identifier], Meta(max_length=20)] = []
     attachments: Annotated[list[Attachment], Meta(max_length=100)] = []
+    papers: Annotated[list[Paper], Meta(max_length=50)] = []
     fees: Annotated[list[Fee], Meta(max_length=50)] = []
+    supplements: Annotated[list[Supplement], Meta(max_length=50)] = []
+    results: Annotated[list[ResultPaper], Meta(max_length=50)] = []
     learner_code: LearnerCode | None = None
     school_code: SchoolCode | None = None
 
 
+class Payment(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A fee paid; `amount` in đồng."""
+
+    amount: Annotated[int, Meta(ge=0, le=10**12)]
+    code: Identifier | None = None
+
+
 class FilingProgress(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One step in the handling of a filing. Key: file number and the time of the step."""
+    """One step in the handling of a filing. Key: file number and the time of the step.
+
+    `said_by`, `event_id`, `payment` and `quarantine` are the hub's to set, for what the portal told: such a step goes back
+    to no portal. `quarantine` says why the step is kept aside.
+    """
 
     file_number: FileNumber
     handler: Name
@@ -227,15 +304,71 @@ class FilingProgress(Struct, kw_only=True, forbid_unknown_fields=True, omit_defa
     started_at: Moment | None = None
     due_at: Moment | None = None
     school_code: SchoolCode | None = None
+    said_by: Literal["agency", "portal"] = "agency"
+    event_id: Identifier | None = None
+    payment: Payment | None = None
+    quarantine: Line | None = None
+
+
+class CatalogueEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An entry of a catalogue another system keeps: a procedure, an agency, a field. `days`: working days promised."""
+
+    source: Identifier
+    catalogue: Literal["procedure", "agency", "field"]
+    code: Identifier
+    name: LongLine
+    parent: Identifier | None = None
+    agency: LongLine | None = None
+    days: Annotated[int, Meta(ge=0, le=3660)] | None = None
+
+
+class PortalQuestion(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A question a citizen put to the department through the public-service portal."""
+
+    source: Identifier
+    question_id: Identifier
+    content: Question
+    asked_at: Moment
+    title: LongLine | None = None
+    asker: Name | None = None
+    email: Email | None = None
+    phone: Phone | None = None
+    procedure_code: Identifier | None = None
+    answered: bool = False
+
+
+class PopulationRequest(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One question to the population database, with whose it is and why. Key: `request_code`.
+
+    `look_up` compares the learner, `verify` asks yes or no; `household`, `relatives`, `householder` are about the
+    `parents` (the first of them for `householder`), `residence` about where the learner lives.
+    """
+
+    request_code: Identifier
+    kind: Literal["verify", "look_up", "household", "relatives", "householder", "residence"]
+    purpose: Line
+    officer: Identifier
+    learner_code: LearnerCode
+    school_code: SchoolCode
+    full_name: Name
+    birth_date: date
+    personal_number: PersonalNumber
+    sex: Code | None = None
+    residence: Place | None = None
+    parents: Annotated[list[Parent], Meta(max_length=6)] = []
 
 
 class PopulationCheck(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The result of verifying a learner with the population database: field names that differ, never their values."""
+    """The result of verifying a learner with the population database: field names that differ, never their values.
+
+    `reasons` are words of `mappings.verdicts`. `request_code` is there when a `population_request` was asked.
+    """
 
     learner_code: LearnerCode
-    verdict: Literal["match", "mismatch", "not_found"]
+    verdict: Literal["match", "partial", "mismatch", "not_found"]
     checked_at: Moment
     request_id: Identifier
     differing: Annotated[list[Identifier], Meta(max_length=20)] = []
-    detail: Line | None = None
+    reasons: Annotated[list[Line], Meta(max_length=30)] = []
+    request_code: Identifier | None = None
     school_code: SchoolCode | None = None

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from mappings.canonical import models
+from mappings.canonical import models, results
 
 Body = dict[str, Any]
 
@@ -38,6 +38,8 @@ class TypeSpec(Struct, frozen=True, kw_only=True):
     """Paths masked in lists."""
     sensitive_fields: tuple[str, ...] = ()
     """Paths the law counts as sensitive: never in a list, even masked."""
+    health_fields: tuple[str, ...] = ()
+    """Paths about a person's health, `*` for the whole record: they go only where a flow's target allows health."""
     names: tuple[str, ...] = ()
     """Paths of every free text: trimmed and brought to composed form (NFC) on one line."""
     texts: tuple[str, ...] = ()
@@ -87,6 +89,7 @@ _WARD = ("vn-ward", "vn-ward")
 _PROVINCE = ("vn-province", "vn-province")
 _LEVEL = ("school-level", "school-level")
 _GRADE = ("grade", "grade")
+_DISABILITY = ("disability", "disability")
 
 
 def _spec(**given: Any) -> TypeSpec:
@@ -118,6 +121,10 @@ TYPES: dict[str, TypeSpec] = {
                 "birthplace/province": _PROVINCE,
                 "residence/ward": _WARD,
                 "residence/province": _PROVINCE,
+                "left_reason": ("left-reason", "left-reason"),
+                "disability": _DISABILITY,
+                "policy": ("policy-group", "policy-group"),
+                "poor_household": ("poor-household", "poor-household"),
             },
             retention="long",
             personal_fields=(
@@ -130,7 +137,8 @@ TYPES: dict[str, TypeSpec] = {
                 "parents/*/personal_number",
                 "parents/*/phone",
             ),
-            sensitive_fields=("ethnicity",),
+            sensitive_fields=("ethnicity", "disability", "policy", "poor_household"),
+            health_fields=("disability",),
             names=("full_name", "birthplace/detail", "residence/detail", "parents/*/full_name"),
         ),
         _spec(
@@ -145,9 +153,11 @@ TYPES: dict[str, TypeSpec] = {
                 "nationality": _COUNTRY,
                 "group": ("staff-group", "staff-group"),
                 "status": ("staff-status", "staff-status"),
+                "kind": ("staff-kind", "staff-kind"),
+                "contract": ("staff-contract", "staff-contract"),
             },
             retention="long",
-            personal_fields=("full_name", "birth_date", "personal_number", "phone", "email"),
+            personal_fields=("full_name", "birth_date", "personal_number", "phone", "email", "social_insurance"),
             sensitive_fields=("ethnicity",),
             names=("full_name", "position", "email"),
         ),
@@ -171,6 +181,48 @@ TYPES: dict[str, TypeSpec] = {
             code_fields={"grade": _GRADE, "school_level": _LEVEL},
             retention="standard",
             names=("name",),
+        ),
+        _spec(
+            name="study_result",
+            struct=results.StudyResult,
+            stream="entity",
+            key_fields=("learner_code", "school_year", "term"),
+            order_fields=("learner_code", "school_year", "term"),
+            code_fields={
+                "study_level": ("study-level", "study-level"),
+                "conduct": ("conduct", "conduct"),
+                "award": ("award", "award"),
+                "marks/*/subject": ("subject", "subject"),
+                "marks/*/rating": ("mark-rating", "mark-rating"),
+            },
+            retention="long",
+            personal_fields=("average", "marks/*/mark"),
+        ),
+        _spec(
+            name="health_check",
+            struct=results.HealthCheck,
+            stream="entity",
+            key_fields=("learner_code", "checked_on"),
+            order_fields=("learner_code", "checked_on"),
+            code_fields={"disability": _DISABILITY},
+            sensitive_fields=(
+                "height_cm",
+                "weight_kg",
+                "eyesight_left",
+                "eyesight_right",
+                "disability",
+                "conclusion",
+            ),
+            health_fields=("*",),
+            texts=("conclusion",),
+        ),
+        _spec(
+            name="code_given",
+            struct=results.CodeGiven,
+            stream="entity",
+            key_fields=("school_code", "temporary_code"),
+            order_fields=("school_code", "temporary_code"),
+            retention="long",
         ),
         _spec(
             name="checkin",
@@ -199,21 +251,41 @@ TYPES: dict[str, TypeSpec] = {
                 "applicant/identity_number",
                 "applicant/phone",
                 "applicant/email",
+                "applicant/fax",
+                "applicant/other",
                 "content",
+                "note",
+                "return_info",
                 "attachments/*/name",
                 "attachments/*/url",
+                "papers/*/name",
+                "supplements/*/requested_by",
+                "supplements/*/received_by",
+                "supplements/*/content",
+                "supplements/*/received_note",
+                "results/*/name",
+                "results/*/url",
             ),
             names=(
                 "procedure_name",
                 "field_name",
                 "applicant/name",
                 "applicant/email",
+                "applicant/other",
                 "agency",
+                "return_info",
                 "attachments/*/name",
                 "attachments/*/url",
+                "papers/*/name",
                 "fees/*/name",
+                "supplements/*/content",
+                "supplements/*/requested_by",
+                "supplements/*/received_by",
+                "supplements/*/received_note",
+                "results/*/name",
+                "results/*/url",
             ),
-            texts=("content",),
+            texts=("content", "note"),
         ),
         _spec(
             name="filing_progress",
@@ -227,12 +299,46 @@ TYPES: dict[str, TypeSpec] = {
             texts=("content",),
         ),
         _spec(
+            name="catalogue_entry",
+            struct=models.CatalogueEntry,
+            stream="entity",
+            key_fields=("source", "catalogue", "code"),
+            names=("name", "agency"),
+        ),
+        _spec(
+            name="portal_question",
+            struct=models.PortalQuestion,
+            stream="entity",
+            key_fields=("source", "question_id"),
+            personal_fields=("title", "content", "asker", "email", "phone"),
+            names=("title", "asker", "email"),
+            texts=("content",),
+        ),
+        _spec(
+            name="population_request",
+            struct=models.PopulationRequest,
+            stream="event",
+            key_fields=("request_code",),
+            code_fields={"sex": _SEX, "residence/ward": _WARD, "residence/province": _PROVINCE},
+            retention="short",
+            personal_fields=(
+                "full_name",
+                "birth_date",
+                "personal_number",
+                "residence/detail",
+                "parents/*/full_name",
+                "parents/*/personal_number",
+                "parents/*/phone",
+            ),
+            names=("purpose", "full_name", "residence/detail", "parents/*/full_name"),
+        ),
+        _spec(
             name="population_check",
             struct=models.PopulationCheck,
             stream="entity",
             key_fields=("learner_code",),
             order_fields=("learner_code",),
-            names=("detail",),
+            names=("reasons",),
         ),
     )
 }

@@ -45,7 +45,7 @@ def test_the_forecast_says_when_or_that_it_does_not_move(site, sign_in) -> None:
     text = page.locator("main").inner_text()
     assert "in the last 5 minutes" in text and "led by airflow" in text and "no news" in text
     page.goto("/connectors/population")
-    assert "13,250/20,000" in page.locator("main").inner_text() and "0 slots given ahead" in page.content()
+    assert "13,250/20,000" in page.locator("main").inner_text()
 
 
 @pytest.mark.parametrize("width", [1440, 390])

@@ -38,6 +38,8 @@ class Push(Struct, kw_only=True):
     tries: int = 0
     receipt: str | None = None
     """The code it was acknowledged with; None while nobody has said yes."""
+    answer: str | None = None
+    """The last answer of any kind."""
     refused: str | None = None
     """An answer that says no for good: in these runs always a fault of the hub's."""
     again: list[str] = field(default_factory=list)

@@ -6,11 +6,14 @@ One concern: the order of things. It must never judge, and never hurt on its own
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.chaos import load
+from tests.chaos.doors import Doors
+from tests.chaos.herd import Herd
 from tests.chaos.injuries import Injuries
 from tests.chaos.oracle import judge
 from tests.chaos.report import Report
@@ -38,21 +41,53 @@ class Run:
 
     async def under_fire(
         self, part: str, seconds: float, *, injuries: list[str] | None = None, streams: int = 4, pause_s: float = 0.15,
-        gates: int = 4, crowd: int = 0, still_s: float = 5.0,
+        gates: int = 4, crowd: int = 0, doors: bool = True, still_s: float = 5.0,
     ) -> None:  # fmt: skip
         """Load for `seconds` at least, injured until `still_s` before that or until all `injuries` are done; then healed, and judged."""
         source = self._source()
         playing = load.Gates(self.world, self.report.seed, prefix=f"cg{self._parts}", count=gates, crowd=crowd)
         await playing.start(seconds, 2.0, 60.0)
+        over_http = Doors(self.world, self.report.seed, prefix=f"cw{self._parts}")
+        if doors:
+            await over_http.start(seconds, 1.0, 60.0)
         hurting = Injuries(self.world, self.report.seed + self._parts)
         pain = asyncio.create_task(hurting.run(max(0.0, seconds - still_s), injuries))
         working = asyncio.create_task(source.streams(streams, seconds, pause_s, pain.done))
         await pain
         await self.world.heal()
         await working
-        source.books.passages = await playing.finish()
+        source.books.passages = await playing.finish() + await over_http.finish()
         self.report.injuries += hurting.log
         self.report.verdicts[part] = await judge(self.world, source.books, windows=hurting.windows)
+        self.report.kills = self.world.kills
+
+    async def herd(self, count: int, *, within_s: float) -> None:
+        """Many gates cut off at once by a broker that is killed, while each has something to say; then by a bridge that is."""
+        source = self._source()
+        gates = Herd(self.world, self.report.seed, count, prefix=f"hd{self._parts}")
+        took: dict[str, float] = {"gates": count}
+        try:
+            await gates.start()
+            took["connected_s"] = await gates.until("up", 30.0 + count / 20)
+            gates.everybody_passes()
+            took["first_acked_s"] = await gates.until("acked", within_s)
+            self.world.kill("mqtt")
+            gates.everybody_passes()
+            cut = time.monotonic()
+            await gates.until("down", 10.0)
+            await gates.until("up", within_s)
+            took["reconnected_s"] = time.monotonic() - cut
+            await gates.until("acked", within_s)
+            took["acked_after_broker_s"] = time.monotonic() - cut
+            gates.everybody_passes()
+            self.world.kill("bridge")
+            took["acked_after_bridge_s"] = await gates.until("acked", within_s)
+        except TimeoutError as late:
+            self.report.late.append(str(late))
+        source.books.passages = await gates.end()
+        await self.world.heal()
+        self.report.herd = {name: round(value, 2) for name, value in took.items()}
+        self.report.verdicts["herd"] = await judge(self.world, source.books, timeout_s=60.0)
         self.report.kills = self.world.kills
 
     async def sweep(self, visits: Iterable[Visit]) -> None:

@@ -25,6 +25,7 @@ from hub.kernel.lifecycle import State
 from tests.chaos.oracle import Window
 from tests.chaos.world import HUB, LEASE_S, SYSTEMS, World, now
 
+_DAY_S = 86_400.0
 GRACE_S = 10.0
 """How long a process may take to end when it is asked to."""
 
@@ -54,6 +55,7 @@ class Injuries:
             **{f"freeze {n}": self._freeze(n) for n in (*HUB, "postgres", "redis", "mqtt", *SYSTEMS)},
             **{f"end {n}": self._end(n) for n in HUB},
             **{f"fault {kind} at {system}": self._fault(system, kind) for kind in _FAULTS for system in SYSTEMS},
+            **{f"wrong clock at {n}": self._clock(n) for n in ("gateway", "bridge", "worker-1")},
             "two owners": self._two_owners,
             "flush redis": self._flush,
             "replay during an outage": self._replay,
@@ -66,8 +68,13 @@ class Injuries:
         end = time.monotonic() + seconds
         queue = list(only or [])
         while queue if only is not None else time.monotonic() < end:
-            await self.inflict(queue.pop(0) if only is not None else self.rng.choice(sorted(self.kinds)))
+            await self.inflict(queue.pop(0) if only is not None else self._drawn())
             await asyncio.sleep(self.rng.uniform(0.1, 0.6))
+
+    def _drawn(self) -> str:
+        """Every other injury a kill: those are what the long run counts."""
+        kinds = sorted(self.kinds)
+        return self.rng.choice([k for k in kinds if k.startswith("kill")] if self.rng.random() < 0.5 else kinds)
 
     async def inflict(self, name: str) -> None:
         """Carry one injury out and write it down."""
@@ -116,6 +123,22 @@ class Injuries:
                 await asyncio.sleep(0.02)
             await self._up(name)
             return None
+
+        return work
+
+    def _clock(self, name: str) -> Callable[[], Awaitable[str | None]]:
+        """A process that comes back believing it is yesterday, or tomorrow, works on, and is put right."""
+
+        async def work() -> None:
+            await self.world.supervisor.stop(name)
+            try:
+                await self.world.boot(name, clock_s=self.rng.choice((-_DAY_S, _DAY_S)))
+                await asyncio.sleep(self.rng.uniform(2.0, 4.0))
+                await self.world.supervisor.stop(name)
+            finally:
+                await self.world.boot(name, wait=False)
+            self._recovered_at = time.monotonic() + LEASE_S + 3.0
+            await self._up(name)
 
         return work
 

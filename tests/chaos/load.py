@@ -168,6 +168,7 @@ class Source:
                     f"{self.world.url}/v1/messages/{push.kind}", data=body, headers=headers
                 ) as reply:
                     said = await reply.read()
+                    push.answer = f"HTTP {reply.status}: {said[:300]!r}"
                     if reply.status == 202:
                         return str(orjson.loads(said)["receipt"])
                     if reply.status < 500 and reply.status not in (401, 408, 429):
@@ -186,7 +187,13 @@ class Source:
             "address": "Số 1",
         }
         push = Push(client=CLIENTS[0], kind="school", items=[], idempotency=f"school-{self._run}")
-        await self._until_acknowledged(push, orjson.dumps({"data": data}), False)
+        try:
+            async with asyncio.timeout(60):
+                await self._until_acknowledged(push, orjson.dumps({"data": data}), False)
+        except TimeoutError:
+            raise TimeoutError(
+                f"no push is accepted after {push.tries} tries; the last answer: {push.answer}"
+            ) from None
         assert push.refused is None, push.refused
 
     async def stream(self, until: Callable[[], bool], pause_s: float) -> None:

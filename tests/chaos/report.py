@@ -37,6 +37,10 @@ class Report(Struct, kw_only=True):
     """By part of the run."""
     caught: dict[str, list[str]] = field(default_factory=dict)
     """By safety that was off: the oracle's objections."""
+    herd: dict[str, float] = field(default_factory=dict)
+    """How quickly many gates came back, and had all they had to say acknowledged; seconds."""
+    late: list[str] = field(default_factory=list)
+    """What did not come to an end within its time."""
     skipped: list[str] = field(default_factory=list)
 
     @property
@@ -44,6 +48,7 @@ class Report(Struct, kw_only=True):
         """All that went wrong with every safety on."""
         found = [f"{part}: {what}" for part, verdict in self.verdicts.items() for what in verdict.objections]
         found += [f"{i.name}: {i.failed}" for i in self.injuries if i.failed]
+        found += self.late
         return found + [f"{v.process} never died at {v.point} ({v.kind})" for v in self.missed]
 
     def tell(self) -> None:
@@ -83,6 +88,8 @@ class Report(Struct, kw_only=True):
         table.caption = f"{self.kills} kills; {len(self.visited)} failpoints visited; injuries: {words or 'none'}"
         console = Console(width=150)
         console.print(table)
+        if self.herd:
+            console.print("  herd: " + ", ".join(f"{name} {value:g}" for name, value in self.herd.items()))
         for name, objections in self.caught.items():
             console.print(
                 f"  without {name}: {len(objections)} objections, e.g. {objections[0] if objections else 'NONE'}"

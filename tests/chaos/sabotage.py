@@ -59,10 +59,10 @@ def no_intent() -> None:
 def no_intake_key() -> None:
     """Every arrival is new, also one sent again."""
 
-    async def claim_keys(connection: Any, arrivals: list[Any], ids: list[int]) -> list[tuple[str, int]]:
+    def states(arrivals: list[Any], ids: list[int], found: Any) -> list[tuple[str, int]]:
         return [("new", i) for i in ids]
 
-    intake._claim_keys = claim_keys
+    intake._states = states
 
 
 def no_inquiry() -> None:

@@ -18,6 +18,9 @@ _MINUTES = float(os.environ.get("CHAOS_MINUTES") or 0)
 _SEED = int(os.environ.get("CHAOS_SEED") or 1)
 _PART_S = 75.0
 _SWEEP_S = 110.0
+_SWEEP_AGAIN_S = 360.0
+"""An hour holds about ten sweeps and thirty-five parts: with every other injury a kill, about a thousand kills."""
+_HERD = 1_000
 pytestmark = [
     pytest.mark.skipif(not _MINUTES, reason="only in `make chaos`: CHAOS_MINUTES is not set"),
     pytest.mark.timeout(int(_MINUTES * 60) + 1_500),
@@ -25,7 +28,8 @@ pytestmark = [
 
 
 def test_a_long_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """Parts under fire until the minutes are over; a sweep of all failpoints after the first, and then after each tenth minute."""
+    """Parts under fire until the minutes are over; a thousand gates cut off at once after the first; a sweep of all failpoints
+    then, and again every six minutes."""
 
     async def go() -> harness.Report:
         end = time.monotonic() + _MINUTES * 60
@@ -36,13 +40,16 @@ def test_a_long_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
                 left = end - time.monotonic() - (_SWEEP_S if part == 1 else 0)
                 crowd = 150 if part % 2 == 0 else 0
                 await run.under_fire(f"part {part}", min(_PART_S, max(15.0, left)), streams=5, crowd=crowd)
-                if time.monotonic() - swept_at > 600:
+                if part == 1:
+                    await run.herd(_HERD, within_s=60.0)
+                if time.monotonic() - swept_at > _SWEEP_AGAIN_S:
                     await run.sweep(ALL)
                     swept_at = time.monotonic()
             return run.report
 
     report = asyncio.run(go())
     assert not report.objections
+    assert report.herd["gates"] == _HERD
     assert {(v.kind, v.point) for v in report.visited} == {(v.kind, v.point) for v in ALL}
 
 

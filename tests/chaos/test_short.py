@@ -12,7 +12,7 @@ from tests.chaos.sweep import FEW
 
 _INJURIES = [
     "freeze redis", "kill worker-1", "fault commit_then_timeout at public_service", "kill bridge", "kill mqtt",
-    "fault down_503 at ministry", "kill postgres", "fault garbage at public_service", "end gateway", "flush redis",
+    "fault down_503 at ministry", "kill postgres", "fault garbage at public_service", "end gateway", "flush redis", "wrong clock at bridge",
 ]  # fmt: skip
 
 
@@ -21,6 +21,7 @@ def test_a_short_run_under_fire_loses_and_doubles_nothing(tmp_path: Path) -> Non
     async def go() -> harness.Report:
         async with harness.run(tmp_path, "short", seed=7) as run:
             await run.under_fire("under fire", 18.0, injuries=_INJURIES, streams=3, pause_s=0.4, still_s=2.0)
+            await run.herd(100, within_s=30.0)
             await run.sweep(FEW)
             await run.plays("ack_before_commit", "no_intake_key")
             return run.report

@@ -175,17 +175,20 @@ class World:
         return read_effects(self.books_of(system))
 
     async def boot(
-        self, name: str, *, failpoints: str = "", sabotage: str = "", restart: bool = True, wait: bool = True
-    ) -> None:
-        """Start one of the hub's processes (ended before): as it is, with failpoints armed, or with one safety off."""
+        self, name: str, *, failpoints: str = "", sabotage: str = "", clock_s: float = 0.0, restart: bool = True, wait: bool = True,
+    ) -> None:  # fmt: skip
+        """Start one of the hub's processes (ended before): as it is, with failpoints armed, with one safety off, or with
+        a clock that is wrong by `clock_s`."""
         env = dict(self.runner.env)
-        (self.altered.add if failpoints or sabotage else self.altered.discard)(name)
+        (self.altered.add if failpoints or sabotage or clock_s else self.altered.discard)(name)
         if failpoints:
             env |= {"LIEN_THONG_FAILPOINTS": failpoints, "LIEN_THONG_FAILPOINT_SEED": "1"}
         command = name.partition("-")[0]
         argv = [sys.executable, "-m", "hub.cli", command]
         if sabotage:
             argv = [sys.executable, "-m", "tests.chaos.sabotage", sabotage, command]
+        if clock_s:
+            argv = [sys.executable, "-m", "tests.chaos.skewed", f"{clock_s:.0f}", command]
         ready = running._answers(self.url) if command == "gateway" else None
         spec = ChildSpec(
             name=name, argv=argv, env=env, cwd=ROOT, ready=ready, restart=restart, stop_timeout_s=12.0, stage=2
@@ -199,10 +202,12 @@ class World:
         for device, family in devices:
             secret = secrets.token_hex(12)
             self.devices[device] = Device(device, family, secret)
+            # A HANET account signs its calls besides knowing the address.
+            held = f"{secret} {SIGNING}" if family == "hanet" else secret
             await parties.add_device(
-                self.house.core, "chaos", device, family=family, profile="push-ack" if family == "face_mqtt" else "standard",
+                self.house.core, "chaos", device, family=family, profile=_PROFILES.get(family, "standard"),
                 title=device, school=SCHOOL, entrance="Cổng thử", direction="in", zone="Asia/Ho_Chi_Minh",
-                secret=self.house.keys.encrypt(secret.encode(), device.encode()),
+                secret=self.house.keys.encrypt(held.encode(), device.encode()),
             )  # fmt: skip
         await running._renewer(self.broker, self.house, self.supervisor)()
 
@@ -284,6 +289,8 @@ class World:
 
 
 SCHOOL = "31HP0990001"
+SIGNING = "bi-mat-ky-cua-tai-khoan"
+_PROFILES = {"face_mqtt": "push-ack", "zkteco": "secret-path", "hanet": "camera"}
 _SECRETS = {
     "ministry": {"token": TOKEN},
     "population": {"secret": SECRET, "api_key": API_KEY},

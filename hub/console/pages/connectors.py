@@ -12,7 +12,7 @@ from hub.console import forms
 from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, taken, text
 from hub.console.pulse import Card, Pulses
 from hub.console.render import redirect, respond
-from hub.kernel.ledger import operations
+from hub.kernel.ledger import guards, operations
 from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
 
@@ -55,10 +55,12 @@ async def _detail(request: Request, visitor: Any, name: str, probe: Any = None) 
     card = await _card(request, visitor, name)
     calls: list[Any] = []
     revisions: list[Any] = []
+    shares: list[Any] = []
     if visitor.whole:
         async with core_of(request).pool.acquire() as connection:
             calls = await connection.fetch(sql.console_connector_calls, card.id)
             revisions = await connection.fetch(sql.console_connector_revisions, card.id)
+        shares = await guards.paused(core_of(request), card.id)
     manifest = hub_of(request).manifests.get(card.system)
     flows = [
         {"flow": flow, "target": target}
@@ -68,7 +70,7 @@ async def _detail(request: Request, visitor: Any, name: str, probe: Any = None) 
     ]
     return respond(
         request, "connector.html", visitor=visitor, card=card, calls=calls, revisions=_changes(revisions), manifest=manifest, flows=flows,
-        settings=_grouped(card.row["settings"]), probe=probe,
+        settings=_grouped(card.row["settings"]), probe=probe, shares=shares,
     )  # fmt: skip
 
 
@@ -124,6 +126,15 @@ async def resume(request: Request, visitor: Visitor, name: str) -> Response:
     await _row(request, name)
     done = await operations.resume(core_of(request), visitor.person.name, name)
     return redirect(f"/connectors/{name}", done="done.resumed" if done else "done.nothing")
+
+
+@router.post("/{name}/shares/resume")
+async def resume_share(request: Request, visitor: Visitor, name: str) -> Response:
+    """Let a school's share go on that was paused for mass refusals."""
+    form = await taken(request, visitor, whole=True)
+    await _row(request, name)
+    done = await guards.resume_share(core_of(request), visitor.person.name, name, text(form, "school", 60))
+    return redirect(f"/connectors/{name}", done="done.share" if done else "done.nothing")
 
 
 def _schema(request: Request, row: Any, kind: str, scheme: str) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from msgspec import Struct
 
-from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, number, taken, text
 from hub.console.render import redirect, respond
-from hub.kernel.ledger import operations
+from hub.kernel.ledger import operations, waits
 from hub.kernel.ledger.operations import Resolution
 from hub.kernel.store.db import sql
 
@@ -52,6 +52,7 @@ async def index(request: Request, visitor: Visitor) -> Response:
         "parked.html",
         visitor=visitor,
         groups=ordered,
+        waits=await waits.waiting(core, visitor.schools),
         names={n: k for k, n in core.connectors.items()},
         schools=core.directory,
     )
@@ -64,6 +65,17 @@ async def _task(request: Request, visitor: Guest, task: int) -> tuple[Any, Any]:
     if row is None or not (visitor.whole or sizes["seen"]):
         raise Refused(404, "error.missing")
     return row, sizes
+
+
+@router.post("/send-anyway")
+async def send_anyway(request: Request, visitor: Visitor) -> Response:
+    """Let go what waits for something, without it: what of it is within the visitor's scope."""
+    form = await taken(request, visitor)
+    connector, name, why = number(text(form, "connector")), text(form, "name", 200), text(form, "why", 300)
+    if connector is None or not name or not why:
+        return redirect("/parked", done="done.reason_needed")
+    moved = await waits.send_anyway(core_of(request), visitor.person.name, connector, name, why, visitor.schools)
+    return redirect("/parked", done="done.sent_anyway", n=moved)
 
 
 @router.get("/{task}")

@@ -32,10 +32,14 @@ async def find(request: Request, visitor: Visitor) -> Response:
     known = receipt_id(hub_of(request).keys.hmac("receipt"), code) is not None
     if known:
         return redirect(f"/receipts/{code.replace(' ', '-').upper()}")
-    return respond(request, "receipts.html", status=404 if code else 200, visitor=visitor, code=code)
+    books = hub_of(request).workbooks
+    return respond(
+        request, "receipts.html", status=404 if code else 200, visitor=visitor, code=code, problem=None, why=None,
+        types=list(books.types) if books else [],
+    )  # fmt: skip
 
 
-async def _covered(request: Request, visitor: Guest, found: dict[str, Any]) -> bool:
+async def covered(request: Request, visitor: Guest, found: dict[str, Any]) -> bool:
     """Whether all of it is the visitor's to see: by each message's school, or where none is known, by who sent it."""
     core, scope = core_of(request), visitor.person.scope
     if scope.whole:
@@ -62,7 +66,7 @@ async def show(request: Request, visitor: Visitor, code: str) -> Response:
     wanted = receipt_id(key, code)
     after = number(request.query_params.get("after")) or 0
     found = await parties.receipt(core, wanted, after, PAGE) if wanted is not None else None
-    if wanted is None or found is None or not await _covered(request, visitor, found):
+    if wanted is None or found is None or not await covered(request, visitor, found):
         raise Refused(404, "error.missing")
     async with core.pool.acquire() as connection:
         titles = {r["id"]: title_of(hub, r) for r in await connection.fetch(sql.console_connectors)}
@@ -78,11 +82,23 @@ async def show(request: Request, visitor: Visitor, code: str) -> Response:
         type=upload["type"] if upload else messages[0]["type"], received_at=upload["started_at"] if upload else messages[0]["received_at"],
         items=sum(m["items"] for m in results), rejected=sum(m["rejected"] for m in results), taken=sum(m["records"] for m in results),
         pending=len(messages) - len(results), open=upload is not None and upload["finished_at"] is None,
-        invalid=any(m["outcome"] == 2 for m in results), rows=_rows(records), more=records[-1]["id"] if len(records) == PAGE else None,
+        invalid=any(m["outcome"] == 2 for m in results), workbook=_of_workbook(found["rejects"]),
+        rows=_rows(records), more=records[-1]["id"] if len(records) == PAGE else None,
     )  # fmt: skip
 
 
 def _rows(records: list[Any]) -> dict[int, int]:
     """Each record's row in what was sent, counted from 1, where its pointer tells."""
-    found = ((r["id"], number(r["pointer"].split("/")[1] if r["pointer"] else None)) for r in records)
-    return {record: row + 1 for record, row in found if row is not None}
+    found: dict[int, int] = {}
+    for r in records:
+        parts = r["pointer"].split("/")
+        if parts[1:2] == ["sheets"] and len(parts) > 3 and (row := number(parts[3])) is not None:
+            found[r["id"]] = row  # as the workbook counts
+        elif len(parts) > 1 and (row := number(parts[1])) is not None:
+            found[r["id"]] = row + 1
+    return found
+
+
+def _of_workbook(rejects: list[Any]) -> bool:
+    """Whether what was refused stood in a file that can be given back with its faults marked."""
+    return any(r["pointer"].startswith("/sheets/") for r in rejects)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 import asyncpg
 import msgspec
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 CLASSES = {"short": 1, "standard": 2, "long": 3}
 
-_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+sorted_json = msgspec.json.Encoder(order="sorted").encode
 
 TRANSIENT: tuple[type[BaseException], ...] = (
     asyncpg.DeadlockDetectedError,
@@ -47,9 +48,10 @@ TRANSIENT: tuple[type[BaseException], ...] = (
 """Faults of the database that say nothing about the data: the same transaction may be tried again."""
 
 
-def content_hash(event: str, body: dict[str, Any]) -> bytes:
-    """16 bytes over a record's content as the source said it: field order does not matter, codes' meanings neither."""
-    return hashlib.blake2b(_encode_sorted((event == "CANCEL", body)), digest_size=16).digest()
+def content_hash(event: str, body: bytes) -> bytes:
+    """16 bytes over a record's content, given as `sorted_json`: the order of fields does not matter."""
+    cancelled = b"[true,%b]" if event == "CANCEL" else b"[false,%b]"
+    return hashlib.blake2b(cancelled % body, digest_size=16).digest()
 
 
 class Ranks:
@@ -114,6 +116,11 @@ class Core:
                 self._approved = len(approved)
             self._refreshed = time.monotonic()
 
+    async def source_ids(self, sources: Iterable[Source]) -> list[int]:
+        """The numbers of several sources: no waiting where all are known."""
+        known = self._sources
+        return [known.get((s.kind, s.name)) or await self.source_id(s) for s in sources]
+
     async def source_id(self, source: Source) -> int:
         """The number of a source, made on first sight. Call it with no connection in hand: it takes its own."""
         key = (source.kind, source.name)
@@ -126,6 +133,11 @@ class Core:
 
     async def again(self, work: Callable[[], Awaitable[T]], *, for_s: float = 20.0) -> T:
         """Run a transaction, again while the database's faults are passing ones, for at most `for_s` seconds."""
+        try:
+            return await work()
+        except TRANSIENT:
+            # The machinery of trying again costs as much as a small transaction: only those pay that need it.
+            await asyncio.sleep(random.uniform(0.0, 0.02))  # noqa: S311 - spreads those that failed together
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(TRANSIENT),
             stop=stop_after_delay(for_s),

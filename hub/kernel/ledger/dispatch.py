@@ -15,6 +15,7 @@ import msgspec
 
 from hub.kernel.failpoints import reach
 from hub.kernel.intake import Accepted, Arrival
+from hub.kernel.ledger import dependencies, lookups
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.history import (
     ATTEMPT_COLUMNS,
@@ -26,6 +27,7 @@ from hub.kernel.ledger.history import (
     write_journal,
 )
 from hub.kernel.ledger.intake import accept_within
+from hub.kernel.ledger.quotas import Ask, grant
 from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion, Exchange, TaskSpec
 from hub.kernel.lifecycle import FINAL, State, check
 from hub.kernel.ports import Call, Outgoing
@@ -46,27 +48,26 @@ async def claim(
     lease_s: float,
     *,
     batch_max: int = 1,
-    interval_s: float = 0.0,
-    per_day: int | None = None,
+    ask: Ask | None = None,
 ) -> Batch:
-    """TX3: take up to `limit` ready heads with a lease and, where there is a quota, the slots to send them in."""
+    """TX3: take up to `limit` ready heads with a lease and, with `ask`, what a quota grants of calls to send them with.
+
+    Nothing is granted where nothing is ready: a worker with nothing to do leaves the quota to others.
+    """
     token = new_claim()
-    batch = Batch(claim=token, deliveries=[], interval_s=interval_s)
+    batch = Batch(claim=token, deliveries=[])
     async with core.pool.acquire() as connection, connection.transaction():
-        if interval_s or per_day:
-            quota = await connection.fetchrow(sql.quota_lock, connector)
-            if quota["ahead_s"] > 2.0:
+        if ask is not None:
+            if not await connection.fetchval(sql.anything_ready, connector):
                 return batch
-            if per_day is not None:
-                limit = min(limit, max(0, per_day - quota["day_used"]) * batch_max)
-            if limit <= 0:
+            batch.grant = await grant(core, connection, connector, ask, -(-limit // batch_max))
+            if batch.grant.calls is not None:
+                limit = min(limit, (batch.grant.calls + ask.spare) * batch_max)
+            if limit <= 0 or batch.grant.share == 0:
                 return batch
         rows = await connection.fetch(sql.claim, connector, limit, token, lease_s)
         if not rows:
             return batch
-        if interval_s or per_day:
-            calls = -(-len(rows) // batch_max)
-            batch.start_s = max(0.0, await connection.fetchval(sql.quota_take, connector, calls, interval_s))
         records = await _records(connection, rows)
         rows.sort(key=lambda r: r["rank"])
         for r in rows:
@@ -144,8 +145,7 @@ async def stored_calls(core: Core, wanted: dict[int, int]) -> dict[int, tuple[Ca
 async def intend(core: Core, exchanges: list[Exchange], token: int) -> set[int]:
     """TX3b: store requests before their first byte. Returns the deliveries still ours; only their calls may be sent.
 
-    For calls with `meta.lookup_of` a line of the look-up log is written with them: who, for what, and a keyed hash of
-    the input, never the input.
+    For calls that look somebody up a line of the look-up log is written with them. Raises `lookups.Unaccounted`.
     """
     async with core.pool.acquire() as connection, connection.transaction():
         ids = [d for e in exchanges for d in e.call.deliveries]
@@ -154,17 +154,7 @@ async def intend(core: Core, exchanges: list[Exchange], token: int) -> set[int]:
         ours = {r["id"] for r in await connection.fetch(sql.intend, ids, calls, keep, token)}
         live = [e for e in exchanges if all(d in ours for d in e.call.deliveries)]
         await connection.copy_records_to_table("calls", records=[call_row(e) for e in live], columns=CALL_COLUMNS)
-        lookups = [
-            (e.id, e.connector, e.call.deliveries[0], str(e.call.meta.get("request_id")), str(e.call.meta.get("officer")),
-             str(e.call.meta.get("purpose")), bytes.fromhex(core.hasher(str(e.call.meta["lookup_of"]).encode())))
-            for e in live if "lookup_of" in e.call.meta
-        ]  # fmt: skip
-        if lookups:
-            await connection.copy_records_to_table(
-                "lookups",
-                records=lookups,
-                columns=("call", "connector", "delivery", "request_id", "officer", "purpose", "input_hash"),
-            )
+        await lookups.write(core, connection, live)
         reach("intent.inside")
     for e in live:
         e.stored = True
@@ -261,6 +251,8 @@ async def _conclude(
     if free:
         ordered = sorted(free)
         await connection.execute(sql.promote, [connector] * len(ordered), ordered)
+    await dependencies.settle(core, connection, connector, conclusions, done)
+    await lookups.keep(connection, connector, conclusions, done)
     calls = [call_row(e) for e in exchanges if not e.stored]
     if calls:
         await connection.copy_records_to_table("calls", records=calls, columns=CALL_COLUMNS)

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
+from hub.kernel.leaves import outcome_leaf, rooted
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.intake import JOURNAL_COLUMNS
+from hub.kernel.ledger.rows import LEAVED_COLUMNS
 from hub.kernel.ledger.shapes import Conclusion, Exchange
 from hub.kernel.lifecycle import State
 from hub.kernel.store.db import Connection
@@ -38,12 +39,34 @@ ATTEMPT_COLUMNS = (
 )
 
 
+_NOTHING = (b"", b"")
+
+UNSTORED = frozenset({"lookup_of", "asked", "cache_of"})
+"""Members of a call's `meta` that serve while it is under way and are never written down: they may be personal."""
+
+
+def request_digest(e: Exchange) -> bytes:
+    """Of a call's bytes, computed once for its row and the journal."""
+    if e.request_digest is None:
+        e.request_digest = hashlib.sha256(e.call.body).digest()
+    return e.request_digest
+
+
+def reply_digest(e: Exchange) -> bytes:
+    """Of a reply's bytes, computed once; empty without a reply."""
+    if e.reply is None:
+        return b""
+    if e.reply_digest is None:
+        e.reply_digest = hashlib.sha256(e.reply.body).digest()
+    return e.reply_digest
+
+
 def call_row(e: Exchange) -> tuple[Any, ...]:
     c = e.call
-    meta = {k: v for k, v in c.meta.items() if k != "lookup_of"}
+    meta = c.meta if UNSTORED.isdisjoint(c.meta) else {k: v for k, v in c.meta.items() if k not in UNSTORED}
     return (
         e.id, e.klass, e.connector, c.operation, list(c.deliveries), c.idempotent, c.key, c.method, c.path, _json(c.headers), c.content_type,
-        _json(meta), hashlib.sha256(c.body).digest(), c.body, e.mapping,
+        _json(meta), request_digest(e), c.body, e.mapping,
     )  # fmt: skip
 
 
@@ -57,7 +80,7 @@ def reply_row(reply_id: int, e: Exchange) -> tuple[Any, ...]:
         e.id,
         r.status,
         _json(r.headers),
-        hashlib.sha256(r.body).digest(),
+        reply_digest(e),
         r.body,
         e.error,
         e.elapsed_ms,
@@ -109,10 +132,7 @@ async def write_journal(
     done: set[int],
 ) -> None:
     """One line per class for the batch with a root over requests and replies; one line each for what people will ask about."""
-    digests = {
-        e.id: (hashlib.sha256(e.call.body).digest(), hashlib.sha256(e.reply.body).digest() if e.reply else b"")
-        for e in exchanges
-    }
+    digests = {e.id: (request_digest(e), reply_digest(e)) for e in exchanges}
     groups: dict[int, list[Conclusion]] = {}
     for c in conclusions:
         groups.setdefault(c.delivery.klass, []).append(c)
@@ -124,14 +144,11 @@ async def write_journal(
     ids = await core.ids.take(connection, len(groups) + len(singles))
     rows: list[tuple[Any, ...]] = []
     for i, (klass, group) in zip(ids, groups.items(), strict=False):
-        root = hashlib.sha256()
+        leaves: list[bytes] = []
         outcomes: dict[str, int] = {}
         for c in group:
             outcomes[c.target.word] = outcomes.get(c.target.word, 0) + 1
-            root.update(c.delivery.id.to_bytes(8, "big"))
-            root.update(bytes([int(c.target)]))
-            for part in digests.get(c.call or 0, ()):
-                root.update(part)
+            leaves.append(outcome_leaf(c.delivery.id, int(c.target), *digests.get(c.call or 0, _NOTHING)))
         rows.append(
             (
                 i,
@@ -141,10 +158,10 @@ async def write_journal(
                 connector,
                 None,
                 [c.delivery.id for c in group],
-                {"root": root.hexdigest(), "outcomes": outcomes},
+                *rooted(leaves, outcomes=outcomes),
             )
         )
     for i, c in zip(ids[len(groups) :], singles, strict=True):
         data = {"cause": c.cause, "reason": c.reason}
-        rows.append((i, c.delivery.klass, core.worker, c.target.word, connector, c.delivery.id, None, data))
-    await connection.copy_records_to_table("journal", records=rows, columns=JOURNAL_COLUMNS)
+        rows.append((i, c.delivery.klass, core.worker, c.target.word, connector, c.delivery.id, None, data, None))
+    await connection.copy_records_to_table("journal", records=rows, columns=LEAVED_COLUMNS)

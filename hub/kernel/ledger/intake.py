@@ -6,7 +6,6 @@ not told sends again and meets its own intake key. It must never answer before t
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import asyncpg
@@ -15,46 +14,58 @@ import msgspec
 from hub.kernel.access import EVERYWHERE
 from hub.kernel.failpoints import reach
 from hub.kernel.intake import Accepted, Arrival, Source, as_uuid, new_key
+from hub.kernel.leaves import message_leaf, rooted
+from hub.kernel.ledger import given_codes
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.records import Work, retention_class, store_records
+from hub.kernel.ledger.records import Found, Work, ask, look, place, retention_class
+from hub.kernel.ledger.rows import JOURNAL_COLUMNS, MESSAGE_COLUMNS, Rows
 from hub.kernel.ports import Reject, Text
 from hub.kernel.store.db import Connection, sql
+
+__all__ = [
+    "JOURNAL_COLUMNS",
+    "MESSAGE_COLUMNS",
+    "accept",
+    "accept_within",
+    "finish_upload",
+    "open_upload",
+    "warm",
+    "work_inbox",
+]
 
 _json = msgspec.json.Encoder().encode
 
 INVALID, DUPLICATE, ROUTED = 2, 3, 4
-
-MESSAGE_COLUMNS = (
-    "id", "class", "source", "type", "school", "content_type", "digest", "body", "removed", "attributes", "upload", "chunk",
-    "duplicate_of",
-)  # fmt: skip
-RESULT_COLUMNS = ("message", "class", "outcome", "items", "rejected", "records")
-REJECT_COLUMNS = ("message", "class", "pointer", "code", "key", "text")
-JOURNAL_COLUMNS = ("id", "class", "actor", "kind", "connector", "subject", "ids", "data")
 
 
 async def accept(core: Core, arrivals: list[Arrival]) -> list[Accepted]:
     """Store a batch in one transaction and answer for each, in order.
 
     Raises the database's own error when it stays away; then nothing was stored that anybody was told of. Safe to call
-    again with the same arrivals: keys make it idempotent.
+    again with the same arrivals where they have keys; its own tries need none, they know the messages' ids.
     """
     if not arrivals:
         return []
-    for arrival in arrivals:
-        if arrival.key is None:
-            arrival.key = new_key()
     ids: list[int] = []
 
     async def once() -> list[Accepted]:
-        sources = [await core.source_id(a.source) for a in arrivals]
+        sources = await core.source_ids(a.source for a in arrivals)
         async with core.pool.acquire() as connection:
-            if not ids:
+            again = bool(ids)
+            if not again:
                 ids.extend(await core.ids.take(connection, len(arrivals)))
+            elif await connection.fetchval(sql.message_there, ids[0]):
+                return await _given_before(connection, arrivals, ids)
             reach("tx1.before")
-            async with connection.transaction():
-                accepted = await accept_within(core, connection, arrivals, ids, sources)
-                reach("tx1.inside")
+            try:
+                async with connection.transaction():
+                    accepted = await accept_within(core, connection, arrivals, ids, sources)
+                    reach("tx1.inside")
+            except asyncpg.UniqueViolationError:
+                # Only our own ids are unique here: an earlier try was still committing when we looked for it.
+                if not again or not await connection.fetchval(sql.message_there, ids[0]):
+                    raise
+                return await _given_before(connection, arrivals, ids)
             reach("tx1.after")
             return accepted
 
@@ -67,134 +78,135 @@ async def accept_within(
     core: Core, connection: Connection, arrivals: list[Arrival], ids: list[int], sources: list[int]
 ) -> list[Accepted]:
     """The body of `accept`, inside the caller's transaction (TX4 stores what replies give rise to with it)."""
-    fresh = await _claim_keys(connection, arrivals, ids)
+    works = [
+        Work(message=i, drafts=a.drafts, scope=a.scope, historical=a.historical, rejects=list(a.rejects))
+        if a.drafts is not None and a.invalid is None
+        else None
+        for a, i in zip(arrivals, ids, strict=True)
+    ]
+    live = [w for w in works if w is not None]
+    special = given_codes.anchor(live)
+    found = await look(connection, _keys(arrivals, ids), ask(core, live))
+    if special or given_codes.moved(found):
+        found = await given_codes.follow(core, connection, live, found)
+    states = _states(arrivals, ids, found)
+    rows = Rows()
+    fresh = [w for w, (state, _) in zip(works, states, strict=True) if w is not None and state == "new"]
+    if fresh:
+        await place(core, connection, fresh, found, rows)
     answers: list[Accepted] = []
-    messages: list[tuple[Any, ...]] = []
-    results: list[tuple[Any, ...]] = []
-    rejects: list[tuple[Any, ...]] = []
-    inbox: list[tuple[Any, ...]] = []
-    works: list[tuple[int, Work, Arrival, int]] = []
-    for index, (arrival, message_id, source) in enumerate(zip(arrivals, ids, sources, strict=True)):
+    told: list[Accepted] = []
+    for arrival, message, source, work, (state, first) in zip(arrivals, ids, sources, works, states, strict=True):
         klass = retention_class(arrival.type)
-        state, first = fresh[index]
+        new = state == "new"
+        answer = Accepted(message=first)
+        answers.append(answer)
         if state == "again":
             # Our own earlier try did commit: the answer was lost, not the work.
-            answers.append(Accepted(message=first))
+            told.append(answer)
             continue
-        duplicate_of = None if state == "new" else first
-        messages.append(
-            (message_id, klass, source, arrival.type, arrival.school, arrival.content_type, arrival.digest,
-             arrival.body if state == "new" else None, _json(arrival.removed) if arrival.removed else None,
-             _json(arrival.attributes) if arrival.attributes else None, arrival.upload, arrival.chunk, duplicate_of)
+        rows.messages.append(
+            (message, klass, source, arrival.type, arrival.school, arrival.content_type, arrival.digest,
+             arrival.body if new else None, _json(arrival.removed) if arrival.removed else None,
+             _json(arrival.attributes) if arrival.attributes else None, arrival.upload, arrival.chunk, None if new else first)
         )  # fmt: skip
-        if state != "new":
-            results.append((message_id, klass, DUPLICATE, 0, 0, 0))
-            answers.append(Accepted(message=first, duplicate=True, conflict=state == "conflict"))
+        if not new:
+            answer.duplicate, answer.conflict = True, state == "conflict"
+            rows.results.append((message, klass, DUPLICATE, 0, 0, 0))
+            if arrival.source.kind == "client" and not answer.conflict:
+                told.append(answer)
         elif arrival.invalid is not None:
-            results.append((message_id, klass, INVALID, 0, 0, 0))
-            r = arrival.invalid
-            rejects.append((message_id, klass, r.pointer, r.code, r.key, _json(r.message)))
-            answers.append(Accepted(message=message_id, invalid=True, rejects=[r]))
-        elif arrival.drafts is None:
-            inbox.append((message_id, klass))
-            answers.append(Accepted(message=message_id))
+            answer.invalid, answer.rejects = True, [arrival.invalid]
+            rows.results.append((message, klass, INVALID, 0, 0, 0))
+        elif work is None:
+            rows.inbox.append((message, klass))
         else:
-            work = Work(
-                message=message_id,
-                drafts=arrival.drafts,
-                scope=arrival.scope,
-                historical=arrival.historical,
-                rejects=list(arrival.rejects),
-            )
-            works.append((index, work, arrival, klass))
-            answers.append(Accepted(message=message_id))
-    if works:
-        await store_records(core, connection, [w for _, w, _, _ in works])
-        for index, work, _arrival, klass in works:
-            results.append(
-                (work.message, klass, ROUTED, work.records + len(work.rejects), len(work.rejects), work.records)
-            )
-            for r in work.rejects:
-                rejects.append((work.message, klass, r.pointer, r.code, r.key, _json(r.message)))
-            answers[index] = Accepted(
-                message=work.message, records=work.records, rejects=work.rejects, unchanged=work.unchanged
-            )
-    await _told_before(connection, arrivals, answers)
-    if messages:
-        await connection.copy_records_to_table("messages", records=messages, columns=MESSAGE_COLUMNS)
-        await _journal_intake(core, connection, messages)
-    if results:
-        await connection.copy_records_to_table("message_results", records=results, columns=RESULT_COLUMNS)
-    if rejects:
-        await connection.copy_records_to_table("rejects", records=rejects, columns=REJECT_COLUMNS)
-    if inbox:
-        await connection.copy_records_to_table("inbox", records=inbox, columns=("message", "class"))
+            answer.records, answer.rejects, answer.unchanged = work.records, work.rejects, work.unchanged
+            refused = len(work.rejects)
+            rows.results.append((message, klass, ROUTED, work.records + refused, refused, work.records))
+        if new and answer.rejects:
+            rows.rejects += [_reject_row(message, klass, r) for r in answer.rejects]
+    if told:
+        await _told_before(connection, told)
+    if rows.messages:
+        await _journal(core, connection, rows)
+        await rows.write(connection)
     return answers
 
 
-async def _told_before(connection: Connection, arrivals: list[Arrival], answers: list[Accepted]) -> None:
-    """Give a client that sends again the answer it was given first: the same counts, the same rejects."""
-    before = {
-        a.message: a
-        for arrival, a in zip(arrivals, answers, strict=True)
-        if arrival.source.kind == "client" and not a.conflict and not a.rejects and not a.records and not a.invalid
-    }
-    if not before:
-        return
+def _keys(arrivals: list[Arrival], ids: list[int]) -> list[tuple[Any, int, bytes]]:
+    """Keys to claim, sorted, so that two batches with keys in common cannot wait for each other."""
+    keyed = sorted((a.key, i, a.digest) for a, i in zip(arrivals, ids, strict=True) if a.key is not None)
+    return [(as_uuid(key), message, digest) for key, message, digest in keyed]
+
+
+def _states(arrivals: list[Arrival], ids: list[int], found: Found) -> list[tuple[str, int]]:
+    """For each arrival: `new`, `again` (our own lost answer), `duplicate` or `conflict`, with the first message's id."""
+    return [
+        ("new", i) if a.key is None or i in found.taken else _met(a, i, found.known[as_uuid(a.key)])
+        for a, i in zip(arrivals, ids, strict=True)
+    ]
+
+
+def _met(arrival: Arrival, message: int, known: Any) -> tuple[str, int]:
+    """What an arrival is whose key is on record already."""
+    if known["message"] == message:
+        return "again", message
+    same = known["body_digest"] == arrival.digest or arrival.source.kind == "device"
+    return "duplicate" if same else "conflict", known["message"]
+
+
+async def _given_before(connection: Connection, arrivals: list[Arrival], ids: list[int]) -> list[Accepted]:
+    """The answers of a try of our own that did commit, though nobody heard it."""
+    digests = [digest for digest, _, _ in _keys(arrivals, ids)]
+    known = {r["digest"]: r for r in await connection.fetch(sql.keys_known, digests)} if digests else {}
+    answers = []
+    for arrival, message in zip(arrivals, ids, strict=True):
+        state, first = (
+            ("again", message) if arrival.key is None else _met(arrival, message, known[as_uuid(arrival.key)])
+        )
+        answers.append(Accepted(message=first, duplicate=state != "again", conflict=state == "conflict"))
+    await _told_before(connection, [a for a in answers if not a.conflict])
+    return answers
+
+
+async def _told_before(connection: Connection, answers: list[Accepted]) -> None:
+    """Give who sends again the answer that was given first: the same counts, the same rejects."""
+    before: dict[int, list[Accepted]] = {}
+    for answer in answers:
+        before.setdefault(answer.message, []).append(answer)
     for r in await connection.fetch(sql.results_of, list(before)):
-        before[r["message"]].records = r["records"]
+        for answer in before[r["message"]]:
+            answer.records = r["records"]
     for r in await connection.fetch(sql.receipt_rejects, list(before), 1000):
         text = Text(r["text"]["vi"], r["text"]["en"])
-        before[r["message"]].rejects.append(Reject(pointer=r["pointer"], code=r["code"], key=r["key"], message=text))
+        for answer in before[r["message"]]:
+            answer.rejects.append(Reject(pointer=r["pointer"], code=r["code"], key=r["key"], message=text))
 
 
-async def _claim_keys(connection: Connection, arrivals: list[Arrival], ids: list[int]) -> list[tuple[str, int]]:
-    """For each arrival: `new`, `again` (our own lost answer), `duplicate` or `conflict`, with the first message's id."""
-    # Sorted, so that two batches with keys in common cannot wait for each other.
-    ordered = sorted(range(len(arrivals)), key=lambda i: arrivals[i].key or b"")
-    digests = [as_uuid(arrivals[i].key or b"") for i in ordered]
-    inserted = {
-        r["message"]
-        for r in await connection.fetch(
-            sql.intake_keys_insert, digests, [ids[i] for i in ordered], [arrivals[i].digest for i in ordered]
-        )
-    }
-    if len(inserted) == len(arrivals):
-        return [("new", i) for i in ids]
-    missing = [d for d, i in zip(digests, ordered, strict=True) if ids[i] not in inserted]
-    first = {r["digest"]: r for r in await connection.fetch(sql.intake_keys_find, missing)}
-    out: list[tuple[str, int]] = []
-    for arrival, message_id in zip(arrivals, ids, strict=True):
-        if message_id in inserted:
-            out.append(("new", message_id))
-            continue
-        found = first[as_uuid(arrival.key or b"")]
-        if found["message"] == message_id:
-            out.append(("again", message_id))
-        else:
-            same = found["body_digest"] == arrival.digest or arrival.source.kind == "device"
-            out.append(("duplicate" if same else "conflict", found["message"]))
-    return out
+def _reject_row(message: int, klass: int, r: Reject) -> tuple[Any, ...]:
+    return (message, klass, r.pointer, r.code, r.key, _json(r.message))
 
 
-async def _journal_intake(core: Core, connection: Connection, messages: list[tuple[Any, ...]]) -> None:
-    """One line for the batch: the messages' ids and a root over their keyed hashes."""
-    root = hashlib.sha256()
-    for row in messages:
-        root.update(row[0].to_bytes(8, "big"))
-        root.update(row[6])
-    by_class: dict[int, list[int]] = {}
-    for row in messages:
-        by_class.setdefault(row[1], []).append(row[0])
-    ids = await core.ids.take(connection, len(by_class))
-    await connection.copy_records_to_table(
-        "journal",
-        records=[
-            (i, klass, core.worker, "intake", None, None, group, {"root": root.hexdigest()})
-            for i, (klass, group) in zip(ids, by_class.items(), strict=True)
-        ],
-        columns=JOURNAL_COLUMNS,
-    )
+async def _journal(core: Core, connection: Connection, rows: Rows) -> None:
+    """One line for the batch and class: the messages' ids and a root over what makes each of them up."""
+    made: dict[int, list[bytes]] = {}
+    for r in rows.records:
+        made.setdefault(r[2], []).append(r[0].to_bytes(8, "big") + r[11])
+    by_class: dict[int, tuple[list[int], list[bytes]]] = {}
+    for row in rows.messages:
+        ids, leaves = by_class.setdefault(row[1], ([], []))
+        ids.append(row[0])
+        leaves.append(message_leaf(row[0], row[6], row[7], made.get(row[0], ())))
+    lines = await core.ids.take(connection, len(by_class))
+    for line, (klass, (ids, leaves)) in zip(lines, by_class.items(), strict=True):
+        rows.journal.append((line, klass, core.worker, "intake", None, None, ids, *rooted(leaves)))
+
+
+async def warm(connection: Connection) -> None:
+    """Take a new connection through an intake of nothing: statements and types it has to learn would hold up the first."""
+    await connection.fetchrow(sql.intake_look, [], [], [], [])
+    await connection.execute(sql.intake_write, [], [], [], [], [], [])
 
 
 async def open_upload(core: Core, key: bytes | None, source: Source, type_name: str, school: str | None) -> int:
@@ -233,34 +245,30 @@ async def work_inbox(core: Core, decode: Any, limit: int = 50) -> int:
             message = 0
             try:
                 async with connection.transaction():
-                    rows = await connection.fetch(sql.inbox_claim, 1)
-                    if not rows:
+                    row = await connection.fetchrow(sql.inbox_claim, 1)
+                    if row is None:
                         return done
-                    row = rows[0]
                     message = row["message"]
                     drafts, rejects, invalid = decode(row)
-                    work = Work(message=message, drafts=drafts, scope=EVERYWHERE, rejects=rejects)
+                    klass = row["class"]
+                    rows = Rows()
                     if invalid is None:
-                        await store_records(core, connection, [work])
-                        result = (
-                            message,
-                            row["class"],
-                            ROUTED,
-                            work.records + len(work.rejects),
-                            len(work.rejects),
-                            work.records,
+                        work = Work(message=message, drafts=drafts, scope=EVERYWHERE, rejects=rejects)
+                        found = await look(connection, [], ask(core, [work]))
+                        await place(core, connection, [work], found, rows)
+                        refused = len(work.rejects)
+                        rows.results.append((message, klass, ROUTED, work.records + refused, refused, work.records))
+                        rows.rejects += [_reject_row(message, klass, r) for r in work.rejects]
+                        made = [r[0].to_bytes(8, "big") + r[11] for r in rows.records]
+                        leaf = message_leaf(message, row["digest"], row["body"], made)
+                        (line,) = await core.ids.take(connection, 1)
+                        rows.journal.append(
+                            (line, klass, core.worker, "decoded", None, None, [message], *rooted([leaf]))
                         )
                     else:
-                        work.rejects = [invalid]
-                        result = (message, row["class"], INVALID, 0, 0, 0)
-                    await connection.copy_records_to_table("message_results", records=[result], columns=RESULT_COLUMNS)
-                    await connection.copy_records_to_table(
-                        "rejects",
-                        records=[
-                            (message, row["class"], r.pointer, r.code, r.key, _json(r.message)) for r in work.rejects
-                        ],
-                        columns=REJECT_COLUMNS,
-                    )
+                        rows.results.append((message, klass, INVALID, 0, 0, 0))
+                        rows.rejects.append(_reject_row(message, klass, invalid))
+                    await rows.write(connection)
                     await connection.execute(sql.inbox_done, [message])
                     reach("tx2.inside")
                 done += 1

@@ -11,11 +11,12 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from hub.kernel.intake import order_hash
+from hub.kernel.ledger import dependencies
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.intake import JOURNAL_COLUMNS
-from hub.kernel.ledger.records import DELIVERY_COLUMNS
+from hub.kernel.ledger.rows import DELIVERY_COLUMNS, JOURNAL_COLUMNS
 from hub.kernel.lifecycle import FINAL, State
 from hub.kernel.ports import Text
 from hub.kernel.store.db import Connection, sql
@@ -111,9 +112,13 @@ async def _resolve(core: Core, connection: Connection, actor: str, task: int, re
     ids = sorted(r["id"] for r in rows)
     if resolution == "release":
         moved = len(await connection.fetch(sql.release_parked, ids))
+        if found["cause"] == dependencies.OVERDUE:
+            await connection.execute(sql.waits_anyway, ids)
     else:
         target, cause = _CLOSES[resolution]
         moved = await _close(connection, ids, [State.PARKED], target, cause, why)
+        if target is State.DELIVERED:
+            await dependencies.seen_by_person(core, connection, ids)
     await connection.execute(sql.task_close, task, actor, resolution)
     await note(
         core, connection, actor, "resolve", connector=found["connector"], subject=task, resolution=resolution, why=why,
@@ -244,6 +249,10 @@ async def add_connector(
     return None if made is None else int(made)
 
 
+_CHUNK = 1_000
+"""Deliveries a replay queues in one transaction."""
+
+
 class ReplayFilter(Struct, kw_only=True):
     """Which closed deliveries to send again. At least one of the narrowing fields must be set."""
 
@@ -254,6 +263,7 @@ class ReplayFilter(Struct, kw_only=True):
     states: list[State] = field(default_factory=lambda: [State.DEAD, State.CANCELLED])
     since: datetime | None = None
     until: datetime | None = None
+    """Only what was closed before. Without it: before the order began, or what it sent again would be asked for again."""
 
 
 class ReplayPlan(Struct, kw_only=True):
@@ -261,6 +271,9 @@ class ReplayPlan(Struct, kw_only=True):
 
     count: int
     by_connector: dict[str, int]
+    as_of: datetime
+    """When it was counted, by the database's clock. As the order's `until` it makes the order mean exactly this plan, also
+    when it was cut off and is given again while what it had queued is being delivered."""
 
 
 class ReplayResult(Struct, kw_only=True):
@@ -290,35 +303,53 @@ def _arguments(core: Core, wanted: ReplayFilter) -> tuple[Any, ...]:
 async def plan_replay(core: Core, wanted: ReplayFilter) -> ReplayPlan:
     """Count what a replay would send again."""
     async with core.pool.acquire() as connection:
+        as_of = await connection.fetchval(sql.clock)
+        wanted = replace(wanted, until=wanted.until or as_of)
         rows = await connection.fetch(sql.replay_count, *_arguments(core, wanted), timeout=300)
     names = {number: name for name, number in core.connectors.items()}
     by_connector: dict[str, int] = {}
     for r in rows:
         by_connector[names[r["connector"]]] = by_connector.get(names[r["connector"]], 0) + r["n"]
-    return ReplayPlan(count=sum(by_connector.values()), by_connector=by_connector)
+    return ReplayPlan(count=sum(by_connector.values()), by_connector=by_connector, as_of=wanted.until or as_of)
 
 
 async def replay(
     core: Core, actor: str, wanted: ReplayFilter, mode: Literal["as_sent", "remap"], why: str
 ) -> ReplayResult:
-    """Queue closed deliveries again, in chunks, each chunk one transaction; interrupted, the same order goes on.
+    """Queue closed deliveries again, in chunks, each chunk one transaction; interrupted, the same order (with the plan's
+    `as_of` as its `until`) goes on.
 
     `as_sent` pins the request's stored bytes, `remap` renders anew with the mappings now in force. Both are new
     deliveries linked to the old ones; nothing old is changed.
     """
+    if wanted.until is None:
+        async with core.pool.acquire() as connection:
+            wanted = replace(wanted, until=await connection.fetchval(sql.clock))
     arguments = _arguments(core, wanted)
     asked = queued = after = 0
     while True:
         async with core.pool.acquire() as connection, connection.transaction():
-            rows = await connection.fetch(sql.replay_candidates, *arguments, after, 500, timeout=300)
-            if not rows:
+            await connection.execute(sql.replay_lock)  # two orders at once would both find that nothing was replayed yet
+            page = await connection.fetch(sql.replay_page, *arguments, after, _CHUNK, timeout=300)
+            if not page:
                 break
+            before = await connection.fetch(sql.replayed_before, [r["id"] for r in page], page[0]["id"], timeout=300)
+            known = {r["replay_of"] for r in before}
+            rows = [r for r in page if r["id"] not in known]
+            after = page[-1]["id"]
+            if not rows:
+                continue
             asked += len(rows)
-            after = rows[-1]["id"]
             queued += await _requeue(core, connection, rows, mode)
             await note(core, connection, actor, "replay", mode=mode, why=why, deliveries=[r["id"] for r in rows])
     core.on_commit("ready")
     return ReplayResult(asked=asked, queued=queued)
+
+
+def order_of(record_type: str, key: str, body: dict[str, Any]) -> str:
+    """The order key of a stored record."""
+    spec = TYPES[record_type]
+    return key if spec.order_fields == spec.key_fields else spec.order_key(body) or f"{record_type}:{key}"
 
 
 async def _requeue(core: Core, connection: Connection, rows: list[Any], mode: str) -> int:
@@ -328,10 +359,9 @@ async def _requeue(core: Core, connection: Connection, rows: list[Any], mode: st
     for r in rows:
         target = core.router.targets.get((r["flow"], r["connector"]))
         record = records[r["record"]]
-        spec = TYPES[record["type"]]
         ordered = target is not None and target.order == "key"
         orders[r["id"]] = (
-            order_hash(spec.order_key(record["body"] or {}) or f"{record['type']}:{record['key']}") if ordered else None
+            order_hash(order_of(record["type"], record["key"], record["body"] or {})) if ordered else None
         )
     keys = sorted({k for k in orders.values() if k is not None})
     busy: set[tuple[int, int]] = set()

@@ -1,7 +1,8 @@
 """TX2: drafts become versioned records, and each record becomes one delivery per target.
 
-Runs inside the caller's transaction. A kill anywhere before its commit leaves nothing. It must never touch a message's
-bytes, and never look at identity order: the order of versions is the order in which streams were locked.
+Runs inside the caller's transaction, in two halves: what must be locked and read (`ask`, `look`), and what follows from
+it (`place`). A kill anywhere before the commit leaves nothing. It must never touch a message's bytes, and never look at
+identity order: the order of versions is the order in which streams were locked.
 """
 
 from __future__ import annotations
@@ -12,28 +13,23 @@ import msgspec
 
 from hub.kernel.access import School, Scope
 from hub.kernel.intake import order_hash
-from hub.kernel.ledger.core import CLASSES, Core, content_hash
+from hub.kernel.ledger import filings
+from hub.kernel.ledger.core import CLASSES, Core, content_hash, sorted_json
+from hub.kernel.ledger.rows import DELIVERY_COLUMNS, RECORD_COLUMNS, Rows
 from hub.kernel.lifecycle import State, check
 from hub.kernel.ports import Draft, Reject, Text
-from hub.kernel.router import Prior, Route
+from hub.kernel.router import Prior
 from hub.kernel.store.db import Connection, sql
-from mappings.canonical.registry import TYPES, TypeSpec
+from mappings.canonical.registry import TYPES
 
-_json = msgspec.json.Encoder().encode
+__all__ = ["DELIVERY_COLUMNS", "RECORD_COLUMNS", "Asked", "Found", "Work", "ask", "look", "place", "retention_class"]
 
 FACT, UNCHANGED, QUARANTINED = 1, 2, 3
 
-RECORD_COLUMNS = (
-    "id", "class", "message", "pointer", "type", "key", "event", "version", "updated_at", "school", "body", "content",
-    "catalogue", "disposition", "due",
-)  # fmt: skip
-DELIVERY_COLUMNS = (
-    "id", "record", "connector", "class", "state", "order_key", "rank", "due_at", "flow", "key", "school", "cause",
-    "replay_of",
-)  # fmt: skip
-
 _ROUTED = check(None, State.READY, "routed")
 _BEHIND = check(None, State.HELD, "routed_behind")
+_READY, _HELD = int(State.READY), int(State.HELD)
+_CLASS = {name: CLASSES[spec.retention] for name, spec in TYPES.items()}
 
 
 class Work(msgspec.Struct, kw_only=True):
@@ -46,27 +42,78 @@ class Work(msgspec.Struct, kw_only=True):
     rejects: list[Reject] = msgspec.field(default_factory=list)
     records: int = 0
     unchanged: int = 0
+    orders: list[int] = msgspec.field(default_factory=list)
+    """Hash of each draft's order key; filled by `ask`."""
 
 
-class _Placed(msgspec.Struct, kw_only=True):
-    """A draft with its version, before ids are given."""
+class Asked(msgspec.Struct):
+    """What must be locked and read before drafts can be placed: order keys, entities, (connector, order key) pairs."""
 
-    work: Work
-    draft: Draft
-    spec: TypeSpec
-    version: int
-    event: str
-    content: bytes
-    disposition: int
-    routes: list[Route]
-    order: str
-    identity: bytes | None = None
+    locks: list[int]
+    entities: list[tuple[str, str]]
+    pairs: list[tuple[int, int]]
+
+
+class Found(msgspec.Struct):
+    """What was read under lock: keys that were new, those known, the current versions, the pairs that are taken."""
+
+    taken: set[int]
+    known: dict[Any, Any]
+    streams: dict[tuple[str, str], Prior]
+    busy: set[tuple[int, int]]
 
 
 def retention_class(type_name: str) -> int:
     """The retention class (1 short, 2 standard, 3 long) of a record type; unknown types are kept the standard time."""
-    spec = TYPES.get(type_name)
-    return CLASSES[spec.retention] if spec else 2
+    return _CLASS.get(type_name, 2)
+
+
+def ask(core: Core, works: list[Work]) -> Asked:
+    """What these works need to know. Remembers each draft's order hash in its work."""
+    locks: set[int] = set()
+    entities: set[tuple[str, str]] = set()
+    pairs: set[tuple[int, int]] = set()
+    ordered: dict[str, tuple[int, ...]] = {}
+    for work in works:
+        for draft in work.drafts:
+            name, key = draft.type, draft.key
+            spec = TYPES[name]
+            # Where the entity is its own order, its key says so: a learner's is not always the code in the body.
+            own = spec.order_fields == spec.key_fields
+            order = order_hash(key if own else spec.order_key(draft.body) or f"{name}:{key}")
+            work.orders.append(order)
+            connectors = ordered.get(name)
+            if connectors is None:
+                connectors = ordered[name] = tuple({r.connector for r in core.router.of(name) if r.ordered})
+            if spec.stream == "entity":
+                entities.add((name, key))
+                locks.add(order)
+                if spec.order_fields and spec.order_fields != spec.key_fields:
+                    # Otherwise whoever touches this entity holds its order key's lock anyway.
+                    locks.add(order_hash(f"{name}:{key}"))
+            elif connectors or name in filings.TRACKED:
+                locks.add(order)
+            for connector in connectors:
+                pairs.add((connector, order))
+    return Asked(sorted(locks), sorted(entities), sorted(pairs))
+
+
+async def look(connection: Connection, keys: list[tuple[Any, int, bytes]], asked: Asked) -> Found:
+    """Claim keys, take locks, read what stands: one round trip. `keys`: digests in order, with message and body digest."""
+    row = await connection.fetchrow(sql.intake_look, keys, asked.locks, asked.entities, asked.pairs)
+    streams = {
+        (r["type"], r["key"]): Prior(
+            version=r["version"], event=r["event"], content=r["content"], identity=r["identity"], record=r["record"],
+            school=r["school"],
+        )
+        for r in row["current"] or ()
+    }  # fmt: skip
+    return Found(
+        taken=set(row["taken"] or ()),
+        known={r["digest"]: r for r in row["known"] or ()},
+        streams=streams,
+        busy={asked.pairs[n - 1] for n in row["busy"] or ()},
+    )
 
 
 def _refuse(draft: Draft, code: str, vi: str, en: str) -> Reject:
@@ -92,58 +139,123 @@ def _outside(core: Core, work: Work, draft: Draft) -> Reject | None:
     return None
 
 
-async def store_records(core: Core, connection: Connection, works: list[Work]) -> int:
-    """Store the records and deliveries of several messages; fill in each `Work`'s counts and rejects.
+async def place(core: Core, connection: Connection, works: list[Work], found: Found, rows: Rows) -> None:
+    """Add the records, streams and deliveries of several messages to `rows`; fill in each `Work`'s counts and rejects.
 
-    Returns the number of deliveries made. Locks order keys and streams in sorted order, so that any number of these may
-    run at once.
+    Any number of these may run at once: what `look` locked, in sorted order, is what they could disagree about.
     """
     # A school that arrives in this very batch is known to what follows it in the batch.
     new_schools = [d for w in works for d in w.drafts if d.type == "school" and d.event != "CANCEL"]
     if new_schools:
         await _learn_schools(core, connection, works, new_schools)
     await _look_again(core, connection, works)
-    pending: list[tuple[Work, Draft]] = []
+    # More ids than are used when a draft is refused or takes fewer routes: ids need only be different.
+    widest = {name: 1 + len(core.router.of(name)) for name in {d.type for w in works for d in w.drafts}}
+    ids = iter(await core.ids.take(connection, sum(widest[d.type] for w in works for d in w.drafts)))
+    tracker = await filings.Tracker.load(connection, works) if widest.keys() & filings.TRACKED else None
+    existing = set(found.streams)
+    heads: dict[tuple[str, str], tuple[Any, ...]] = {}
+    coalesce: dict[str, set[tuple[int, int]]] = {}
+    first = len(rows.deliveries)
     for work in works:
-        for draft in work.drafts:
+        for draft, order in zip(work.drafts, work.orders, strict=True):
             refused = _outside(core, work, draft)
-            if refused:
+            if refused is not None:
                 work.rejects.append(refused)
+                continue
+            _one(core, work, draft, order, found.streams, ids, rows, heads, coalesce, tracker)
+    if tracker is not None:
+        await tracker.write(connection)
+    for flow in sorted(coalesce):
+        pairs = sorted(coalesce[flow])
+        columns = [c for c, _ in pairs], [o for _, o in pairs]
+        gone = await connection.fetch(sql.supersede, *columns, flow)
+        if gone:
+            await connection.execute(sql.promote, [r[0] for r in gone], [r[1] for r in gone])
+        found.busy.difference_update(pairs)
+        found.busy.update((r[0], r[1]) for r in await connection.fetch(sql.open_keys, *columns))
+    for row in rows.deliveries[first:]:
+        if row[5] is not None:
+            pair = (row[2], row[5])
+            if pair in found.busy:
+                row[4], row[11] = _HELD, _BEHIND.cause
             else:
-                pending.append((work, draft))
-    if not pending:
-        return 0
+                found.busy.add(pair)
+    for entity in sorted(heads):
+        (rows.streams if entity in existing else rows.new_streams).append(heads[entity])
 
-    entities: set[tuple[str, str]] = set()
-    orders: set[int] = set()
-    order_of: list[str] = []
-    for _work, draft in pending:
-        spec = TYPES[draft.type]
-        order = spec.order_key(draft.body) or f"{draft.type}:{draft.key}"
-        order_of.append(order)
-        if spec.stream == "entity":
-            entities.add((draft.type, draft.key))
-            orders.add(order_hash(f"{draft.type}:{draft.key}"))
-            orders.add(order_hash(order))
-        elif any(r.ordered for r in core.router.of(draft.type)):
-            orders.add(order_hash(order))
-    if orders:
-        await connection.fetchval(sql.order_locks, sorted(orders))
-    streams: dict[tuple[str, str], Prior] = {}
-    if entities:
-        ordered = sorted(entities)
-        for r in await connection.fetch(sql.streams_read, [t for t, _ in ordered], [k for _, k in ordered]):
-            streams[r["type"], r["key"]] = Prior(
-                version=r["version"],
-                event=r["event"],
-                content=r["content"],
-                identity=r["identity"],
-                record=r["record"],
-                school=r["school"],
+
+def _one(
+    core: Core,
+    work: Work,
+    draft: Draft,
+    order: int,
+    streams: dict[tuple[str, str], Prior],
+    ids: Any,
+    rows: Rows,
+    heads: dict[tuple[str, str], tuple[Any, ...]],
+    coalesce: dict[str, set[tuple[int, int]]],
+    tracker: filings.Tracker | None,
+) -> None:
+    """Settle version, event and routes of one draft, and make its rows."""
+    name, key, school = draft.type, draft.key, draft.school
+    spec = TYPES[name]
+    if tracker is not None and spec.stream == "event" and not tracker.takes(core, work, draft):
+        return
+    body = sorted_json(draft.body)
+    content = content_hash(draft.event, body)
+    disposition, version, event, identity, prior = FACT, 1, "NEW", None, None
+    if spec.stream == "event":
+        quarantined = bool(draft.body.get("quarantine"))
+        if quarantined:
+            disposition = QUARANTINED
+        routes = [] if quarantined else core.router.route(draft, None)
+    else:
+        prior = streams.get((name, key))
+        if prior is not None and prior.event != "CANCEL" and prior.school != school and not work.scope.whole:
+            work.rejects.append(
+                _refuse(
+                    draft,
+                    "owned_by_another_school",
+                    f"Mã {key} đang thuộc trường khác; trường đó phải báo chuyển đi trước.",
+                    f"{key} belongs to another school, which must release it first.",
+                )
             )
-
-    placed = _place(core, pending, order_of, streams)
-    return await _write(core, connection, placed)
+            return
+        if prior is not None and prior.content == content:
+            disposition, version, event, routes = UNCHANGED, prior.version, prior.event, []
+            work.unchanged += 1
+        elif tracker is not None and not tracker.takes(core, work, draft):
+            return
+        else:
+            if prior is not None:
+                version = prior.version + 1
+            if draft.event == "CANCEL":
+                event = "CANCEL"
+            elif prior is not None and prior.event != "CANCEL":
+                event = "UPDATE"
+            identity = core.router.identity(draft)
+            routes = core.router.route(draft, prior, identity)
+            streams[name, key] = Prior(
+                version=version, event=event, content=content, identity=identity, record=0, school=school
+            )
+    record, klass = next(ids), _CLASS[name]
+    rows.records.append(
+        (record, klass, work.message, draft.pointer, name, key, event, version, draft.updated_at, school, body, content,
+         core.catalogue.version, disposition, len(routes))
+    )  # fmt: skip
+    work.records += 1
+    if disposition == FACT and spec.stream == "entity":
+        heads[name, key] = (name, key, version, event, content, identity, record, school)
+    for route in routes:
+        connector = route.connector
+        if route.ordered and route.coalesce:
+            coalesce.setdefault(route.flow, set()).add((connector, order))
+        rank = core.ranks.next(connector, school, route.priority_s + (route.history_s if work.historical else 0.0))
+        rows.deliveries.append(
+            [next(ids), record, connector, klass, _READY, order if route.ordered else None, rank, None, route.flow, key,
+             school, _ROUTED.cause, None]
+        )  # fmt: skip
 
 
 async def _learn_schools(core: Core, connection: Connection, works: list[Work], drafts: list[Draft]) -> None:
@@ -164,129 +276,6 @@ async def _learn_schools(core: Core, connection: Connection, works: list[Work], 
 
 async def _look_again(core: Core, connection: Connection, works: list[Work]) -> None:
     """Read the directory anew before anything is refused for it: another process may have taken the school just now."""
-    if any(d.school is not None and core.directory.get(d.school) is None for w in works for d in w.drafts):
+    if any(core.directory.get(s) is None for s in {d.school for w in works for d in w.drafts} if s is not None):
         for r in await connection.fetch(sql.schools_all):
             core.directory.add(School(**dict(r)))
-
-
-def _place(
-    core: Core, pending: list[tuple[Work, Draft]], order_of: list[str], streams: dict[tuple[str, str], Prior]
-) -> list[_Placed]:
-    """Settle version, event and routes of each draft, in arrival order."""
-    placed: list[_Placed] = []
-    for (work, draft), order in zip(pending, order_of, strict=True):
-        spec = TYPES[draft.type]
-        content = content_hash(draft.event, draft.body)
-        identity = None
-        if spec.stream == "event":
-            quarantined = bool(draft.body.get("quarantine"))
-            routes = [] if quarantined else core.router.route(draft, None)
-            version, event, disposition = 1, "NEW", QUARANTINED if quarantined else FACT
-        else:
-            prior = streams.get((draft.type, draft.key))
-            if prior and prior.event != "CANCEL" and prior.school != draft.school and not work.scope.whole:
-                work.rejects.append(
-                    _refuse(
-                        draft,
-                        "owned_by_another_school",
-                        f"Mã {draft.key} đang thuộc trường khác; trường đó phải báo chuyển đi trước.",
-                        f"{draft.key} belongs to another school, which must release it first.",
-                    )
-                )
-                continue
-            if prior and prior.content == content:
-                placed.append(
-                    _Placed(work=work, draft=draft, spec=spec, version=prior.version, event=prior.event, content=content,
-                            disposition=UNCHANGED, routes=[], order=order)
-                )  # fmt: skip
-                continue
-            version = prior.version + 1 if prior else 1
-            event = "CANCEL" if draft.event == "CANCEL" else "UPDATE" if prior and prior.event != "CANCEL" else "NEW"
-            disposition = FACT
-            routes = core.router.route(draft, prior)
-            identity = core.router.identity(draft)
-            streams[draft.type, draft.key] = Prior(
-                version=version, event=event, content=content, identity=identity, record=0, school=draft.school
-            )
-        placed.append(
-            _Placed(work=work, draft=draft, spec=spec, version=version, event=event, content=content,
-                    disposition=disposition, routes=routes, order=order, identity=identity)
-        )  # fmt: skip
-    return placed
-
-
-async def _write(core: Core, connection: Connection, placed: list[_Placed]) -> int:
-    """Give ids and write records, streams and deliveries, each with one statement."""
-    if not placed:
-        return 0
-    ids = await core.ids.take(connection, len(placed) + sum(len(p.routes) for p in placed))
-    cursor = len(placed)
-    catalogue = core.catalogue.version
-    record_rows: list[tuple[Any, ...]] = []
-    delivery_rows: list[list[Any]] = []
-    heads: dict[tuple[str, str], tuple[Any, ...]] = {}
-    ask: set[tuple[int, int]] = set()
-    coalesce: dict[str, set[tuple[int, int]]] = {}
-    for p, record_id in zip(placed, ids, strict=False):
-        d = p.draft
-        klass = CLASSES[p.spec.retention]
-        record_rows.append(
-            (record_id, klass, p.work.message, d.pointer, d.type, d.key, p.event, p.version, d.updated_at, d.school, _json(d.body), p.content,
-             catalogue, p.disposition, len(p.routes))
-        )  # fmt: skip
-        p.work.records += 1
-        p.work.unchanged += p.disposition == UNCHANGED
-        if p.spec.stream == "entity" and p.disposition == FACT:
-            heads[d.type, d.key] = (d.type, d.key, p.version, p.event, p.content, p.identity, record_id, d.school)
-        for route in p.routes:
-            order = order_hash(p.order) if route.ordered else None
-            if order is not None:
-                ask.add((route.connector, order))
-                if route.coalesce:
-                    coalesce.setdefault(route.flow, set()).add((route.connector, order))
-            rank = core.ranks.next(
-                route.connector, d.school, route.priority_s + (route.history_s if p.work.historical else 0.0)
-            )
-            delivery_rows.append(
-                [
-                    ids[cursor],
-                    record_id,
-                    route.connector,
-                    klass,
-                    int(State.READY),
-                    order,
-                    rank,
-                    None,
-                    route.flow,
-                    d.key,
-                    d.school,
-                    _ROUTED.cause,
-                    None,
-                ]
-            )
-            cursor += 1
-    for flow in sorted(coalesce):
-        pairs = sorted(coalesce[flow])
-        heads_gone = await connection.fetch(sql.supersede, [c for c, _ in pairs], [o for _, o in pairs], flow)
-        if heads_gone:
-            await connection.execute(sql.promote, [r[0] for r in heads_gone], [r[1] for r in heads_gone])
-    if ask:
-        pairs = sorted(ask)
-        busy = {
-            (r[0], r[1]) for r in await connection.fetch(sql.open_keys, [c for c, _ in pairs], [o for _, o in pairs])
-        }
-        for row in delivery_rows:
-            if row[5] is None:
-                continue
-            pair = (row[2], row[5])
-            if pair in busy:
-                row[4], row[11] = int(State.HELD), _BEHIND.cause
-            else:
-                busy.add(pair)
-    await connection.copy_records_to_table("records", records=record_rows, columns=RECORD_COLUMNS)
-    if heads:
-        columns = list(zip(*(heads[k] for k in sorted(heads)), strict=True))
-        await connection.execute(sql.streams_write, *(list(c) for c in columns))
-    if delivery_rows:
-        await connection.copy_records_to_table("deliveries", records=delivery_rows, columns=DELIVERY_COLUMNS)
-    return len(delivery_rows)

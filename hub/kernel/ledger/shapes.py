@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from hub.kernel.ledger.quotas import Grant
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Call, Outgoing, Reply, Text
 
@@ -29,15 +30,18 @@ class Claimed(Struct, kw_only=True):
     absent: int = 0
     age_s: float = 0.0
     outgoing: Outgoing | None = None
+    talking: bool = False
+    """Whether a conversation about it has begun (see `lookups`)."""
+    content: bytes | None = None
+    """Hash of what travels, where the receiver is only sent changes (see `dependencies`)."""
 
 
 class Batch(Struct, kw_only=True):
-    """What one claim gave: deliveries, and when the first of their calls may leave (seconds from now) and how far apart."""
+    """What one claim gave: deliveries and, where there is a quota, what of it."""
 
     claim: int
     deliveries: list[Claimed]
-    start_s: float = 0.0
-    interval_s: float = 0.0
+    grant: Grant | None = None
 
 
 class TaskSpec(Struct, frozen=True, kw_only=True):
@@ -62,6 +66,10 @@ class Conclusion(Struct, kw_only=True):
     reference: str | None = None
     detail: str | None = None
     after_s: float | None = None
+    conversation: dict[str, str] | None = None
+    """Where its conversation stands now, for an outcome that is not the last."""
+    waits_for: str | None = None
+    """The need's name (see `dependencies`) that must be met first."""
     task: TaskSpec | None = None
     resend: int | None = None
     absent: int = 0
@@ -86,4 +94,8 @@ class Exchange(Struct, kw_only=True):
     """Quick tries before the last one: outcome and error of each. Every one becomes an attempt."""
     stored: bool = False
     answered: bool = True
-    """False when the call was never tried (its lease was lost before the first byte)."""
+    """False when nothing was tried: a kept answer served."""
+    request_digest: bytes | None = None
+    reply_digest: bytes | None = None
+    kept: int | None = None
+    """The earlier call whose kept answer serves instead of a try (see `lookups`)."""

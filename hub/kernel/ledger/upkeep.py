@@ -5,18 +5,23 @@ Every function may be run by several processes at once and at any time. It must 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import date
 from typing import Any
 
+import asyncpg
 import msgspec
 
+from hub.kernel.failpoints import reach
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.intake import JOURNAL_COLUMNS
 from hub.kernel.lifecycle import State
 from hub.kernel.store.db import sql
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_MANY = 2_000
+"""Journal entries whose hashes would hold up everything else in the process: then a thread computes them."""
 
 
 async def end_leases(core: Core) -> int:
@@ -57,10 +62,61 @@ async def make_partitions(core: Core, ahead_days: int) -> tuple[int, int]:
     return int(made), int(strays)
 
 
-async def drop_partitions(core: Core, retention_class: int, before: date) -> list[str]:
-    """Drop a class's whole days before a date. Days that open deliveries still need are kept. Returns what was dropped."""
+async def today(core: Core) -> date:
+    """The day in UTC by the database's clock: what is dropped for good must not hang on a worker's."""
     async with core.pool.acquire() as connection:
-        return list(await connection.fetchval(sql.drop_partitions, retention_class, before, timeout=300))
+        day: date = await connection.fetchval(sql.today)
+    return day
+
+
+async def carry_current(core: Core, retention_class: int, before: date, *, batch: int = 2_000) -> int:
+    """Copy the current versions of living entities out of a class's days before a date into today. Returns how many.
+
+    Batch by batch, each whole or not at all: killed anywhere, the next run goes on with those that are still there. The
+    copy is the same version with the same content under a new id; the journal says which came from which.
+    """
+    carried, after = 0, 0
+    while True:
+        async with core.pool.acquire() as connection, connection.transaction():
+            found = await connection.fetch(sql.carry_pick, retention_class, after, before, batch, timeout=300)
+            if not found:
+                return carried
+            after = found[-1]["id"]
+            columns = [r["type"] for r in found], [r["key"] for r in found], [r["id"] for r in found]
+            # One that got a newer version meanwhile is let go; who adds versions takes these rows in the same order.
+            old = [r["record"] for r in await connection.fetch(sql.carry_lock, *columns)]
+            if old:
+                note, *new = await core.ids.take(connection, len(old) + 1)
+                await connection.execute(sql.carry_write, retention_class, old, new)
+                await connection.execute(
+                    sql.journal_note, note, retention_class, core.worker, "carried", new, {"from": old}
+                )
+            reach("carry.inside")
+        carried += len(old)
+
+
+async def drop_partitions(core: Core, retention_class: int, before: date) -> list[str]:
+    """Drop a class's whole days before a date, each in a transaction of its own. Returns what was dropped.
+
+    Kept are days that open deliveries need, and the journal's until it is sealed. Current versions are carried into today
+    first. A day somebody is reading now stays until the next time.
+    """
+    await carry_current(core, retention_class, before)
+    async with core.pool.acquire() as connection:
+        days = [r["day"] for r in await connection.fetch(sql.days_before, retention_class, before)]
+    dropped: list[str] = []
+    for day in days:
+        try:
+            async with core.pool.acquire() as connection, connection.transaction():
+                gone = list(await connection.fetchval(sql.retire_day, retention_class, day, timeout=300))
+                if gone:
+                    (note,) = await core.ids.take(connection, 1)
+                    said = {"class": retention_class, "day": day.isoformat(), "tables": gone}
+                    await connection.execute(sql.journal_note, note, 3, core.worker, "retired", None, said)
+        except asyncpg.LockNotAvailableError:
+            continue
+        dropped += gone
+    return dropped
 
 
 async def expire_bodies(core: Core, retention_class: int, after_days: int) -> int:
@@ -104,7 +160,8 @@ async def forget_keys(core: Core, after_days: int) -> int:
 async def seal(core: Core) -> int:
     """Chain the journal's finished transactions since the last seal. Returns how many entries were sealed.
 
-    Rows are taken by transaction id below the oldest one still running, so none can appear behind the seal.
+    Rows are taken by transaction id below the oldest one still running, so none can appear behind the seal. Each
+    retention class and day among them gets a seal of its own: they go together when their day is dropped.
     """
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
         if not await connection.fetchval(sql.seal_lock):
@@ -115,35 +172,57 @@ async def seal(core: Core) -> int:
         if not rows:
             return 0
         horizon = await connection.fetchval(sql.seal_horizon)
-        root = hashlib.sha256()
+        number, chain = (last["number"], last["chain"]) if last else (0, b"")
+        parts: dict[tuple[int, date], list[Any]] = {}
         for r in rows:
-            root.update(entry_hash(dict(r)))
-        number = last["number"] + 1 if last else 1
-        before = last["chain"] if last else b""
-        chain = hashlib.sha256(before + number.to_bytes(8, "big") + root.digest()).digest()
-        await connection.execute(sql.seal_add, number, start, horizon, len(rows), root.digest(), chain)
+            parts.setdefault((r["class"], r["day"]), []).append(r)
+        for (klass, day), entries in sorted(parts.items()):
+            root = await asyncio.to_thread(_root, entries) if len(entries) > _MANY else _root(entries)
+            number += 1
+            chain = _link(chain, number, root)
+            await connection.execute(sql.seal_add, number, start, horizon, len(entries), root, chain, klass, day)
         return len(rows)
 
 
 async def verify_seals(core: Core) -> list[int]:
-    """Compute every seal anew. Returns the numbers of those whose entries were altered or removed, or whose chain is broken."""
+    """Compute every seal anew. Returns the numbers of those whose entries were altered or removed, or whose chain is broken.
+
+    Of a seal whose day retention has dropped only the place in the chain can still be looked at.
+    """
     broken: list[int] = []
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         before = b""
-        for seal_row in await connection.fetch(sql.seals_all):
-            root = hashlib.sha256()
-            rows = await connection.fetch(sql.sealed_rows, seal_row["from_tx"], seal_row["to_tx"], timeout=300)
-            for r in rows:
-                root.update(entry_hash(dict(r)))
-            chain = hashlib.sha256(before + seal_row["number"].to_bytes(8, "big") + seal_row["root"]).digest()
-            if root.digest() != seal_row["root"] or len(rows) != seal_row["entries"] or chain != seal_row["chain"]:
-                broken.append(seal_row["number"])
-            before = seal_row["chain"]
+        for s in await connection.fetch(sql.seals_all):
+            whole = s["chain"] == _link(before, s["number"], s["root"])
+            if whole and not s["retired"]:
+                entries = await connection.fetch(
+                    sql.sealed_rows, s["from_tx"], s["to_tx"], s["class"], s["day"], timeout=300
+                )
+                whole = len(entries) == s["entries"] and _root(entries) == s["root"]
+            if not whole:
+                broken.append(s["number"])
+            before = s["chain"]
     return broken
 
 
-def entry_hash(row: dict[str, Any]) -> bytes:
+def _root(entries: list[Any]) -> bytes:
+    root = hashlib.sha256()
+    for entry in entries:
+        root.update(entry_hash(entry))
+    return root.digest()
+
+
+def _link(before: bytes, number: int, root: bytes) -> bytes:
+    return hashlib.sha256(before + number.to_bytes(8, "big") + root).digest()
+
+
+def entry_hash(row: Any) -> bytes:
     """SHA-256 over one journal entry's content, the same wherever it is computed."""
+    return hashlib.sha256(entry_bytes(row)).digest()
+
+
+def entry_bytes(row: Any) -> bytes:
+    """One journal entry's content as it is hashed: a JSON array of its columns."""
     parts = [
         row["id"],
         row["tx"],
@@ -155,4 +234,4 @@ def entry_hash(row: dict[str, Any]) -> bytes:
         row["ids"],
         row["data"],
     ]
-    return hashlib.sha256(_encode(parts)).digest()
+    return _encode(parts)

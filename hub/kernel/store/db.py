@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -64,13 +65,29 @@ async def _as_it_was(connection: Connection) -> None:
     transaction's own), and asyncpg has ended an open one by now. The default costs a round trip at every release."""
 
 
-async def open_pool(dsn: str, *, low: int = 1, high: int = 8, application: str = "hub") -> Pool:
-    """Open a pool for the hub's work. `synchronous_commit` is left to the server, where it is on (a test says so)."""
+async def open_pool(
+    dsn: str,
+    *,
+    low: int = 1,
+    high: int = 8,
+    application: str = "hub",
+    ready: Callable[[Connection], Awaitable[None]] | None = None,
+) -> Pool:
+    """Open a pool for the hub's work. `synchronous_commit` is left to the server, where it is on (a test says so).
+
+    `ready` is run on every new connection before anybody gets it.
+    """
+
+    async def prepare(connection: Connection) -> None:
+        await _prepare(connection)
+        if ready is not None:
+            await ready(connection)
+
     return await asyncpg.create_pool(
         dsn,
         min_size=low,
         max_size=high,
-        init=_prepare,
+        init=prepare,
         reset=_as_it_was,
         command_timeout=60,
         max_inactive_connection_lifetime=300,

@@ -26,6 +26,8 @@ TABLES = {
     ("ministry", "staff"): "canbo",
     ("ministry", "school"): "truong",
     ("ministry", "class"): "lophoc",
+    ("ministry", "study_result"): "ketqua",
+    ("ministry", "health_check"): "suckhoe",
     ("ministry", "checkin"): "diemdanh",
     ("public_service", "filing"): "filing",
     ("public_service", "filing_progress"): "progress",

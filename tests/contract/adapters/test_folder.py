@@ -97,7 +97,7 @@ def test_every_operation_is_rendered_by_a_sample(manifest: Manifest) -> None:
     shown = set()
     for sample in samples(manifest):
         if sample.case.what == "render":
-            for call in sample.adapter().render(sample.outgoing()):
+            for call in sample.calls(sample.adapter()):
                 shown.add(call.operation)
                 assert call.operation in manifest.operations
                 assert call.idempotent == manifest.operations[call.operation].idempotent

@@ -20,7 +20,6 @@ from connectors.address import AddressPolicy
 from connectors.connector import build
 from connectors.errors import AddressRefused
 from connectors.settings import validate
-from connectors.transports import mqtt_publish, rest, soap
 from hub.kernel.ports import Call, MaybeSent, NotSent, Reply
 
 _spec = importlib.util.spec_from_file_location("wire_server", Path(__file__).with_name("wire_server.py"))
@@ -29,8 +28,9 @@ wire_server = importlib.util.module_from_spec(_spec)
 sys.modules["wire_server"] = wire_server
 _spec.loader.exec_module(wire_server)
 
-CAPABILITIES = {"rest": rest.CAPABILITIES, "soap": soap.CAPABILITIES, "mqtt": mqtt_publish.CAPABILITIES}
-HTTP = sorted(kind for kind, has in CAPABILITIES.items() if "http" in has)
+CAPABILITIES = settings_module.CAPABILITIES
+HTTP = ["rest", "soap"]
+"""The plain ones; what is spoken on top of them has its suite in `test_capabilities`."""
 
 
 connector, call, with_app, LOCAL = wire_server.connector, wire_server.call, wire_server.with_app, wire_server.LOCAL

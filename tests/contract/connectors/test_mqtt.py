@@ -1,5 +1,5 @@
 """What the MQTT client promises, against a real broker: nothing lost, PUBACKs in order, no acknowledgement of another
-connection, and a client's thread that is never blocked."""
+connection."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def settings(port: int, **more: object) -> MqttSettings:
 
 
 def client(port: int, **more: object) -> MqttClient:
-    return MqttClient(settings(port, **more), password="mat-khau", subscriptions=[("t/#", 1)], redeliver_gap_s=0.3)
+    return MqttClient(
+        settings(port, **more), password="mat-khau", subscriptions=[("t/#", 1)], redeliver_gap_s=0.3, patience_s=0.2
+    )
 
 
 async def gather(c: MqttClient, count: int, timeout_s: float = 15.0) -> list[Arrived]:
@@ -143,11 +145,16 @@ def test_unacknowledged_publications_come_again_and_acknowledged_ones_do_not(bro
 def test_pubacks_leave_in_arrival_order_over_batches(broker: Broker) -> None:
     async def go() -> None:
         c = client(broker.port)
-        sent: list[int] = []
-        real = c._client.ack
-        c._client.ack = lambda mid, qos: (sent.append(mid), real(mid, qos))[1]  # type: ignore[method-assign]
         await c.start()
         assert await c.connected(5)
+        sent: list[int] = []
+        link = c._link
+        assert link is not None
+        link.write = (
+            lambda data: sent.extend(  # type: ignore[method-assign]
+                int.from_bytes(data[at + 2 : at + 4], "big") for at in range(0, len(data), 4)
+            )
+        )
         await publish(broker.port, [b"%d" % n for n in range(9)])
         got = await gather(c, 9)
         c.ack(got[6:])
@@ -188,9 +195,12 @@ def test_a_full_queue_sheds_without_acknowledging_and_gets_everything_later(brok
         await c.start()
         assert await c.connected(5)
         sent = [b"%d" % n for n in range(40)]
-        await publish(broker.port, sent)
-        await until(lambda: c.stats.received >= 40)
+        await publish(broker.port, sent[:10])
+        await publish(broker.port, sent[10:])
+        await publish(broker.port, [b"0"], qos=0)
+        await until(lambda: c.stats.received >= 41)
         stats = c.stats
+        assert stats.lost == 1
         assert stats.shed == 30 and stats.queued == 10
         seen: set[bytes] = set()
         async with asyncio.timeout(40):
@@ -204,29 +214,47 @@ def test_a_full_queue_sheds_without_acknowledging_and_gets_everything_later(brok
     asyncio.run(go())
 
 
-def test_a_flood_reaches_the_loop_in_few_wakes_and_never_blocks(broker: Broker) -> None:
+def test_a_short_stop_waits_at_the_broker_and_sheds_nothing(broker: Broker) -> None:
+    async def go() -> None:
+        c = MqttClient(
+            settings(broker.port, capacity=10), password="mat-khau", subscriptions=[("t/#", 1)], patience_s=5
+        )
+        await c.start()
+        assert await c.connected(5)
+        await publish(broker.port, [b"%d" % n for n in range(10)])
+        await until(lambda: c.stats.received == 10)
+        await publish(broker.port, [b"%d" % n for n in range(10, 40)])
+        await publish(broker.port, [b"40"], qos=0)
+        await asyncio.sleep(0.2)
+        assert c.stats.received == 10
+        seen: list[bytes] = []
+        async with asyncio.timeout(10):
+            while len(seen) < 41:
+                batch = await c.batch(4)
+                seen += [a.payload for a in batch]
+                c.ack(batch)
+        assert sorted(seen) == sorted(b"%d" % n for n in range(41)) and c.stats.generation == 0
+        assert c.stats.shed == c.stats.lost == 0
+        await c.stop()
+
+    asyncio.run(go())
+
+
+def test_a_flood_comes_in_few_batches_and_sheds_nothing(broker: Broker) -> None:
     async def go() -> None:
         c = client(broker.port, capacity=20000)
         await c.start()
         assert await c.connected(5)
-        wakes = 0
-        real = c._awake
-
-        def count() -> None:
-            nonlocal wakes
-            wakes += 1
-            real()
-
-        c._awake = count  # type: ignore[method-assign]
         flood = asyncio.create_task(publish(broker.port, [b"x" * 300] * 3000))
-        got = 0
+        got = batches = 0
         async with asyncio.timeout(30):
             while got < 3000:
                 batch = await c.batch(500, 0.02)
                 c.ack(batch)
                 got += len(batch)
+                batches += 1
         await flood
-        assert wakes < 3000 and c.stats.shed == 0
+        assert batches < 1000 and c.stats.shed == 0
         await c.stop()
 
     asyncio.run(go())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from hub.api import auth, control, intake
+from hub.api import auth, control, intake, receipts
 
 S1, S2 = "31HP0000001", "31HP0000002"
 
@@ -20,7 +20,7 @@ KNOWN = {
 
 def routes() -> list[tuple[str, str]]:
     found = []
-    for router in (intake.router, auth.router):
+    for router in (intake.router, receipts.router, auth.router):
         for route in router.routes:
             assert isinstance(route, APIRoute)
             found += [(method, route.path) for method in route.methods]

@@ -79,15 +79,22 @@ class Stage:
         )
         return twin
 
-    async def population(self, people: list[Any], policy: dict[str, Any] | None = None, **options: Any) -> Any:
+    async def population(
+        self,
+        people: list[Any],
+        policy: dict[str, Any] | None = None,
+        adapter: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
         twin = population_twin.Simulator(people=people, **options)
         url = await twin.start()
         self.twins["population"] = twin
         auth = {"scheme": "population_signed", "user": population_twin.USER, "xroad_client": population_twin.CLIENT}
         secrets = {"secret": population_twin.SECRET, "api_key": population_twin.API_KEY}
         await self.connect(
-            "population", {"kind": "soap", "base_url": url}, auth, secrets, {"MaDVC": "DVC1", "MaCanBo": "CB1"}, policy
-        )
+            "population", {"kind": "soap", "base_url": url}, auth, secrets,
+            {"MaDVC": "DVC1", "MaCanBo": "CB1"} | (adapter or {}), policy,
+        )  # fmt: skip
         return twin
 
     async def connect(

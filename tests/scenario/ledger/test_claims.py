@@ -179,21 +179,6 @@ def test_a_move_the_lifecycle_does_not_have_is_refused(ledger: Any, make: Any) -
     run(go())
 
 
-def test_slots_of_a_quota_are_granted_in_turn_and_a_days_limit_holds(ledger: Any, make: Any) -> None:
-    async def go() -> None:
-        async with ledger() as led:
-            c = await prepared(led, make, *(f"HS{n}" for n in range(30)))
-            first = await dispatch.claim(led.core, c, 10, 30.0, interval_s=0.1, per_day=25)
-            second = await dispatch.claim(led.core, c, 10, 30.0, interval_s=0.1, per_day=25)
-            assert first.start_s < 0.05 and 0.9 < second.start_s <= 1.0
-            third = await dispatch.claim(led.core, c, 10, 30.0, interval_s=0.1, per_day=25)
-            assert len(third.deliveries) == 5
-            await led.owner.execute("UPDATE quotas SET next_slot = now()")
-            assert not (await dispatch.claim(led.core, c, 10, 30.0, interval_s=0.1, per_day=25)).deliveries
-
-    run(go())
-
-
 def test_a_paused_step_aside_and_its_return(ledger: Any, make: Any) -> None:
     """Check-ins step aside when parked; a parked learner holds up its own followers only."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.report import document
 from benchmarks.rig import Figure
-from benchmarks.whole import slope_mb_per_h
+from benchmarks.soak import Clock
+from benchmarks.whole import slope_per_h
 
 
 def test_a_run_replaces_the_table_and_nothing_else(tmp_path: Path) -> None:
@@ -22,6 +25,22 @@ def test_a_run_replaces_the_table_and_nothing_else(tmp_path: Path) -> None:
     assert text.count("a path") == 1 and "**no**" in text and "other" not in text
 
 
-def test_growth_is_a_slope_not_a_difference_of_two_samples() -> None:
-    assert abs(slope_mb_per_h([(0, 100.0), (1, 101.0), (2, 102.0)]) - 3600) < 1e-6
-    assert slope_mb_per_h([(n, 100.0 + n % 2) for n in range(101)]) < 1
+def test_growth_is_a_slope_with_an_error_not_a_difference_of_two_samples() -> None:
+    slope, error = slope_per_h([(0, 100.0), (1, 101.0), (2, 102.0)])
+    assert abs(slope - 3600) < 1e-6 and error < 1e-6
+    slope, error = slope_per_h([(n, 100.0 + n % 2) for n in range(101)])
+    assert abs(slope) < error, "up and down is no growth"
+    assert slope_per_h([(0.0, 1.0)]) == (0.0, 0.0)
+
+
+def test_the_soaks_clock_keeps_its_size_and_finds_the_slow_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = 0.0
+    monkeypatch.setattr("benchmarks.soak.time.perf_counter", lambda: at)
+    clock = Clock()
+    for n in range(1000):
+        at = n + (0.5 if n == 700 else 0.002)
+        clock.note(float(n), n)
+    assert clock.done == 1000
+    assert 2.0 <= clock.percentile_ms(0.5) < 2.3
+    assert clock.percentile_ms(1.0) >= 500
+    assert dict(clock.waiting) == {700: 1}

@@ -70,7 +70,10 @@ def made(server: Server, auth: dict[str, Any], clock: Clock | None = None, **sec
         {
             "name": "thu",
             "system": "he_thong",
-            "transport": {"kind": "rest", "base_url": f"http://127.0.0.1:{server.port}"},
+            "transport": {
+                "kind": "webhook" if auth.get("scheme") == "standard_webhooks" else "rest",
+                "base_url": f"http://127.0.0.1:{server.port}",
+            },
             "auth": auth,
         }
     )

@@ -185,6 +185,10 @@ def test_every_scheme_hides_its_secrets_and_needs_them(caplog: pytest.LogCapture
         "api_key": {},
         "bearer": {},
         "basic": {"username": "u"},
+        "digest": {"username": "u"},
+        "lgsp_token": {"token_url": "http://127.0.0.1:9/t", "client_id": "c"},
+        "signed_headers": {"key_id": "k"},
+        "standard_webhooks": {},
         "lgsp_header": {"access_key": "a", "app_name": "b", "partner_code": "c"},
         "oauth2_client_credentials": {"token_url": "http://127.0.0.1:9/t", "client_id": "c"},
         "portal_session": {"login_url": "http://127.0.0.1:9/t", "username": "u"},
@@ -192,16 +196,19 @@ def test_every_scheme_hides_its_secrets_and_needs_them(caplog: pytest.LogCapture
     }
     assert set(examples) == set(SCHEMES)
 
+    webhook = "whsec_" + base64.b64encode(SECRET.encode() * 2).decode()
+    keyed = ("webhook_secret", "webhook_secret_previous")
+
     async def use(server: Server) -> None:
         for name, fields in examples.items():
-            c = made(server, {"scheme": name, **fields})
+            c = made(server, {"scheme": name, **fields}, **dict.fromkeys(keyed, webhook))
             said = repr(c) + repr(c.settings) + repr(c._scheme) + str(vars(c))
             try:
                 await c.send(CALL, 1)
             except (NotSent, MaybeSent) as error:
                 said += str(error) + repr(error)
             await c.close()
-            assert SECRET not in said
+            assert SECRET not in said and webhook not in said
             needed = [s for s in secrets_of(c.settings) if s.required]
             if needed:
                 with pytest.raises(SettingsInvalid) as missing:

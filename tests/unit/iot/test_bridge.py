@@ -78,11 +78,13 @@ class Ledger:
         self.faults: list[BaseException] = []
         self.refuses: Callable[[Arrival], bool] = lambda _: False
         self.calls = 0
+        self.sizes: dict[bool, list[int]] = {}
         self.gate: dict[bool, asyncio.Event] = {}
         self.acked_before_commit = 0
 
     async def accept(self, arrivals: list[Arrival]) -> list[Accepted]:
         self.calls += 1
+        self.sizes.setdefault(arrivals[0].historical, []).append(len(arrivals))
         before = len(self.transport.log)
         if (held := self.gate.get(arrivals[0].historical)) is not None:
             await held.wait()
@@ -313,14 +315,71 @@ def test_history_does_not_delay_live_events() -> None:
 def test_a_full_lane_holds_up_the_reader_and_loses_nothing() -> None:
     async def scenario(rig: Rig) -> None:
         rig.ledger.gate[False] = asyncio.Event()
-        rig.send(*(face(i, i) for i in range(1, 101)))
+        rig.send(*(face(i, i) for i in range(1, 151)))
         await asyncio.sleep(0.1)
         assert rig.bridge.depth["live"] < 40 and rig.transport.queue.qsize() > 40
         rig.ledger.gate[False].set()
-        await rig.until(lambda: len(rig.transport.pubacks) == 100)
+        await rig.until(lambda: len(rig.transport.pubacks) == 150)
 
-    rig = play(scenario, lambda: Rig(batch_max=10, live_capacity=20))
-    assert rig.transport.pubacks == list(range(1, 101))
+    rig = play(scenario, lambda: Rig(batch_max=10, read_max=10, live_capacity=20))
+    assert rig.transport.pubacks == list(range(1, 151))
+
+
+def test_history_goes_in_small_batches_while_live_events_come_and_in_large_ones_otherwise() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.ledger.gate[True] = asyncio.Event()
+        rig.send(face(1, 1), *(face(i, i, live=False) for i in range(2, 62)))
+        await rig.until(lambda: 1 in rig.transport.pubacks and rig.bridge.depth["history"] > 0)
+        rig.ledger.gate[True].set()
+        await rig.until(lambda: len(rig.transport.pubacks) == 61)
+        during = max(rig.ledger.sizes[True])
+        rig.ledger.sizes[True].clear()
+        await asyncio.sleep(0.15)
+        rig.send(*(face(i, i, live=False) for i in range(62, 122)))
+        await rig.until(lambda: len(rig.transport.pubacks) == 121)
+        assert during <= 10 and max(rig.ledger.sizes[True]) > 10
+
+    play(scenario, lambda: Rig(history_batch=10, live_within_s=0.1, commit_gap_s=0.02))
+
+
+def test_history_gives_way_to_live_events_but_does_not_starve() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.ledger.gate[False] = asyncio.Event()  # the live lane stays busy
+        rig.send(*(face(i, i) for i in range(1, 10)))
+        await rig.until(lambda: rig.bridge.depth["live"] > 0)
+        rig.send(face(100, 100, live=False))
+        await rig.until(lambda: 100 in rig.transport.pubacks)
+        assert rig.transport.pubacks == [100]
+
+    play(scenario, lambda: Rig(batch_max=2, read_max=2, history_patience_s=0.05))
+
+
+def test_a_second_commit_begins_only_with_a_full_batch() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.ledger.gate[False] = asyncio.Event()
+        rig.send(*(face(i, i) for i in range(1, 10)))
+        await asyncio.sleep(0.05)
+        assert rig.ledger.calls == 1
+        rig.send(*(face(i, i) for i in range(10, 41)))
+        await rig.until(lambda: rig.ledger.calls == 2)
+        await asyncio.sleep(0.05)
+        assert rig.ledger.calls == 2 and rig.transport.pubacks == []
+        rig.ledger.gate[False].set()
+        await rig.until(lambda: len(rig.transport.pubacks) == 40)
+
+    assert len(play(scenario, lambda: Rig(batch_max=20)).ledger.stored) == 40
+
+
+def test_a_strange_topic_of_any_length_costs_no_memory_and_is_kept_as_invalid() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.send(*(Delivered("x" * 60_000 + str(i), {"a": i}, 1, i) for i in range(1, 6)))
+        await rig.until(lambda: len(rig.transport.pubacks) == 5)
+        assert not rig.bridge._gates._routes
+
+    stored = play(scenario).ledger.stored
+    assert {a.invalid.code for a in stored if a.invalid} == {"unknown_topic"} and len(
+        stored[0].attributes["topic"]
+    ) == 500
 
 
 def test_presence_and_strangers_touch_the_registry_only() -> None:

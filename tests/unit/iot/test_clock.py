@@ -121,3 +121,21 @@ def test_judging_never_raises(device: datetime | None, received: datetime, live:
 @given(st.text(max_size=40), st.text(max_size=20))
 def test_reading_never_raises(raw: str, name: str) -> None:
     read_local(raw, name)
+
+
+def test_a_warm_estimate_follows_at_once_what_is_less_late_and_soon_what_drifts() -> None:
+    skew, at = Skew(), datetime(2026, 11, 20, tzinfo=UTC)
+
+    def event(lag_s: float) -> float:
+        nonlocal at
+        at += timedelta(seconds=1)
+        skew.observe(at, at - timedelta(seconds=lag_s))
+        assert skew.estimate is not None
+        return skew.estimate.lag_s
+
+    for _ in range(64):
+        event(5.0)
+    assert event(3.0) == 3.0
+    for _ in range(64 + 8):
+        found = event(9.0)
+    assert found == 9.0

@@ -123,18 +123,3 @@ def test_an_unmapped_code_parks_or_ends_as_the_flow_says() -> None:
     assert parked.target is State.PARKED and parked.task is not None and parked.task.subject == "s:c→t"
     dead = judge.conclude_unmapped(claimed(), 1, unmapped, "reject")
     assert dead.target is State.DEAD and dead.task is None
-
-
-def test_the_pace_stays_below_the_quota() -> None:
-    assert 1 / POLICY.interval_s < 50
-
-
-@pytest.mark.parametrize(("per_second", "concurrency"), [(50, 4), (50, 8), (10, 4), (2, 1), (1, 1), (1, 8)])
-def test_calls_held_up_on_the_wire_fit_into_the_next_second_with_those_sent_in_it(
-    per_second: int, concurrency: int
-) -> None:
-    policy = replace(POLICY, per_second=per_second, concurrency=concurrency)
-    sent = 1 / policy.interval_s
-    assert sent >= per_second / 2
-    if per_second > 2 * (concurrency + 1):
-        assert sent + 1 + concurrency <= per_second

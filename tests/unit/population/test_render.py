@@ -108,13 +108,15 @@ def test_the_profile_decides_capitals_and_optional_elements() -> None:
     assert "TaiKhoan" in values(upper) and "TaiKhoan" not in values(plain)
 
 
-def test_one_call_per_delivery_and_a_request_number_of_its_own_per_attempt() -> None:
-    asking = adapter()
+@pytest.mark.parametrize(("same", "numbers"), [(True, 3), (False, 6)])
+def test_one_call_per_delivery_and_a_request_number_of_its_own(same: bool, numbers: int) -> None:
+    """Tried again, a question keeps its number, unless the profile says that each try has its own."""
+    asking = adapter(same_number_on_retry=same)
     batch = [outgoing(delivery=number, attempt=attempt) for number in (1, 2, 3) for attempt in (1, 2)]
     calls = asking.render(batch)
     assert [call.deliveries for call in calls] == [(1,), (1,), (2,), (2,), (3,), (3,)]
-    assert len({values(call)["MaYeuCau"] for call in calls}) == 6
-    assert asking.render(batch) == calls == adapter().render(batch)
+    assert len({values(call)["MaYeuCau"] for call in calls}) == numbers
+    assert asking.render(batch) == calls == adapter(same_number_on_retry=same).render(batch)
     assert values(adapter({"MaDVC": "X"}).render(batch)[0])["MaYeuCau"] != values(calls[0])["MaYeuCau"]
 
 

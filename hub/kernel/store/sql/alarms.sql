@@ -43,7 +43,7 @@ UPDATE deliveries d SET state = 2, cause = 'promoted', since = clock_timestamp()
 RETURNING d.id
 
 -- name: expire_messages
-UPDATE messages m SET body = NULL WHERE m.class = $1 AND m.id < $2 AND m.body IS NOT NULL
+UPDATE messages m SET body = NULL, body_hash = sha256(body) WHERE m.class = $1 AND m.id < $2 AND m.body IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.message = m.id)
 
 -- name: expire_calls

@@ -3,7 +3,8 @@
 
 -- name: console_connectors
 SELECT c.id, c.name, c.system, c.settings, c.secrets IS NOT NULL AS has_secrets, c.revision, c.state, c.pause_cause, c.pause_message,
-  c.paused_at, c.updated_at, greatest(extract(epoch FROM q.next_slot - clock_timestamp()), 0)::float8 AS ahead_s,
+  c.paused_at, c.updated_at, 
+  (SELECT count(*) FROM quota_shares s WHERE s.connector = c.id AND s.until > clock_timestamp())::int AS sharers,
   CASE WHEN q.day = (clock_timestamp() AT TIME ZONE 'Asia/Ho_Chi_Minh')::date THEN q.day_used ELSE 0 END AS day_used,
   r.state AS recovery, r.epoch, r.owner, r.until > clock_timestamp() AS led, r.opened_at, r.reason, r.step, r.released, r.triggered
 FROM connectors c LEFT JOIN quotas q ON q.connector = c.id LEFT JOIN recoveries r ON r.connector = c.id
@@ -102,7 +103,7 @@ SELECT pointer, code, key, text FROM rejects WHERE message = $1 AND class = $2 O
 
 -- name: console_message_records
 SELECT r.id, r.pointer, r.type, r.key, r.event, r.version, r.school, r.disposition, r.due, r.catalogue
-FROM records r WHERE r.message = $1 AND r.class = $2 AND r.id > $3 AND r.id >= ($1 >> 37) << 37
+FROM records r WHERE r.message = $1 AND r.class = $2 AND r.id > $3 AND r.disposition <> 4 AND r.id >= ($1 >> 37) << 37
   AND ($4::text[] IS NULL OR r.school = ANY ($4))
 ORDER BY r.id LIMIT $5
 
@@ -139,7 +140,7 @@ UNION ALL
 SELECT c.id, c.record, c.connector, c.class, c.state, c.cause, c.school, c.key, c.flow FROM deliveries_closed c WHERE c.id = $1
 
 -- name: console_open_deliveries
-SELECT d.id, d.record, d.connector, d.state, d.cause, d.attempts, d.since, d.due_at, d.task, d.flow, d.key, d.school, d.created_at, NULL::text AS detail
+SELECT d.id, d.record, d.connector, d.state, d.cause, d.attempts, d.since, d.due_at, d.task, d.flow, d.key, d.school, d.created_at, d.waits_for AS detail
 FROM deliveries d
 WHERE d.id > $1 AND ($2::text[] IS NULL OR d.school = ANY ($2)) AND ($3::smallint IS NULL OR d.connector = $3) AND d.state = $4
 ORDER BY d.id LIMIT $5
@@ -211,7 +212,7 @@ WHERE class = 3 AND ids IS NULL AND id < $1 AND id >= id_day((clock_timestamp() 
 ORDER BY id DESC LIMIT $5
 
 -- name: console_replays
--- The newest lines of replay orders (one line orders up to 500) and how far each has come. A null actor means everybody.
+-- The newest lines of replay orders (one line orders up to 1,000) and how far each has come. A null actor means everybody.
 SELECT j.id, j.at, j.actor, j.data ->> 'mode' AS mode, j.data ->> 'why' AS why, cardinality(j.asked) AS asked,
   o.n AS open, c.delivered, c.dead, c.cancelled, c.last_at
 FROM (

@@ -1,19 +1,11 @@
--- name: quota_lock
-SELECT next_slot, CASE WHEN day = (clock_timestamp() AT TIME ZONE 'Asia/Ho_Chi_Minh')::date THEN day_used ELSE 0 END AS day_used,
-       extract(epoch FROM next_slot - clock_timestamp())::float8 AS ahead_s
-FROM quotas WHERE connector = $1 FOR UPDATE
-
--- name: quota_take
-UPDATE quotas SET
-  day_used = CASE WHEN day = (clock_timestamp() AT TIME ZONE 'Asia/Ho_Chi_Minh')::date THEN day_used ELSE 0 END + $2,
-  day = (clock_timestamp() AT TIME ZONE 'Asia/Ho_Chi_Minh')::date,
-  next_slot = greatest(next_slot, clock_timestamp()) + $2 * $3::float8 * interval '1 second'
-WHERE connector = $1
-RETURNING extract(epoch FROM next_slot - clock_timestamp())::float8 - $2 * $3::float8 AS start_s
+-- What lies at a rank of 2^60 or above was set aside with its school's share (see guards.sql); what came to a paused
+-- share since is passed over.
 
 -- name: claim
 WITH c AS (
-  SELECT id FROM deliveries WHERE connector = $1 AND state = 2 ORDER BY rank LIMIT $2 FOR UPDATE SKIP LOCKED)
+  SELECT id FROM deliveries d WHERE connector = $1 AND state = 2 AND rank < 1152921504606846976
+    AND NOT EXISTS (SELECT 1 FROM paused_shares p WHERE p.connector = $1 AND p.school = coalesce(d.school, ''))
+  ORDER BY rank LIMIT $2 FOR UPDATE SKIP LOCKED)
 UPDATE deliveries d
 SET state = 3, cause = 'claimed', claim = $3, lease_until = clock_timestamp() + $4::float8 * interval '1 second',
     attempts = attempts + 1, since = clock_timestamp(), due_at = NULL, intent = NULL
@@ -66,7 +58,7 @@ SET state = w.target, cause = w.cause, claim = NULL, lease_until = NULL,
     due_at = CASE WHEN w.after_s >= 0 THEN clock_timestamp() + w.after_s * interval '1 second' END,
     task = w.task, resend = coalesce(w.resend, d.resend), absent = w.absent, aside = w.aside,
     intent = CASE WHEN w.target = 6 AND w.source = 6 THEN d.intent WHEN w.target = 6 THEN coalesce(d.intent, w.call) END,
-    attempts = CASE WHEN w.cause = 'released' THEN d.attempts - 1 ELSE d.attempts END
+    waits_for = NULL, attempts = CASE WHEN w.cause IN ('released', 'prerequisite', 'in_progress') THEN d.attempts - 1 ELSE d.attempts END
 FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::text[], $6::float8[], $7::bigint[], $8::bigint[], $9::smallint[], $10::boolean[], $11::bigint[])
   w(id, claim, source, target, cause, after_s, task, resend, absent, aside, call)
 WHERE d.id = w.id AND d.claim = w.claim AND d.state = w.source
@@ -126,4 +118,6 @@ WHERE id = $1 AND state = 'paused' RETURNING id
 SELECT state, count(*) AS n, min(created_at) AS oldest FROM deliveries WHERE connector = $1 GROUP BY state
 
 -- name: anything_ready
-SELECT EXISTS (SELECT 1 FROM deliveries WHERE connector = $1 AND state = 2)
+SELECT EXISTS (
+  SELECT 1 FROM deliveries d WHERE connector = $1 AND state = 2 AND rank < 1152921504606846976
+    AND NOT EXISTS (SELECT 1 FROM paused_shares p WHERE p.connector = $1 AND p.school = coalesce(d.school, '')))

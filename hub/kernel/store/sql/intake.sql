@@ -3,26 +3,39 @@ SELECT array_agg(nextval('ids') ORDER BY g) AS starts,
        (extract(epoch FROM now()) / 86400)::int - 18262 AS day
 FROM generate_series(1, $1::int) g
 
--- name: intake_keys_insert
-INSERT INTO intake_keys (digest, message, body_digest)
-SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bytea[])
-ON CONFLICT DO NOTHING
-RETURNING message
+-- name: intake_look
+SELECT * FROM intake_look($1, $2, $3, $4)
 
--- name: intake_keys_find
+-- name: intake_write
+-- A few messages with all that belongs to them in one round trip; many go by COPY.
+WITH m AS (
+  INSERT INTO messages (id, class, source, type, school, content_type, digest, body, removed, attributes, upload, chunk, duplicate_of)
+  SELECT * FROM unnest($1::intake_message[])),
+o AS (
+  INSERT INTO message_results (message, class, outcome, items, rejected, records) SELECT * FROM unnest($2::intake_result[])),
+j AS (
+  INSERT INTO journal (id, class, actor, kind, connector, subject, ids, data, leaves) SELECT * FROM unnest($3::intake_line[])),
+r AS (
+  INSERT INTO records (id, class, message, pointer, type, key, event, version, updated_at, school, body, content, catalogue, disposition, due)
+  SELECT * FROM unnest($4::intake_record[])),
+s AS (
+  INSERT INTO streams (type, key, version, event, content, identity, record, school) SELECT * FROM unnest($5::intake_stream[])
+  ON CONFLICT (type, key) DO UPDATE SET version = excluded.version, event = excluded.event, content = excluded.content,
+    identity = excluded.identity, record = excluded.record, school = excluded.school)
+INSERT INTO deliveries (id, record, connector, class, state, order_key, rank, due_at, flow, key, school, cause, replay_of)
+SELECT * FROM unnest($6::intake_delivery[])
+
+-- name: message_there
+SELECT EXISTS (SELECT FROM messages WHERE id = $1)
+
+-- name: keys_known
 SELECT digest, message, body_digest FROM intake_keys WHERE digest = ANY ($1::uuid[])
 
 -- name: order_locks
 SELECT count(pg_advisory_xact_lock(k)) FROM unnest($1::bigint[]) k
 
--- name: streams_read
-SELECT s.type, s.key, s.version, s.event, s.content, s.identity, s.record, s.school
-FROM unnest($1::text[], $2::text[]) w(type, key)
-JOIN streams s ON s.type = w.type AND s.key = w.key
-
 -- name: streams_write
-INSERT INTO streams (type, key, version, event, content, identity, record, school)
-SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::bytea[], $6::bytea[], $7::bigint[], $8::text[])
+INSERT INTO streams (type, key, version, event, content, identity, record, school) SELECT * FROM unnest($1::intake_stream[])
 ON CONFLICT (type, key) DO UPDATE SET version = excluded.version, event = excluded.event, content = excluded.content,
   identity = excluded.identity, record = excluded.record, school = excluded.school
 

@@ -62,6 +62,9 @@ SELECT source_system, code, target_system, canonical, effective_from, actor AS a
 INSERT INTO approved_codes (source_system, code, target_system, canonical, effective_from, actor, note)
 VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id
 
+-- name: clock
+SELECT clock_timestamp()
+
 -- name: replay_candidates
 SELECT c.id, c.class, c.record, c.connector, c.flow, c.key, c.school, c.call, c.state, r.type, r.message
 FROM deliveries_closed c JOIN records r ON r.id = c.record AND r.class = c.class
@@ -74,8 +77,29 @@ WHERE c.id > $8
   AND ($6::timestamptz IS NULL OR c.closed_at >= $6)
   AND ($7::timestamptz IS NULL OR c.closed_at < $7)
   AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.replay_of = c.id)
-  AND NOT EXISTS (SELECT 1 FROM deliveries_closed o WHERE o.replay_of = c.id)
+  AND NOT EXISTS (SELECT 1 FROM deliveries_closed o WHERE o.replay_of = c.id AND o.class = c.class AND o.id > c.id)
 ORDER BY c.id LIMIT $9
+
+-- name: replay_lock
+SELECT pg_advisory_xact_lock(7010)
+
+-- name: replay_page
+SELECT c.id, c.class, c.record, c.connector, c.flow, c.key, c.school, c.call, c.state, r.type, r.message
+FROM deliveries_closed c JOIN records r ON r.id = c.record AND r.class = c.class
+WHERE c.id > $8
+  AND ($1::bigint[] IS NULL OR c.id = ANY ($1))
+  AND ($2::bigint IS NULL OR r.message = $2)
+  AND ($3::smallint IS NULL OR c.connector = $3)
+  AND ($4::text[] IS NULL OR c.school = ANY ($4))
+  AND c.state = ANY ($5::smallint[])
+  AND ($6::timestamptz IS NULL OR c.closed_at >= $6)
+  AND c.closed_at < $7::timestamptz
+ORDER BY c.id LIMIT $9
+
+-- name: replayed_before
+SELECT replay_of FROM deliveries WHERE replay_of = ANY ($1::bigint[])
+UNION ALL
+SELECT replay_of FROM deliveries_closed WHERE replay_of = ANY ($1::bigint[]) AND id > $2
 
 -- name: replay_count
 SELECT c.connector, c.state, count(*) AS n
@@ -88,7 +112,7 @@ WHERE ($1::bigint[] IS NULL OR c.id = ANY ($1))
   AND ($6::timestamptz IS NULL OR c.closed_at >= $6)
   AND ($7::timestamptz IS NULL OR c.closed_at < $7)
   AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.replay_of = c.id)
-  AND NOT EXISTS (SELECT 1 FROM deliveries_closed o WHERE o.replay_of = c.id)
+  AND NOT EXISTS (SELECT 1 FROM deliveries_closed o WHERE o.replay_of = c.id AND o.class = c.class AND o.id > c.id)
 GROUP BY 1, 2
 
 -- name: account
@@ -103,7 +127,7 @@ SELECT
   coalesce(sum(items), 0)::bigint AS items,
   coalesce(sum(rejected), 0)::bigint AS rejected,
   coalesce(sum(records), 0)::bigint AS records,
-  (SELECT count(*) FROM records) AS records_stored,
+  (SELECT count(*) FROM records WHERE disposition <> 4) AS records_stored,
   (SELECT coalesce(sum(due), 0)::bigint FROM records) AS due
 FROM (SELECT outcome, count(*) AS n, sum(items) AS items, sum(rejected) AS rejected, sum(records) AS records
       FROM message_results GROUP BY outcome) r
@@ -121,11 +145,11 @@ FROM deliveries GROUP BY 1, 2
 SELECT number, to_tx::text AS to_tx, chain FROM seals ORDER BY number DESC LIMIT 1
 
 -- name: seal_rows
-SELECT id, tx::text AS tx, at, actor, kind, connector, subject, ids, data FROM journal
+SELECT id, tx::text AS tx, at, actor, kind, connector, subject, ids, data, class, date '2020-01-01' + (id >> 37)::int AS day FROM journal
 WHERE tx >= $1::text::xid8 AND tx < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY tx, id
 
 -- name: seal_horizon
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text
 
 -- name: seal_add
-INSERT INTO seals (number, from_tx, to_tx, entries, root, chain) VALUES ($1, $2::text::xid8, $3::text::xid8, $4, $5, $6)
+INSERT INTO seals (number, from_tx, to_tx, entries, root, chain, class, day) VALUES ($1, $2::text::xid8, $3::text::xid8, $4, $5, $6, $7, $8)

@@ -49,7 +49,7 @@ SELECT kind, name FROM sources WHERE id = $1
 
 -- name: receipt_records
 SELECT r.id, r.class, r.message, r.pointer, r.type, r.key, r.event, r.version, r.disposition, r.school
-FROM records r WHERE r.message = ANY ($1::bigint[]) AND r.id > $2 ORDER BY r.id LIMIT $3
+FROM records r WHERE r.message = ANY ($1::bigint[]) AND r.id > $2 AND r.disposition <> 4 ORDER BY r.id LIMIT $3
 
 -- name: receipt_rejects
 SELECT message, pointer, code, key, text FROM rejects WHERE message = ANY ($1::bigint[]) ORDER BY message LIMIT $2

@@ -34,10 +34,12 @@ UPDATE recoveries SET state = 'idle', owner = NULL, until = clock_timestamp() WH
 UPDATE recoveries SET triggered = true WHERE connector = $1 AND epoch = $2 AND state = 'open'
 
 -- name: recovery_release
--- What is due goes, and what began to wait before $3: it waits for the outage, whatever its own time was.
+-- What is due goes, and what began to wait before $3: it waits for the outage, whatever its own time was. What waits for
+-- another record to be delivered does not wait for the outage.
 WITH w AS (
   SELECT id FROM deliveries
-  WHERE connector = $1 AND state = 4 AND (due_at IS NULL OR due_at <= statement_timestamp() OR since < $3::timestamptz)
+  WHERE connector = $1 AND state = 4
+    AND (due_at IS NULL OR due_at <= statement_timestamp() OR (since < $3::timestamptz AND waits_for IS NULL))
   ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 UPDATE deliveries d SET state = 2, cause = 'due', since = clock_timestamp(), due_at = NULL
 FROM w WHERE d.id = w.id
@@ -56,15 +58,18 @@ FROM w WHERE d.id = w.id AND d.state = 4
 RETURNING d.id
 
 -- name: recovery_counts
--- Three reads, because each has an index of its own; what is held is not looked at.
+-- Three reads, because each has an index of its own; what is held is not looked at. What rests with its school's share is
+-- not queued: no recovery waits for it.
 SELECT l.*, q.*, s.* FROM
-  (SELECT count(*) FILTER (WHERE state = 4) AS waiting,
+  (SELECT count(*) FILTER (WHERE state = 4 AND waits_for IS NULL AND cause <> 'in_progress') AS waiting,
           count(*) FILTER (WHERE state = 4 AND (due_at IS NULL OR due_at <= statement_timestamp())) AS waiting_due,
           count(*) FILTER (WHERE state = 6) AS uncertain,
-          count(*) FILTER (WHERE since >= $2::timestamptz) AS failed,
-          min(created_at) FILTER (WHERE state = 4) AS oldest
+          count(*) FILTER (WHERE since >= $2::timestamptz AND waits_for IS NULL AND cause <> 'in_progress') AS failed,
+          min(created_at) FILTER (WHERE state = 4 AND waits_for IS NULL) AS oldest
    FROM deliveries WHERE connector = $1 AND state IN (4, 6)) l,
-  (SELECT count(*) AS ready, count(*) FILTER (WHERE cause = 'due') AS queued FROM deliveries WHERE connector = $1 AND state = 2) q,
+  (SELECT count(*) AS ready, count(*) FILTER (WHERE cause = 'due' AND NOT EXISTS (
+       SELECT 1 FROM paused_shares p WHERE p.connector = $1 AND p.school = coalesce(d.school, ''))) AS queued
+   FROM deliveries d WHERE connector = $1 AND state = 2) q,
   (SELECT count(*) AS sending FROM deliveries WHERE connector = $1 AND state = 3 AND lease_until IS NOT NULL) s
 
 -- name: recovery_delivered
@@ -72,7 +77,9 @@ SELECT count(*) FROM deliveries_closed d JOIN recoveries r ON r.connector = d.co
 WHERE d.connector = $1 AND d.state = 7 AND d.closed_at >= r.opened_at
 
 -- name: recovery_fate
-SELECT state FROM deliveries WHERE id = $1 AND connector = $2
+-- A canary that turned out to wait for another record is none: it says nothing about the counterparty. One that was taken up
+-- there and is to be asked about again shows that the counterparty is well.
+SELECT CASE WHEN state = 4 AND cause = 'in_progress' THEN 7 ELSE state END AS state FROM deliveries WHERE id = $1 AND connector = $2 AND NOT (state = 4 AND waits_for IS NOT NULL)
 UNION ALL
 SELECT state FROM deliveries_closed WHERE id = $1 AND connector = $2
 

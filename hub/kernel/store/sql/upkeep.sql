@@ -4,8 +4,35 @@ SELECT make_partitions($1)
 -- name: default_rows
 SELECT default_rows()
 
--- name: drop_partitions
-SELECT drop_partitions($1, $2)
+-- name: today
+SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date
+
+-- name: days_before
+SELECT day FROM days_before($1, $2) day
+
+-- name: retire_day
+SELECT retire_day($1, $2)
+
+-- name: carry_pick
+SELECT r.id, r.type, r.key FROM records r JOIN streams s ON s.type = r.type AND s.key = r.key AND s.record = r.id
+WHERE r.class = $1 AND r.id > $2 AND r.id < id_day($3) AND s.event <> 'CANCEL' ORDER BY r.id LIMIT $4
+
+-- name: carry_lock
+SELECT s.type, s.key, s.record FROM unnest($1::text[], $2::text[], $3::bigint[]) w(type, key, record)
+JOIN streams s ON s.type = w.type AND s.key = w.key AND s.record = w.record
+ORDER BY s.type COLLATE "C", s.key COLLATE "C" FOR UPDATE OF s
+
+-- name: carry_write
+WITH moved AS (SELECT * FROM unnest($2::bigint[], $3::bigint[]) m(old, new)),
+copied AS (
+  INSERT INTO records (id, class, message, pointer, type, key, event, version, updated_at, school, body, content, catalogue, disposition, due, created_at)
+  SELECT m.new, r.class, r.message, r.pointer, r.type, r.key, r.event, r.version, r.updated_at, r.school, r.body, r.content, r.catalogue, 4, 0, r.created_at
+  FROM moved m JOIN records r ON r.id = m.old AND r.class = $1
+  RETURNING id, type, key)
+UPDATE streams s SET record = c.id FROM copied c WHERE s.type = c.type AND s.key = c.key
+
+-- name: journal_note
+INSERT INTO journal (id, class, actor, kind, ids, data) VALUES ($1, $2, $3, $4, $5, $6)
 
 -- name: seal_lock
 SELECT pg_try_advisory_xact_lock(7002)
@@ -14,8 +41,12 @@ SELECT pg_try_advisory_xact_lock(7002)
 DELETE FROM intake_keys WHERE digest IN (SELECT digest FROM intake_keys WHERE at < now() - $1 * interval '1 day' LIMIT 10000)
 
 -- name: seals_all
-SELECT number, from_tx::text AS from_tx, to_tx::text AS to_tx, entries, root, chain FROM seals ORDER BY number
+SELECT number, from_tx::text AS from_tx, to_tx::text AS to_tx, entries, root, chain, class, day,
+  EXISTS (SELECT 1 FROM retired t WHERE 'journal' = ANY (t.tables)
+          AND (t.class = s.class AND t.day = s.day OR s.class IS NULL AND t.day <= s.at::date)) AS retired
+FROM seals s ORDER BY number
 
 -- name: sealed_rows
 SELECT id, tx::text AS tx, at, actor, kind, connector, subject, ids, data FROM journal
-WHERE tx >= $1::text::xid8 AND tx < $2::text::xid8 ORDER BY tx, id
+WHERE tx >= $1::text::xid8 AND tx < $2::text::xid8
+  AND ($3::smallint IS NULL OR class = $3 AND id >= id_day($4) AND id < id_day($4 + 1)) ORDER BY tx, id

@@ -1,0 +1,121 @@
+"""A city of 1,700 gates of all families against a whole hub: live, with a flood of history, reconnecting, with pictures.
+
+The load and its proof are `hub simulate gates`; this module starts a hub of its own and makes figures of what it tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from typing import Any
+
+from benchmarks.delivery import ministry
+from benchmarks.rig import Figure, Rig, short
+from benchmarks.whole import House
+from hub.embedded.area import open_area, remove_area
+from hub.embedded.postgres import EmbeddedPostgres
+from hub.kernel.ledger import operations
+from hub.kernel.ledger.core import Core
+from hub.kernel.ports import Text
+from hub.kernel.router import Router, load_flows
+from hub.kernel.store.db import open_pool
+from hub.keys import Keys
+from hub.wiring import FLOWS, hasher_of
+from mappings.engine import Catalogue
+
+_GATES = 1_700
+_FLAT_MB = 150.0
+"""Pictures of 1 MB in flight at once, and what the allocators keep: beyond this memory would not be flat."""
+
+
+async def measure(rig: Rig) -> list[Figure]:
+    """The whole load once."""
+    house = House(rig)
+    told_in = rig.logs / "city.json"
+    process = house.start()
+    try:
+        await house.healthy(process)
+        await _owed(house)
+        env = rig.env(LT_DATA_DIR=str(house.data), LT_MASTER_KEY_FILE=str(house.key_file))
+        env.pop("LT_REDIS_URL", None)
+        argv = [
+            "-m",
+            "hub.cli",
+            "simulate",
+            "gates",
+            "--count",
+            str(_GATES),
+            "--profile",
+            profile(),
+            "--json",
+            str(told_in),
+        ]
+        load = rig.process("city", argv, env)
+        await _ended(load, short(300, 1_500))
+        if not told_in.exists():
+            raise RuntimeError(load.log.read_text(errors="replace")[-2000:])
+        return figures(json.loads(told_in.read_text()))
+    finally:
+        await process.stop(30)
+        remove_area(house.data)
+        shutil.rmtree(house.data, ignore_errors=True)
+        house.key_file.unlink(missing_ok=True)
+
+
+def profile() -> str:
+    """The profile for this run's sizes."""
+    return ("peak", "short")[short(1, 0)]
+
+
+async def _owed(house: House) -> None:
+    """A connector that is paused: every check-in owes it a delivery, and sending them is measured elsewhere."""
+    keys = Keys.open(house.key_file, house.data)
+    async with await open_pool(EmbeddedPostgres(open_area(house.data)).dsn().url, high=2) as pool:
+        core = Core(pool, Router(load_flows(FLOWS), {}), Catalogue.load(), hasher_of(keys))
+        await operations.add_connector(
+            core, keys, "bench", "ministry", "ministry", *ministry("http://127.0.0.1:9", 100)
+        )
+        await operations.pause(core, "bench", "ministry", Text("Đo hiệu năng", "Benchmark"))
+
+
+async def _ended(load: Any, patience_s: float) -> None:
+    until = asyncio.get_running_loop().time() + patience_s
+    while load.alive and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(0.2)
+    await load.stop()
+
+
+def figures(told: dict[str, Any]) -> list[Figure]:
+    """The run's result as lines of the table. A run that lost, doubled or invented anything meets nothing."""
+    phases = {p["name"]: p for p in told["phases"]}
+    proof = told["proof"]
+    sound = not (
+        proof["lost"] or proof["doubled"] or proof["strange"] or proof["differences"] or proof["unacknowledged"]
+    )
+    books = (
+        f"{proof['acknowledged']:,} acknowledged, {proof['stored']:,} stored, lost {proof['lost']}, doubled {proof['doubled']}, "
+        f"sent again {told['repeats']}"
+    )
+    sound = sound and not any(p["held_back"] for p in told["phases"])
+    live, flood, back, pictures = (phases[name] for name in ("live", "flood", "reconnect", "images"))
+    rate = live["sent"] / live["seconds"]
+    grown = sum(
+        most - before for name, (before, most) in pictures["memory_mb"].items() if name in ("bridge", "gateway", "mqtt")
+    )
+    families = ", ".join(f"{count} {name}" for name, count in told["families"].items())
+    return [
+        Figure(path=f"city of {told['gates']:,} gates, {rate:,.0f} check-ins/s live, p99 from passage to device ack", unit="ms",
+               value=live["p99_ms"], target="≤ 100 ms, none lost", met=live["p99_ms"] <= 100 and sound, cpu=live["cpu"],
+               note=f"p50 {live['p50_ms']} ms; {families}; registered in {told['registered_s']} s, connected in {told['connected_s']} s; {books}"),
+        Figure(path=f"city: {flood['released']:,} stored events released by 300 gates at once, live p99 meanwhile", unit="ms",
+               value=flood["p99_ms"], bare=live["p99_ms"], bare_is="live p99 without the flood", target="≤ 2× quiet",
+               met=flood["p99_ms"] <= 2 * live["p99_ms"] and sound, cpu=flood["cpu"], note=f"p50 {flood['p50_ms']} ms; {flood['note']}"),
+        Figure(path=f"city: {back['sent']:,} gates reconnecting at once, until the last one's event is acknowledged", unit="s",
+               value=back["seconds"], target="≤ 10 s", met=back["seconds"] <= 10 and back["acknowledged"] == back["sent"],
+               cpu=back["cpu"], note=back["note"]),
+        Figure(path="city: pictures of 1 MB at 50/s, growth of bridge, gateway and broker", unit="MB", value=grown, target="flat",
+               met=grown <= _FLAT_MB and pictures["acknowledged"] == pictures["sent"], cpu=pictures["cpu"],
+               note=f"{pictures['acknowledged']:,} of {pictures['sent']:,} acknowledged, p99 {pictures['p99_ms']} ms; "
+               + ", ".join(f"{n} {a:.0f}→{b:.0f}" for n, (a, b) in pictures["memory_mb"].items() if n in ("bridge", "gateway", "mqtt"))),
+    ]  # fmt: skip

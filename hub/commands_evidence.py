@@ -1,0 +1,67 @@
+"""Commands about evidence: the pack of a record, and the anchors packs lead to.
+
+One concern: asking and writing a file. It must never write one before the purpose is in the journal.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hub.evidence.pack import pack
+from hub.evidence.verify import Altered, check
+from hub.kernel.access import EVERYWHERE
+from hub.kernel.ledger import evidence as ledger
+from hub.kernel.ledger import operations
+from hub.wiring import House
+
+
+@click.command()
+@click.argument("wanted")
+@click.option(
+    "--type", "type_name", help="Loại bản ghi khi cho mã nghiệp vụ / record type when a business key is given"
+)
+@click.option("--purpose", required=True, help="Mục đích, được ghi vào nhật ký / what for; goes into the journal")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Tệp .zip / where to")
+def evidence(wanted: str, type_name: str | None, purpose: str, out: Path | None) -> None:
+    """Gói bằng chứng của một bản ghi hay hồ sơ / the evidence pack of a record or filing (its number, or --type and key)."""
+    from hub.commands import screen, with_house
+
+    async def work(house: House) -> tuple[int, bytes]:
+        record = await ledger.find(house.core, wanted, type_name)
+        if record is None:
+            raise click.ClickException(f"Không có bản ghi / no record {wanted!r}")
+        await operations.unmask(house.core, "cli", record, purpose)
+        found = await ledger.gather(house.core, record, EVERYWHERE)
+        assert found is not None
+        return record, pack(found)
+
+    record, data = with_house(work)
+    path = out or Path(f"evidence-{record}.zip")
+    path.write_bytes(data)
+    try:
+        lines, head = check(data)
+    except Altered as error:
+        raise click.ClickException(f"Sổ không khớp chính nó / the ledger does not agree with itself: {error}") from None
+    for line in lines:
+        screen.print(line)
+    if head is not None:
+        screen.print(f"  Mốc neo / anchor: {head}", soft_wrap=True)
+    screen.print(f"→ {path}")
+
+
+@click.command()
+def anchors() -> None:
+    """Mốc neo mỗi ngày: hãy giữ một bản ở ngoài trục / the daily anchors: keep a copy outside the hub."""
+    from hub.commands import with_house
+
+    async def work(house: House) -> list[str]:
+        await ledger.anchor(house.core)
+        return [f"{r['day']}  {r['seal']:>10}  {r['chain'].hex()}" for r in await ledger.anchors(house.core)]
+
+    for line in with_house(work):
+        click.echo(line)
+
+
+ALL: tuple[click.Command, ...] = (evidence, anchors)

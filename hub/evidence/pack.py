@@ -1,0 +1,191 @@
+"""The evidence pack of one record: what the ledger gathered, as files in one ZIP beside their verifier.
+
+One concern: the form. It must never leave out that something is missing, nor add a word that the ledger does not hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hub.evidence import verify
+from hub.kernel.ledger.core import content_hash, sorted_json
+from hub.kernel.ledger.evidence import Gathered
+from hub.kernel.ledger.upkeep import entry_bytes
+from hub.kernel.lifecycle import State
+
+_README = """\
+GÓI BẰNG CHỨNG / EVIDENCE PACK
+
+Bản ghi / record: {type} {key}, phiên bản / version {version}
+
+Kiểm tra, không cần mạng / check it, without a network:
+
+    python3 verify.py <tệp .zip này / this .zip>
+
+message/   thông điệp như đã nhận và lưu (ảnh khuôn mặt đã bị loại trước khi lưu) / the message as received and stored (faces were taken out before)
+record/    bản ghi chuẩn hóa / the canonical record
+calls/     yêu cầu đã gửi và trả lời đã nhận / requests as sent and replies as received
+timeline.json   các lần gửi và kết quả / tries and outcomes
+chain/     các dòng nhật ký, niêm phong và chuỗi tới mốc neo / the journal's entries, their seals, and the chain to the anchor
+
+Chuỗi chứng minh thông điệp, bản ghi, yêu cầu, trả lời và kết quả. Các tệp khác chỉ kèm theo cho dễ đọc.
+The chain proves message, record, requests, replies and outcomes. Everything else is there to be read.
+"""
+
+
+_TELLING = {"key", "meta", "path"}
+"""Columns of a call that may name others than the record asked about."""
+
+
+def pack(found: Gathered) -> bytes:
+    """The ZIP's bytes. `hub.evidence.verify.check` accepts them, and nothing that differs from them."""
+    r = found.record
+    files: dict[str, bytes] = {
+        "README.txt": _README.format(type=r["type"], key=r["key"], version=r["version"]).encode(),
+        "verify.py": Path(verify.__file__).read_bytes(),
+        "record/record.json": verify.written(_plain(r, without={"body"})),
+    }
+    missing: list[str] = []
+    body = sorted_json(r["body"]) if r["body"] is not None else None
+    if body is not None and content_hash(r["event"], body) == r["content"]:
+        files["record/canonical.json"] = body
+    else:
+        missing.append("record/canonical.json")
+    sealed = {number for seal in found.chain.seals for _, number in seal.holds}
+    _message(found, files, missing, sealed)
+    _calls(found, files, missing)
+    files["timeline.json"] = verify.written(
+        {
+            "deliveries": [_plain(d) | {"state": State(d["state"]).word} for d in found.deliveries],
+            "attempts": [_plain(a) for a in found.attempts],
+            "outcomes": _outcomes(found, sealed),
+        }
+    )
+    files["chain/entries.json"] = verify.written(
+        [
+            {"entry": entry_bytes(e).decode(), "leaves": e["leaves"].hex() if e["leaves"] else None}
+            for e in found.entries
+        ]
+    )
+    files["chain/seals.json"] = verify.written(
+        {
+            "before": found.chain.before.hex(),
+            "links": [[number, root.hex()] for number, root in found.chain.links],
+            "anchor": found.chain.anchor,
+            "seals": [
+                {"number": s.number, "root": s.root.hex(), "entries": [h.hex() for h in s.entries], "holds": s.holds}
+                for s in found.chain.seals
+            ],
+        }
+    )
+    files["manifest.json"] = verify.written(
+        {
+            "format": verify.FORMAT,
+            "record": {"id": r["id"], "type": r["type"], "key": r["key"], "version": r["version"]},
+            "missing": sorted(missing),
+            "withheld": sorted(found.withheld),
+            "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        }
+    )
+    return verify.packed(files)
+
+
+def _message(found: Gathered, files: dict[str, bytes], missing: list[str], sealed: set[int]) -> None:
+    m = found.message
+    if m is None:
+        missing.append("message")
+        return
+    # A message decoded later has two: the second one knows its records.
+    speaking = [e for e in found.entries if e["kind"] in ("intake", "decoded") and m["id"] in (e["ids"] or ())]
+    entry = speaking[-1] if speaking else None
+    stored = _stored_hash(m)
+    proven = entry is not None and entry["id"] in sealed and entry["leaves"] is not None
+    files["message/message.json"] = verify.written(
+        _plain(m, without={"body", "body_hash"})
+        | {"stored": stored.hex(), "entry": entry["id"] if entry is not None and proven else None}
+    )
+    files["message/records.json"] = verify.written([[number, content.hex()] for number, content in found.siblings])
+    if m["body"] is None:
+        missing.append("message/body")
+    elif "message" not in found.withheld:
+        files["message/body"] = bytes(m["body"])
+
+
+def _stored_hash(m: Any) -> bytes:
+    """SHA-256 of the stored bytes: of the bytes themselves while they are kept, else as noted when they went."""
+    if m["body"] is not None:
+        return hashlib.sha256(m["body"]).digest()
+    return bytes(m["body_hash"] or b"")
+
+
+def _calls(found: Gathered, files: dict[str, bytes], missing: list[str]) -> None:
+    replies: dict[int, list[Any]] = {}
+    for reply in found.replies:
+        replies.setdefault(reply["call"], []).append(reply)
+    for c in found.calls:
+        place = f"calls/{c['id']}"
+        files[f"{place}/call.json"] = verify.written(
+            _plain(c, without={"body", "digest"} | (_TELLING if place in found.withheld else set()))
+            | {
+                "request": c["digest"].hex(),
+                "replies": [_plain(x, without={"body"}) for x in replies.get(c["id"], [])],
+            }
+        )
+        answers = [x for x in replies.get(c["id"], []) if x["digest"]]
+        for name, row in (("request", c), *((f"reply-{x['id']}", x) for x in answers)):
+            if row["body"] is None:
+                missing.append(f"{place}/{name}")
+            elif place not in found.withheld:
+                files[f"{place}/{name}"] = bytes(row["body"])
+
+
+def _outcomes(found: Gathered, sealed: set[int]) -> list[dict[str, Any]]:
+    """Each concluded try with the entry that proves it. A call with several replies is told by the one that fits."""
+    calls = {c["id"]: c for c in found.calls}
+    digests: dict[int | None, list[bytes]] = {None: [b""]}
+    for c in calls:
+        digests[c] = [bytes(x["digest"]) for x in found.replies if x["call"] == c and x["digest"]] + [b""]
+    outcomes: list[dict[str, Any]] = []
+    for e in found.entries:
+        if e["kind"] != "conclude" or e["leaves"] is None or e["id"] not in sealed:
+            continue
+        for place, delivery in enumerate(e["ids"]):
+            leaf = e["leaves"][32 * place : 32 * place + 32]
+            fit = _fitting(
+                leaf, delivery, [a["call"] for a in found.attempts if a["delivery"] == delivery], calls, digests
+            )
+            if fit is not None:
+                outcomes.append({"delivery": delivery, "entry": e["id"], "at": e["at"].isoformat(), **fit})
+    return outcomes
+
+
+def _fitting(
+    leaf: bytes, delivery: int, tried: list[int | None], calls: dict[int, Any], digests: dict[int | None, list[bytes]]
+) -> dict[str, Any] | None:
+    for call in dict.fromkeys(tried):
+        request = bytes(calls[call]["digest"]) if call in calls else b""
+        for reply in digests.get(call, [b""]):
+            for state in State:
+                if verify.outcome_leaf(delivery, int(state), request, reply) == leaf:
+                    return {
+                        "call": call if call in calls else None, "state": int(state), "word": state.word,
+                        "request": request.hex(), "reply": reply.hex(),
+                    }  # fmt: skip
+    return None
+
+
+def _plain(row: Any, without: AbstractSet[str] = frozenset()) -> dict[str, Any]:
+    """A row as JSON holds it: bytes in hex, times with their zone."""
+    return {k: _json(v) for k, v in dict(row).items() if k not in without}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value

@@ -1,0 +1,78 @@
+-- name: evidence_record
+SELECT * FROM records WHERE id = $1
+
+-- name: evidence_record_of_key
+SELECT record FROM streams WHERE type = $1 AND key = $2
+
+-- name: evidence_record_of_delivery
+SELECT record FROM (SELECT record FROM deliveries WHERE id = $1 UNION ALL SELECT record FROM deliveries_closed WHERE id = $1) x LIMIT 1
+
+-- name: evidence_latest_of_key
+SELECT id FROM records WHERE type = $1 AND key = $2 ORDER BY id DESC LIMIT 1
+
+-- name: evidence_message
+SELECT m.*, s.kind AS source_kind, s.name AS source_name FROM messages m JOIN sources s ON s.id = m.source WHERE m.id = $1 AND m.class = $2
+
+-- name: evidence_siblings
+SELECT id, content, school FROM records WHERE message = $1 AND class = $2 AND disposition <> 4 ORDER BY id
+
+-- name: evidence_rejects
+SELECT count(*) FROM rejects WHERE message = $1
+
+-- name: evidence_deliveries
+SELECT d.id, d.class, c.name AS connector, d.state, d.attempts, d.created_at, NULL::timestamptz AS closed_at, d.flow, d.cause,
+  NULL AS reference, NULL AS detail, d.intent AS call, d.replay_of
+FROM deliveries d JOIN connectors c ON c.id = d.connector WHERE d.record = $1
+UNION ALL
+SELECT d.id, d.class, c.name, d.state, d.attempts, d.created_at, d.closed_at, d.flow, d.cause, d.reference, d.detail, d.call, d.replay_of
+FROM deliveries_closed d JOIN connectors c ON c.id = d.connector WHERE d.record = $1
+ORDER BY id
+
+-- name: evidence_attempts
+SELECT id, delivery, call, number, kind, outcome, reason, late, worker, elapsed_ms, at FROM attempts WHERE delivery = ANY ($1::bigint[]) ORDER BY at, id
+
+-- name: evidence_calls
+SELECT * FROM calls WHERE id = ANY ($1::bigint[]) AND class = ANY ($2::smallint[]) ORDER BY id
+
+-- name: evidence_schools
+-- The schools a call speaks of: all its deliveries', whoever asks.
+SELECT c.id, array_agg(DISTINCT coalesce(d.school, '')) AS schools FROM calls c
+CROSS JOIN LATERAL (SELECT school FROM deliveries WHERE id = ANY (c.deliveries)
+                    UNION ALL SELECT school FROM deliveries_closed WHERE id = ANY (c.deliveries)) d
+WHERE c.id = ANY ($1::bigint[]) AND c.class = ANY ($2::smallint[]) GROUP BY c.id
+
+-- name: evidence_replies
+SELECT * FROM replies WHERE call = ANY ($1::bigint[]) ORDER BY id
+
+-- name: evidence_entries
+-- The journal's lines that speak of a message, of deliveries, or of one of them alone, within a time. No index leads to
+-- them: whole days of one class are read, which is rare and bounded.
+SELECT id, class, tx::text AS tx, at, actor, kind, connector, subject, ids, data, leaves FROM journal
+WHERE class = $1 AND id >= id_day($2) AND id < id_day($3)
+  AND ((kind = ANY (ARRAY['intake', 'decoded', 'conclude']) AND ids && $4::bigint[]) OR subject = ANY ($4::bigint[]))
+ORDER BY tx, id
+
+-- name: evidence_seals
+SELECT number, from_tx::text AS from_tx, to_tx::text AS to_tx, entries, root, chain, class, day FROM seals
+WHERE class = $1 AND to_tx > (SELECT min(t::xid8) FROM unnest($2::text[]) t) AND from_tx <= (SELECT max(t::xid8) FROM unnest($2::text[]) t)
+ORDER BY number
+
+-- name: evidence_anchor_after
+SELECT seal, chain, at FROM anchors WHERE seal >= $1 ORDER BY seal LIMIT 1
+
+-- name: evidence_head
+SELECT number AS seal, chain, at FROM seals ORDER BY number DESC LIMIT 1
+
+-- name: evidence_links
+SELECT number, root FROM seals WHERE number BETWEEN $1 AND $2 ORDER BY number
+
+-- name: evidence_before
+SELECT chain FROM seals WHERE number = $1
+
+-- name: anchor_add
+INSERT INTO anchors (day, seal, chain)
+SELECT (now() AT TIME ZONE 'UTC')::date, number, chain FROM seals ORDER BY number DESC LIMIT 1
+ON CONFLICT DO NOTHING RETURNING day, seal, chain, at
+
+-- name: anchors_latest
+SELECT day, seal, chain, at FROM anchors ORDER BY seal DESC LIMIT $1

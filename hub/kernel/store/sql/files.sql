@@ -1,0 +1,22 @@
+-- name: file_add
+INSERT INTO files (id, source, school, content_type, bytes, piece, digest, name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING id
+
+-- name: file_row
+SELECT id, school, content_type, bytes, piece, digest, name, erased_at FROM files WHERE id = $1
+
+-- name: file_pieces
+SELECT number, data FROM file_pieces WHERE file = $1 AND number BETWEEN $2 AND $3 ORDER BY number
+
+-- name: files_known
+SELECT id, school FROM files WHERE id = ANY ($1::uuid[]) AND erased_at IS NULL
+
+-- name: files_link
+UPDATE files SET linked_at = clock_timestamp() WHERE id = ANY ($1::uuid[]) AND linked_at IS NULL
+
+-- name: files_expired
+SELECT id FROM files WHERE erased_at IS NULL AND ((linked_at IS NULL AND kept_at < clock_timestamp() - $1 * interval '1 day')
+  OR linked_at < clock_timestamp() - $2 * interval '1 day') LIMIT 500 FOR UPDATE SKIP LOCKED
+
+-- name: files_erase
+WITH gone AS (UPDATE files SET erased_at = clock_timestamp() WHERE id = ANY ($1::uuid[]) AND erased_at IS NULL RETURNING id)
+DELETE FROM file_pieces p USING gone WHERE p.file = gone.id

@@ -1,0 +1,127 @@
+"""Before rendering: what need not go because the receiver has it, and what may not go yet because it leans on something.
+
+One concern: which mapped deliveries are sent now. Two set-based questions per batch at most, none for a flow that asks for
+neither. It must never hold up a delivery for something the hub has never had: the receiver may have it, and will say.
+"""
+
+from __future__ import annotations
+
+import time
+
+from msgspec.structs import replace
+
+from hub.kernel.ledger import dependencies
+from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.shapes import Claimed, Conclusion, TaskSpec
+from hub.kernel.lifecycle import State
+from hub.kernel.ports import Text
+from hub.kernel.router import Target as FlowTarget
+from hub.worker.target import Target
+
+RECHECK_S = 900.0
+"""How often a waiting delivery looks again by itself; what it waits for wakes it sooner."""
+_REMEMBER_S = 60.0
+_REMEMBER = 100_000
+
+
+class Admission:
+    """For one connector."""
+
+    def __init__(self, core: Core, target: Target) -> None:
+        self._core = core
+        self._target = target
+        self._met: dict[str, float] = {}
+        """Needs seen met, and when: most records of a batch name the same school and class."""
+
+    async def sift(self, mapped: list[Claimed]) -> list[Conclusion]:
+        """Take out of `mapped` what is not sent now; how those end. Fills in `content` where changes alone are sent."""
+        flows = {d.flow: self._core.router.targets.get((d.flow, self._target.number)) for d in mapped}
+        if not any(f is not None and (f.only_changes or f.needs) for f in flows.values()):
+            return []
+        for d in mapped:
+            out = d.outgoing
+            if out is not None and self._core.router.tracks(d.flow, self._target.number, out.type):
+                d.content = dependencies.content_of(out.event, out.mapped)
+        ended = await self._unchanged(mapped, flows)
+        ended += await self._waiting(mapped, flows)
+        held = {c.delivery.id for c in ended}
+        mapped[:] = [d for d in mapped if d.id not in held]
+        return ended
+
+    async def _unchanged(self, mapped: list[Claimed], flows: dict[str, FlowTarget | None]) -> list[Conclusion]:
+        asked: dict[tuple[str, str], Claimed] = {}
+        for d in mapped:
+            flow, out = flows[d.flow], d.outgoing
+            # A first version is new to everybody; what a person ordered again is sent again, as it is.
+            new = out is None or (out.version == 1 and d.replay_of is None)
+            if flow is not None and flow.only_changes and out is not None and not new and not d.replay_of:
+                asked[out.type, out.key] = d
+        if not asked:
+            return []
+        ended: list[Conclusion] = []
+        given = await dependencies.last_given(self._core, self._target.number, sorted(asked))
+        for entity, d in asked.items():
+            content, version = given.get(entity, (b"", 0))
+            if content == d.content:
+                why = "nothing that travels has changed"
+                ended.append(
+                    Conclusion(delivery=d, target=State.DELIVERED, cause="unchanged", outcome="Unchanged", reason=why)
+                )
+            elif d.outgoing is not None and version >= d.outgoing.version:
+                # The same record, but another content by now (a code has a new meaning): the receiver must see it as newer,
+                # and whatever comes after it too.
+                d.outgoing = replace(d.outgoing, version=version + 1)
+        return ended
+
+    async def _waiting(self, mapped: list[Claimed], flows: dict[str, FlowTarget | None]) -> list[Conclusion]:
+        wanted: dict[int, list[str]] = {}
+        now = time.monotonic()
+        for d in mapped:
+            flow, out = flows[d.flow], d.outgoing
+            if flow is None or not flow.needs or out is None or out.event == "CANCEL":
+                continue
+            names = dependencies.needs_of(self._core, self._target.number, d.flow, out.type, out.key, out.body)
+            if rest := [n for n in names if self._met.get(n, 0.0) < now]:
+                wanted[d.id] = rest
+        if not wanted:
+            return []
+        met, absent = await dependencies.missing(
+            self._core, self._target.number, {n for ns in wanted.values() for n in ns}
+        )
+        if len(self._met) > _REMEMBER:
+            self._met.clear()
+        self._met.update(dict.fromkeys(met, now + _REMEMBER_S))
+        # The last of what is missing leans on the others itself: waiting for it is waiting once.
+        held = {number: rest[-1] for number, names in wanted.items() if (rest := [n for n in names if n in absent])}
+        if not held:
+            return []
+        facts = await dependencies.facts(self._core, list(held))
+        ended: list[Conclusion] = []
+        for d in mapped:
+            if d.id not in held or facts.get(d.id, (True, 0.0))[0]:
+                continue
+            flow = flows[d.flow]
+            assert flow is not None
+            overdue = facts[d.id][1] > flow.patience_h * 3600
+            ended.append(self._parked(d, held[d.id]) if overdue else _wait(d, held[d.id]))
+        return ended
+
+    def _parked(self, d: Claimed, name: str) -> Conclusion:
+        what, stem = dependencies.split(name)
+        text = Text(
+            f"Bản ghi cần “{what} {stem}” có trước ở hệ thống nhận, nhưng đã chờ quá lâu. Hãy xem vì sao bản ghi đó chưa "
+            "được nhận, hoặc cho gửi luôn.",
+            f"The record needs “{what} {stem}” at the receiver first, and has waited too long for it. See why that one has "
+            "not been taken, or have this sent anyway.",
+        )
+        task = TaskSpec(connector=self._target.number, cause=dependencies.OVERDUE, subject=name, text=text)
+        return Conclusion(
+            delivery=d, target=State.PARKED, cause="needs_person", outcome="Prerequisite", reason=f"waits for {name}", task=task
+        )  # fmt: skip
+
+
+def _wait(d: Claimed, name: str) -> Conclusion:
+    return Conclusion(
+        delivery=d, target=State.WAITING, cause="prerequisite", outcome="Prerequisite", reason=f"waits for {name}", waits_for=name,
+        after_s=RECHECK_S,
+    )  # fmt: skip

@@ -1,0 +1,229 @@
+"""Pulling a list: ask page after page, hand each to the ledger with its cursor, for as long as the caller has time.
+
+One concern: that conversation, the same for every adapter that can pull. Any process may run it, at any time, as often as it
+likes: a run that was broken off goes on, a key that is done is done. It must never store a page in two transactions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from adapters import manifest as manifests
+from adapters.manifest import DeclaredPull
+from connectors.address import AddressPolicy
+from connectors.connector import LiveConnector
+from connectors.errors import AddressRefused, CredentialsRefused
+from connectors.policy.calendar import Calendar
+from connectors.settings import validate
+from hub.kernel.firewall import clean
+from hub.kernel.intake import Arrival, Source, intake_key
+from hub.kernel.ledger import operations, pulls
+from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.pulls import Page, PullLost, Run, Shrunk
+from hub.kernel.ports import Call, Draft, MaybeSent, NeedsPerson, NotSent, Outcome, Pulled, Puller, Text, TryLater
+from hub.keys import Keys
+from hub.worker.targets import live
+from mappings.engine import TYPES, today_of
+
+log = logging.getLogger("hub.pulls")
+
+_LEASE_S = 60.0
+_QUIET_TRIES = 3
+_UNTIMED = 2000
+"""A draft of an earlier year bears no time of its own."""
+
+
+class UnknownPull(Exception):
+    """Kết nối này không có danh mục đó để lấy về. / This connector has no such list to pull."""
+
+
+class Standing(Struct, kw_only=True):
+    """How a pull stands when its time is over. `fault`: why it stopped; it goes on, or begins anew, when asked again."""
+
+    what: str
+    run: int
+    page: int
+    done: bool
+    records: int
+    unchanged: int
+    rejected: int
+    changes: int
+    fault: Text | None = None
+    after_s: float | None = None
+
+
+class _Stopped(Exception):
+    """The run cannot go on now. `over`: it has failed for good and the next one begins anew."""
+
+    def __init__(self, text: Text, *, over: bool = False, after_s: float | None = None) -> None:
+        super().__init__(text.en)
+        self.text = text
+        self.over = over
+        self.after_s = after_s
+
+
+class Pull:
+    """One list of one connector."""
+
+    def __init__(
+        self, core: Core, row: Mapping[str, Any], what: str, keys: Keys, addresses: AddressPolicy, owner: str
+    ) -> None:
+        """`row`: the connector's. Raises `UnknownPull` when it cannot pull that."""
+        settings = validate(row["settings"])
+        manifest = manifests.load(row["system"])
+        if what not in manifest.pulls:
+            raise UnknownPull(f"{row['name']}: {what}")
+        self._core, self._row, self._what, self._owner = core, row, what, owner
+        self._declared: DeclaredPull = manifest.pulls[what]
+        adapter: Any = manifest.build(settings.adapter, settings.profile)
+        self._adapter: Puller = adapter
+        self._policy = settings.policy
+        self._open = Calendar(settings.policy.calendar)
+        self._timeout_s = settings.policy.timeouts.connect_s + settings.policy.timeouts.read_s
+        self._connector: LiveConnector = live(row, keys, addresses)
+
+    async def run(self, key: str, for_s: float, *, even_if_shrunk: bool = False) -> Standing:
+        """Pull for at most about `for_s` seconds. Raises `PullBusy` when another process is at it."""
+        until = time.monotonic() + for_s
+        try:
+            run = await pulls.begin(self._core, self._row["id"], self._what, key, self._owner, _LEASE_S)
+            try:
+                while not run.done and time.monotonic() < until:
+                    run = await self._page(run, key, even_if_shrunk)
+            except _Stopped as stopped:
+                await pulls.fault(self._core, run, self._owner, stopped.text, over=stopped.over)
+                return _standing(run, stopped.text, stopped.after_s)
+            finally:
+                if not run.done:
+                    await pulls.let_go(self._core, run, self._owner)
+            return _standing(run, None, None)
+        finally:
+            await self._connector.close()
+
+    async def _page(self, run: Run, key: str, even_if_shrunk: bool) -> Run:
+        call = run.next if run.next is not None else self._adapter.pull(self._what, run.cursor)
+        at = datetime.now(UTC)
+        page, body, content_type = await self._ask(call)
+        if page.fault is not None:
+            raise await self._stopped(page.fault)
+        cleaned = clean(body, self._core.hasher)
+        source = Source("connector", self._row["name"])
+        drafts = [self._dated(d, at) for d in page.drafts]
+        arrival = Arrival(
+            source=source, type=self._declared.record, body=cleaned.body, content_type=content_type,
+            digest=bytes.fromhex(self._core.hasher(body)), removed=cleaned.removed, drafts=[], rejects=page.rejects,
+            key=intake_key(source, "pull", self._what, str(run.number), str(run.page)),
+            attributes={"pull": self._what, "run": str(run.number), "page": str(run.page)},
+        )  # fmt: skip
+        stored = Page(
+            arrival=arrival, drafts=drafts, at=at, cursor=page.cursor, next=page.next, complete=self._declared.complete
+        )
+        try:
+            await pulls.store_page(self._core, run, self._owner, stored, _LEASE_S, even_if_shrunk=even_if_shrunk)
+        except PullLost:
+            # Ours by an answer that was lost, or another's: where it stands now is what counts.
+            return await pulls.begin(self._core, run.connector, run.what, key, self._owner, _LEASE_S)
+        except Shrunk as error:
+            vi, _, en = (Shrunk.__doc__ or "").partition(" / ")
+            raise _Stopped(Text(f"{vi} ({error})", f"{en} ({error})"), over=True) from error
+        return run
+
+    def _dated(self, draft: Draft, at: datetime) -> Draft:
+        self._core.catalogue.standardise_record(TYPES[draft.type], draft.body, today_of(at))
+        return replace(draft, updated_at=at) if draft.updated_at.year < _UNTIMED else draft
+
+    async def _ask(self, call: Call) -> tuple[Pulled, bytes, str]:
+        """One page, with a few quick tries: asking twice does no harm."""
+        for attempt in range(1, _QUIET_TRIES + 1):
+            await self._slot()
+            try:
+                reply = await self._connector.send(call, self._timeout_s)
+            except CredentialsRefused as error:
+                text = Text(
+                    "Đối tác từ chối tài khoản của kết nối.", "The counterparty refused the connector's credentials."
+                )
+                await operations.pause(self._core, "hub", self._row["name"], text, "credentials_refused")
+                raise _Stopped(text, over=True) from error
+            except AddressRefused as error:
+                text = Text("Địa chỉ của kết nối không được phép.", "The connector's address is not allowed.")
+                raise _Stopped(text, over=True) from error
+            except (NotSent, MaybeSent) as error:
+                if attempt == _QUIET_TRIES:
+                    said = str(error)[:200]
+                    raise _Stopped(
+                        Text(f"Đối tác không trả lời: {said}", f"No answer: {said}"), after_s=30.0
+                    ) from error
+                await asyncio.sleep(0.2 * attempt)
+                continue
+            return (
+                self._adapter.pulled(self._what, call, reply),
+                reply.body,
+                reply.headers.get("content-type", "application/json"),
+            )
+        raise AssertionError("unreachable")
+
+    async def _slot(self) -> None:
+        """A place within the connector's quota and calendar; the dispatcher's calls are counted in the same."""
+        if self._row["state"] == "paused":
+            raise _Stopped(Text("Kết nối đang tạm dừng.", "The connector is paused."), after_s=300.0)
+        if not self._open.open_at(datetime.now(UTC)):
+            raise _Stopped(Text("Ngoài giờ cho phép gọi đối tác.", "Outside the counterparty's hours."), after_s=600.0)
+        quota = self._policy.quota
+        if quota.per_second or quota.per_day:
+            wait = await pulls.take_slot(
+                self._core, self._row["id"], 1.0 / quota.per_second if quota.per_second else 0.0, quota.per_day
+            )
+            if wait is None or wait > _LEASE_S / 2:
+                raise _Stopped(
+                    Text("Hạn mức của đối tác đã hết.", "The counterparty's quota is used up."), after_s=300.0
+                )
+            await asyncio.sleep(wait)
+
+    async def _stopped(self, fault: Outcome) -> _Stopped:
+        if isinstance(fault, NeedsPerson):
+            if fault.scope == "connector":
+                await operations.pause(self._core, "hub", self._row["name"], fault.message, fault.cause)
+            return _Stopped(fault.message, over=True)
+        reason = getattr(fault, "reason", "")
+        after = fault.after_s if isinstance(fault, TryLater) else None
+        said = Text(f"Chưa lấy được danh mục: {reason}", f"The list could not be pulled: {reason}")
+        return _Stopped(said, after_s=after or 60.0)
+
+
+def _standing(run: Run, fault: Text | None, after_s: float | None) -> Standing:
+    return Standing(
+        what=run.what, run=run.number, page=run.page, done=run.done, records=run.records, unchanged=run.unchanged,
+        rejected=run.rejected, changes=run.changes, fault=fault, after_s=after_s,
+    )  # fmt: skip
+
+
+async def overdue(core: Core, rows: list[Any], factor: float = 2.0) -> list[tuple[Any, str]]:
+    """(connector row, list) of what should have been pulled long ago: for when whoever keeps the schedule is away."""
+    known = await pulls.standing(core)
+    now = datetime.now(UTC)
+    found: list[tuple[Any, str]] = []
+    for row in rows:
+        if row["state"] != "active":
+            continue
+        for what, declared in manifests.load(row["system"]).pulls.items():
+            last = known.get((row["id"], what))
+            if last is not None and last["state"] == "running":
+                if not last["led"]:
+                    found.append((row, what))
+                continue
+            age = (
+                last["age_s"]
+                if last is not None and last["age_s"] is not None
+                else (now - row["updated_at"]).total_seconds()
+            )
+            if age > declared.every_s * factor:
+                found.append((row, what))
+    return found

@@ -1,0 +1,115 @@
+# ruff: noqa: E501 - SQL reads best in rows
+"""The pages of filings, looked at: dates, states, inbox, the portal's lists; both languages, wide and narrow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.browser.test_pages import OVERFLOW, UNREADABLE
+
+N = "000.00.12.H24-261122-0001"
+_ROWS = """
+INSERT INTO filings (number, school, agency, procedure, title, state, since, submitted_at, due_at, department, step_at, paid) VALUES
+ ('000.00.12.H24-261101-90001', NULL, 'Sở Giáo dục và Đào tạo', '2.001914', 'Chỉnh sửa nội dung văn bằng, chứng chỉ', 4, now() - interval '9 days',
+  now() - interval '12 days', now() - interval '4 days', 'Phòng Quản lý chất lượng và Công nghệ thông tin', now() - interval '9 days', 0),
+ ('000.00.12.H24-261101-90002', NULL, 'Sở Giáo dục và Đào tạo', '1.005092', 'Cấp bản sao văn bằng, chứng chỉ từ sổ gốc', 5, now() - interval '2 days',
+  now() - interval '5 days', now() + interval '3 days', NULL, NULL, 0),
+ ('000.00.12.H24-261101-90003', NULL, 'Sở Giáo dục và Đào tạo', '1.005092', 'Cấp bản sao văn bằng, chứng chỉ từ sổ gốc', 10, now() - interval '2 days',
+  now() - interval '6 days', now() - interval '1 day', 'Bộ phận một cửa', now() - interval '2 days', 20000)
+ON CONFLICT DO NOTHING
+"""
+_INBOX = """
+INSERT INTO filing_inbox (number, message, reason, text, state, at)
+SELECT v.number, 1, v.reason, v.text::jsonb, v.state, now() - interval '1 hour' FROM (VALUES
+ ('000.00.12.H24-261101-99999', 'unknown_filing', '{"vi": "Trục chưa có hồ sơ này.", "en": "The hub does not hold this filing."}', 4),
+ ('000.00.12.H24-261101-90003', 'state_not_allowed', '{"vi": "Hồ sơ đang ở trạng thái 10, không chuyển được sang 4.", "en": "The filing is 10 and cannot become 4."}', 4))
+ v(number, reason, text, state) WHERE NOT EXISTS (SELECT 1 FROM filing_inbox WHERE closed_at IS NULL)
+"""
+_PULLS = """
+INSERT INTO pulls (connector, what, run, state, records, changes, started_at, finished_at, fault, whole)
+SELECT id, v.what, 3, v.state, 6120, 4, now() - interval '1 hour', now() - interval '1 hour', v.fault::jsonb, true FROM connectors, (VALUES
+ ('procedures', 'done', NULL), ('agencies', 'failed', '{"vi": "Danh mục mới thiếu quá nhiều mục (30/31).", "en": "The new list lacks too much (30/31)."}')) v(what, state, fault)
+WHERE name = 'public_service' ON CONFLICT DO NOTHING
+"""
+_CHANGES = """
+INSERT INTO pulled_changes (connector, what, key, run, kind, before, after)
+SELECT c.id, 'procedures', v.key, 3, v.kind, v.b::jsonb, v.a::jsonb FROM connectors c, (VALUES
+ ('p/1', 'changed', '{"code": "2.002481", "name": "Chuyển trường đối với học sinh trung học cơ sở", "days": 5}', '{"code": "2.002481", "name": "Chuyển trường THCS", "days": 2, "parent": "GDTrH"}'),
+ ('p/2', 'removed', '{"code": "1.009999", "name": "Thủ tục đã bãi bỏ"}', NULL), ('p/3', 'added', NULL, '{"code": "3.000181", "name": "Tuyển sinh trung học phổ thông"}'))
+ v(key, kind, b, a) WHERE c.name = 'public_service' AND NOT EXISTS (SELECT 1 FROM pulled_changes)
+"""
+
+
+@pytest.fixture
+def filled(site):
+    for text in (_ROWS, _INBOX, _PULLS, _CHANGES):
+        site.sql(text)
+    return site
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("lang", ["vi", "en"])
+def test_every_page_of_filings(filled, sign_in, lang: str, width: int) -> None:
+    page = sign_in(width=width, lang=lang)
+    shots = os.environ.get("CONSOLE_SHOTS")
+    for name, path in {
+        "filings": "/filings", "filings-waiting": "/filings?view=waiting", "filings-ended": "/filings?view=ended", "filings-all": "/filings?view=all", "filings-undated": "/filings?view=undated",
+        "filings-found": "/filings?q=90001", "filing": f"/filings/{N}", "filing-inbox": "/filings/inbox", "filing-portal": "/filings/portal",
+    }.items():  # fmt: skip
+        answer = page.goto(path)
+        assert answer is not None and answer.status == 200, name
+        assert page.locator("main h1").count() == 1, name
+        assert page.evaluate(OVERFLOW) <= 0, f"{name} is wider than the screen"
+        assert page.evaluate(UNREADABLE) == [], name
+        if shots:
+            page.screenshot(path=str(Path(shots) / f"{name}-{lang}-{width}.png"), full_page=True)
+
+
+def test_the_most_urgent_comes_first_and_is_told_as_late(filled, sign_in) -> None:
+    page = sign_in()
+    page.goto("/filings")
+    first = page.locator("tbody tr").first
+    assert "261101-90001" in first.inner_text() and "Quá hạn" in first.inner_text()
+    page.goto("/filings?q=261101-90002")
+    assert "tạm dừng tính giờ" in page.locator("tbody").inner_text()
+    page.goto(f"/filings/{N}")
+    assert "Trần" not in page.locator("main").inner_text(), "names are masked"
+
+
+def test_a_school_sees_its_own_filings_only(filled, sign_in) -> None:
+    page = sign_in("truong1")
+    page.goto("/filings")
+    assert "261101-9000" not in page.content()
+    assert page.goto("/filings/000.00.12.H24-261101-90001").status == 404
+    assert page.goto("/filings/inbox").status == 403
+    assert page.goto("/filings/portal").status == 403
+
+
+def test_an_entry_of_the_inbox_is_applied_with_a_reason(filled, sign_in) -> None:
+    page = sign_in()
+    page.goto("/filings/inbox")
+    known = page.locator("article", has_text="261101-90003")
+    known.locator("input[name=why]").fill("Cổng đã mở lại hồ sơ")
+    known.locator("button[value=applied]").click()
+    assert page.locator(".flash").inner_text() == "Đã xử lý thông báo."
+    assert filled.sql("SELECT state FROM filings WHERE number LIKE '%90003'")[0]["state"] == 4
+    filled.sql("UPDATE filings SET state = 10 WHERE number LIKE '%90003'")
+
+
+def test_the_callback_key_is_shown_to_an_administrator_and_noted(filled, sign_in) -> None:
+    page = sign_in()
+    page.goto("/filings/portal")
+    assert "/v1/callbacks/public_service/" not in page.content()
+    page.get_by_role("button", name="Hiện địa chỉ và khóa").click()
+    assert "/v1/callbacks/public_service/" in page.content()
+    assert filled.sql("SELECT count(*) AS n FROM journal WHERE kind = 'callback_shown'")[0]["n"] >= 1
+
+
+def test_pulling_now_says_why_it_failed(filled, sign_in) -> None:
+    page = sign_in()
+    page.goto("/filings/portal")
+    page.locator("tr", has_text="Danh mục lĩnh vực").get_by_role("button").click()
+    assert "Chưa lấy được danh mục" in page.locator(".flash").inner_text()

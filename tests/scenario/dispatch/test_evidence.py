@@ -1,0 +1,186 @@
+"""Evidence packs of real deliveries: they check out offline, and nothing in them can be altered unseen."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.evidence import verify
+from hub.evidence.pack import pack
+from hub.kernel import leaves
+from hub.kernel.access import EVERYWHERE, Scope
+from hub.kernel.ledger import evidence, upkeep
+
+
+def _files(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {n: archive.read(n) for n in archive.namelist()}
+
+
+@pytest.fixture
+def made(stage: Any, items: Any) -> Any:
+    """Runs `work(stage, pack's bytes, record)` after one filing and some learners were delivered."""
+
+    def run(work: Any) -> Any:
+        async def go() -> Any:
+            async with stage() as s:
+                await s.portal()
+                await s.ministry()
+                await s.push("filing", items.filing("000.00.12.H24-261122-0001"), items.filing("000.00.12.H24-261122-0002"))
+                await s.push("learner", *(items.learner(f"31{n:08d}") for n in range(5)))
+                await s.work()
+                await s.settled(delivered=7)
+                record = await evidence.find(s.core, "000.00.12.H24-261122-0001", "filing")
+                assert record is not None
+                found = await evidence.gather(s.core, record, EVERYWHERE)
+                assert found is not None
+                return await work(s, pack(found), record)
+
+        return asyncio.run(go())
+
+    return run
+
+
+def test_the_whole_way_of_a_filing_is_proven_up_to_an_anchor(made: Any, tmp_path: Path) -> None:
+    async def work(s: Any, data: bytes, record: int) -> None:
+        lines, head = verify.check(data)
+        assert all(line.startswith("✔") for line in lines), lines
+        files = _files(data)
+        assert b"000.00.12.H24-261122-0001" in files["record/canonical.json"]
+        assert any(n.endswith("/request") and b"DongBoHoSoMC" in b for n, b in files.items())
+        assert any("/reply-" in n for n in files)
+        # The verifier in the pack is the one that was used, and runs with nothing but Python.
+        path = tmp_path / "pack.zip"
+        path.write_bytes(data)
+        (tmp_path / "verify.py").write_bytes(files["verify.py"])
+        command = [sys.executable, "-I", "-S", str(tmp_path / "verify.py"), str(path), "--anchor"]
+        said = subprocess.run([*command, str(head)], capture_output=True, text=True, timeout=60)
+        assert said.returncode == 0, said.stdout
+        assert subprocess.run([*command, "00" * 32], capture_output=True, timeout=60).returncode == 1
+        # Once an anchor is set, packs lead to it, whatever was sealed since.
+        anchor = await evidence.anchor(s.core)
+        assert anchor is not None and await evidence.anchor(s.core) is None
+        await s.led.school("31HP9999001")
+        again = await evidence.gather(s.core, record, EVERYWHERE)
+        assert again is not None
+        assert verify.check(pack(again), anchor["chain"].hex())[1] == anchor["chain"].hex()
+
+    made(work)
+
+
+def test_any_altered_byte_is_found(made: Any) -> None:
+    async def work(s: Any, data: bytes, record: int) -> None:
+        chance = random.Random(7)
+        places = {*range(0, len(data), 97), *chance.sample(range(len(data)), 300), *range(len(data) - 200, len(data))}
+        for place in places:
+            altered = bytearray(data)
+            altered[place] ^= 1 << chance.randrange(8)
+            with pytest.raises(verify.Altered):
+                verify.check(bytes(altered))
+        for cut in (data[:-1], data + b"\0", data[1:], b"", data[: len(data) // 2]):
+            with pytest.raises(verify.Altered):
+                verify.check(cut)
+
+    made(work)
+
+
+def test_a_forger_who_writes_manifest_and_zip_anew_is_found_by_the_chain(made: Any) -> None:
+    """Whoever alters the content and mends everything in reach meets the journal's root; who mends that, the anchor."""
+
+    async def work(s: Any, data: bytes, record: int) -> None:
+        whole = _files(data)
+        _, head = verify.check(data)
+
+        def forged(change: dict[str, bytes], *without: str) -> bytes:
+            files = {n: b for n, b in (whole | change).items() if n not in without}
+            manifest = verify.json.loads(files.pop("manifest.json"))
+            manifest["files"] = {n: verify.hashlib.sha256(b).hexdigest() for n, b in files.items()}
+            return verify.packed(files | {"manifest.json": verify.written(manifest)})
+
+        request = next(n for n in whole if n.endswith("/request"))
+        reply = next(n for n in whole if "/reply-" in n)
+        for name in ("message/body", "record/canonical.json", request, reply):
+            with pytest.raises(verify.Altered, match="not the"):
+                verify.check(forged({name: whole[name] + b" "}))
+        for name in ("chain/seals.json", "chain/entries.json", "timeline.json", "record/record.json"):
+            with pytest.raises(verify.Altered, match="missing"):
+                verify.check(forged({}, name))
+        timeline = verify.json.loads(whole["timeline.json"])
+        timeline["outcomes"][0]["state"] ^= 1
+        with pytest.raises(verify.Altered, match="another outcome"):
+            verify.check(forged({"timeline.json": verify.written(timeline)}))
+        entries = verify.json.loads(whole["chain/entries.json"])
+        entries[0]["entry"] = entries[0]["entry"].replace("intake", "intakE")
+        with pytest.raises(verify.Altered, match="not in seal"):
+            verify.check(forged({"chain/entries.json": verify.written(entries)}))
+        chain = verify.json.loads(whole["chain/seals.json"])
+        chain["before"] = "00" * 32
+        with pytest.raises(verify.Altered, match="anchor"):
+            verify.check(forged({"chain/seals.json": verify.written(chain)}))
+        # A chain made up as a whole agrees with itself, and with no anchor that was ever published.
+        value = b"\0" * 32
+        for number, root in chain["links"]:
+            value = verify.link(value, number, bytes.fromhex(root))
+        chain["anchor"]["chain"] = value.hex()
+        made_up = forged({"chain/seals.json": verify.written(chain)})
+        assert verify.check(made_up)[1] == value.hex() != head
+        with pytest.raises(verify.Altered, match="another anchor"):
+            verify.check(made_up, head)
+
+    made(work)
+
+
+def test_a_pack_says_what_has_expired_and_still_proves_the_rest(made: Any) -> None:
+    async def work(s: Any, data: bytes, record: int) -> None:
+        assert await upkeep.expire_bodies(s.core, 3, -2) >= 1
+        found = await evidence.gather(s.core, record, EVERYWHERE)
+        assert found is not None
+        later = pack(found)
+        lines, _ = verify.check(later)
+        files = _files(later)
+        assert "message/body" not in files and not any(n.endswith("/request") for n in files)
+        assert "message/body" in verify.json.loads(files["manifest.json"])["missing"]
+        assert sum(line.startswith("✔") for line in lines) >= 4, lines
+
+    made(work)
+
+
+def test_a_school_sees_no_byte_of_another_schools(stage: Any, items: Any) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            await s.ministry()
+            await s.led.school("31HP0999001")
+            await s.house.refresh()
+            await s.push("learner", items.learner("3100000001"), items.learner("3100000002", school_code="31HP0999001"))
+            await s.work()
+            await s.settled(delivered=2)
+            record = await evidence.find(s.core, "3100000001", "learner")
+            assert record is not None
+            school = Scope(kind="school", code="31HP0123001")
+            found = await evidence.gather(s.core, record, school)
+            assert found is not None and "message" in found.withheld
+            data = pack(found)
+            verify.check(data)
+            leaks = [n for n, b in _files(data).items() if b"3100000002" in b or b"31HP0999001" in b]
+            assert not leaks
+            assert await evidence.gather(s.core, record, Scope(kind="school", code="31HP0999001")) is None
+
+    asyncio.run(go())
+
+
+def test_ledger_and_verifier_hash_alike() -> None:
+    made = [(5).to_bytes(8, "big") + b"c" * 16, (6).to_bytes(8, "big") + b"d" * 16]
+    stored = verify.sha256(b"body")
+    assert leaves.message_leaf(7, b"k" * 32, b"body", made) == verify.message_leaf(
+        7, b"k" * 32, stored, [(5, b"c" * 16), (6, b"d" * 16)]
+    )
+    assert leaves.message_leaf(7, b"k" * 32, None, ()) == verify.message_leaf(7, b"k" * 32, b"", [])
+    assert leaves.outcome_leaf(9, 7, b"r" * 32, b"") == verify.outcome_leaf(9, 7, b"r" * 32, b"")

@@ -1,0 +1,97 @@
+"""What the load of gates says is what the families' decoders understand, and the answers are heard for what they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from hub.kernel.ports import DeviceFamily
+from hub.simulate.gates_fleet import MIX, SCHOOLS, schools, specs
+from hub.simulate.gates_words import MQTT, WEB, Event, Spec, signing
+from iot.face_mqtt.decode import FAMILY as FACE
+from iot.hanet.decode import FAMILY as HANET
+from iot.hikvision.decode import FAMILY as HIKVISION
+from iot.native.decode import FAMILY as NATIVE
+from iot.web import Ask, Content, WebFamily
+from iot.zkteco.decode import FAMILY as ZKTECO
+
+DECODERS: Mapping[str, DeviceFamily] = {"face_mqtt": FACE, "native": NATIVE}
+LISTENERS: Mapping[str, WebFamily] = {"zkteco": ZKTECO, "hikvision": HIKVISION, "hanet": HANET}
+PROFILES = {
+    "face_mqtt": "push-ack",
+    "native": "standard",
+    "zkteco": "secret-path",
+    "hikvision": "standard",
+    "hanet": "",
+}
+NOW = datetime.now(UTC)
+
+
+def gate(family: str) -> Spec:
+    return Spec(device="sim-gate-0007", family=family, school="31SIM0001", number=7, secret="s" * 32)
+
+
+def entry(spec: Spec) -> dict[str, Any]:
+    return {"id": spec.device, "family": spec.family, "profile": PROFILES[spec.family], "school": spec.school, "direction": "in", "zone": ""}  # fmt: skip
+
+
+def made(spec: Spec, number: int, stored: bool, picture: str = "") -> Event:
+    words = {**MQTT, **WEB}[spec.family]
+    at = time.time() - (7_200 if stored else 0)
+    return words.event(spec, 55, number, at, 0.0, stored, picture)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("family", MQTT)
+def test_an_event_at_the_broker_is_one_check_in_and_its_ack_names_it(family: str, stored: bool) -> None:
+    spec, words = gate(family), MQTT[family]
+    event = made(spec, 12, stored)
+    decoded = DECODERS[family].decode(words.publishes(spec), orjson.loads(event.body), NOW, entry(spec))
+    (draft,) = decoded.drafts
+    assert (draft.body["person_code"], draft.body["device_time_raw"]) == (event.person, event.raw)
+    assert draft.body["quarantine"] is None and decoded.historical is stored
+    (ack,) = decoded.acks
+    assert ack.topic == words.hears(spec) and list(words.acknowledged(ack.payload)) == [event.name]
+
+
+@pytest.mark.parametrize("family", WEB)
+def test_an_event_over_http_is_one_check_in_and_its_answer_a_yes(family: str) -> None:
+    spec, words = gate(family), WEB[family]
+    event = made(spec, 12, False)
+    request = words.request(spec, "127.0.0.1:1", [event], 1)
+    head, _, body = request.partition(b"\r\n\r\n")
+    path, _, query = head.split(b" ")[1].decode().partition("?")
+    assert path.startswith(f"/gates/{spec.secret}/") and f"Content-Length: {len(body)}".encode() in head
+    is_json = family != "zkteco"
+    content = Content(body=body, is_json=is_json, tree=orjson.loads(body) if is_json else None)
+    asked = {k.lower(): v for k, v in (pair.split("=") for pair in query.split("&") if pair)}
+    served = LISTENERS[family].decode(
+        Ask(method="POST", path=path.rpartition("/")[2], query=asked), content, NOW, entry(spec), spec.device
+    )
+    (draft,) = [d for item in served.items for d in item.decoded.drafts]
+    assert (draft.body["person_code"], draft.body["device_time_raw"]) == (event.person, event.raw)
+    assert draft.body["quarantine"] is None and not draft.body["historical"]
+    assert words.yes(served.answer.status, served.answer.body, 1)
+    assert not words.yes(503, b"", 1) and not words.yes(403, b"", 1)
+    if family == "hanet":
+        assert LISTENERS[family].signed(content, signing(spec)) and not LISTENERS[family].signed(content, "another")
+
+
+def test_nobody_passes_twice_in_one_second() -> None:
+    for family in {**MQTT, **WEB}:
+        events = [made(gate(family), n, True) for n in range(1, 401)]
+        assert len({(e.person, e.raw) for e in events}) == len({e.name for e in events}) == 400
+
+
+def test_a_fleet_has_every_family_in_the_mix_and_every_school() -> None:
+    fleet = specs(1_700)
+    assert len({s.device for s in fleet}) == len({s.secret for s in fleet}) == 1_700
+    for family, share in MIX:
+        assert sum(s.family == family for s in fleet) == share * 17
+        assert sum(s.family == family for s in fleet[:100]) == share
+    assert {s.school for s in fleet} == {s.code for s in schools()} and len(schools()) == SCHOOLS
