@@ -10,8 +10,8 @@ from benchmarks.rig import Figure, Meter, Rig, Stage, alternate, short
 from hub.kernel.intake import Arrival
 from hub.kernel.ledger.intake import accept
 
-BATCH, LANES = 200, 2
-"""As the gateway commits: up to 200 arrivals in a transaction, two transactions at a time."""
+BATCH, LANES = 200, 4
+"""As the gateway commits: up to 200 arrivals in a transaction, four transactions at a time."""
 
 
 async def store(stage: Stage, arrivals: list[Arrival]) -> float:

@@ -12,7 +12,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,13 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import httptools
+import httpx
 import uvloop
 
 from benchmarks.rig import percentile
+from connectors.address import AddressPolicy
+from connectors.transports.base import Request
+from connectors.transports.http_wire import HttpWire
 
 
 class Line(asyncio.Protocol):
@@ -129,28 +133,66 @@ async def open_loop(job: dict[str, Any]) -> dict[str, Any]:
     return _told(statuses, took, time.perf_counter() - started, before_s)
 
 
-async def library(job: dict[str, Any]) -> dict[str, Any]:
-    """The closed loop again, with the fastest client library found (aiohttp)."""
+async def _with(job: dict[str, Any], send: Callable[[bytes], Awaitable[int]]) -> dict[str, Any]:
+    """The closed loop again, with somebody else's client."""
     ready = [request.partition(b"\r\n\r\n")[2] for request in requests(job)]
-    source = iter(ready)
+    source = iter(ready[: job.get("most")])
     statuses: dict[int, int] = {}
     took: list[float] = []
+    before_s = _used()
+    started = time.perf_counter()
+
+    async def one() -> None:
+        for body in source:
+            before = time.perf_counter()
+            status = await send(body)
+            statuses[status] = statuses.get(status, 0) + 1
+            took.append(time.perf_counter() - before)
+
+    await asyncio.gather(*(one() for _ in range(job["connections"])))
+    return _told(statuses, took, time.perf_counter() - started, before_s)
+
+
+async def library(job: dict[str, Any]) -> dict[str, Any]:
+    """With the fastest client library found: aiohttp."""
+    url, headers = job["url"], job.get("headers", {})
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=job["connections"]), cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
-        before_s = _used()
-        started = time.perf_counter()
 
-        async def one() -> None:
-            for body in source:
-                before = time.perf_counter()
-                async with session.post(job["url"], data=body, headers=job.get("headers", {})) as reply:
-                    await reply.read()
-                    statuses[reply.status] = statuses.get(reply.status, 0) + 1
-                took.append(time.perf_counter() - before)
+        async def send(body: bytes) -> int:
+            async with session.post(url, data=body, headers=headers) as reply:
+                await reply.read()
+                return reply.status
 
-        await asyncio.gather(*(one() for _ in range(job["connections"])))
-        return _told(statuses, took, time.perf_counter() - started, before_s)
+        return await _with(job, send)
+
+
+async def other_library(job: dict[str, Any]) -> dict[str, Any]:
+    """With the other one at hand, httpx: to show which is the faster."""
+    url, headers = job["url"], job.get("headers", {})
+    limits = httpx.Limits(max_connections=job["connections"], max_keepalive_connections=job["connections"])
+    async with httpx.AsyncClient(limits=limits, timeout=30) as client:
+
+        async def send(body: bytes) -> int:
+            return (await client.post(url, content=body, headers=headers)).status_code
+
+        return await _with(job, send)
+
+
+async def own(job: dict[str, Any]) -> dict[str, Any]:
+    """With the hub's own client, as its transports use it: every address checked, every wait timed, every reply read."""
+    wire = HttpWire(
+        policy=AddressPolicy(["127.0.0.0/8"]), connections=job["connections"], connect_s=5, read_s=30, max_reply=8 << 20, idle_s=10, tls=None,
+    )  # fmt: skip
+
+    async def send(body: bytes) -> int:
+        asked = Request(method="POST", url=job["url"], body=body, headers=job.get("headers", {}))
+        return (await wire.exchange(asked, 30)).status
+
+    told = await _with(job, send)
+    await wire.close()
+    return told
 
 
 def _used() -> float:
@@ -168,5 +210,6 @@ def _told(statuses: dict[int, int], took: list[float], wall: float, before_s: fl
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
-    work = {"closed": closed_loop, "open": open_loop, "library": library}[given["kind"]]
+    kinds = {"closed": closed_loop, "open": open_loop, "library": library, "other": other_library, "own": own}
+    work = kinds[given["kind"]]
     print(json.dumps(uvloop.run(work(given))), flush=True)

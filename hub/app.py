@@ -25,8 +25,10 @@ from hub.api import (
     comparison,
     control,
     control_filings,
+    control_schedules,
     devices,
     files,
+    gate_control,
     intake,
     metrics,
     problems,
@@ -107,12 +109,14 @@ def create(settings: Settings) -> FastAPI:
     app.include_router(comparison.router)
     app.include_router(workbooks.router)
     app.include_router(control_filings.router)
+    app.include_router(control_schedules.router)
     app.include_router(callbacks.router)
     app.include_router(files.router)
     app.include_router(anchors.router)
     app.include_router(verify.router)
     app.include_router(verify.control)
     app.include_router(devices.router)
+    app.include_router(gate_control.router)
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz(request: Request) -> Response:

@@ -39,3 +39,9 @@ def settle() -> None:
     """Once a process has started: what is there now stays, so the collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
+
+
+def seldom() -> None:
+    """For a process whose objects live as long as one call and are then gone: looking for rings among them a hundred times
+    a second finds none, and costs a fifth of its time."""
+    gc.set_threshold(20_000, 20, 50)

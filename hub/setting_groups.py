@@ -221,6 +221,17 @@ class Alarms(Group):
     )
 
 
+    silent_expected: Annotated[float, Field(ge=3, le=1000)] = Field(
+        8.0,
+        description=both(
+            "Báo cổng im lặng khi đáng lẽ đã có chừng này lượt qua", "A gate is silent when so many passages were to be expected"
+        ),
+    )
+    silent_minutes: Count = Field(
+        20, description=both("Và đã im ít nhất số phút này", "And it has been quiet for at least so many minutes")
+    )
+
+
 class Filings(Group):
     """Thời hạn hồ sơ / Filings and their dates."""
 
@@ -321,6 +332,13 @@ class Outward(Group):
         description=both(
             "Mạng nội bộ được phép gọi tới (CIDR, danh sách JSON); mặc định chỉ địa chỉ công khai",
             "Private networks that may be called (CIDR, a JSON list); by default public addresses only",
+        ),
+    )
+    gate_networks: tuple[str, ...] = Field(
+        (),
+        description=both(
+            "Mạng có cổng điểm danh mà hub được hỏi danh sách (CIDR, danh sách JSON); mỗi cổng chỉ mở mạng của chính nó",
+            "Networks gates stand in that the hub may ask (CIDR, a JSON list); each gate opens its own network only",
         ),
     )
     folders: tuple[str, ...] = Field(

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeGuard
 
 from msgspec import Struct, field
 
 from hub.kernel.ports import Decoded, Draft
 from iot.clock import EARLIEST, Estimate, judge
-from iot.fields import is_identifier, refuse, text
+from iot.fields import homeless, is_identifier, refuse, text, unknown_device
 
 Verify = Literal["none", "allowed", "refused", "unregistered"]
 Method = Literal["face", "card", "finger", "unknown"]
@@ -134,6 +134,39 @@ class WebFamily(Protocol):
         ...
 
 
+class Plain:
+    """A family's answers where it has nothing of its own to say: a gate with a secret path that speaks for itself, asks
+    for nothing and signs nothing."""
+
+    def named(self, ask: Ask) -> str | None:
+        """The address tells."""
+        return None
+
+    def plain(self, device: Mapping[str, Any]) -> bool:
+        """Never without a secret."""
+        return False
+
+    def polls(self, ask: Ask) -> bool:
+        """It asks for nothing."""
+        return False
+
+    def ignores(self, ask: Ask) -> str | None:
+        """Every body is read."""
+        return None
+
+    def unpack(self, ask: Ask, body: bytes) -> Unpacked:
+        """The body as it is; what does not begin as JSON does not hold together."""
+        return Unpacked(body=body, broken=not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"))
+
+    def sender(self, content: Content, device: Mapping[str, Any]) -> str | None:
+        """The entry itself."""
+        return None
+
+    def signed(self, content: Content, secret: str) -> bool:
+        """There is no signature."""
+        return True
+
+
 class Passage(Struct, frozen=True, kw_only=True):
     """One passage as a family read it. `time`: the device's time, aware, None when unreadable; `person` may be empty."""
 
@@ -177,6 +210,26 @@ def unsigned(name: str) -> Served:
 def turned_away(decoded: Decoded) -> Served:
     """A request of nobody, or of a gate that belongs nowhere: kept as invalid, refused."""
     return Served(items=[Item(decoded=decoded)], answer=REFUSED)
+
+
+def placed(device: Mapping[str, Any] | None) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a sender is registered and stands in a school."""
+    return device is not None and bool(text(device.get("school")))
+
+
+def unplaced(device: Mapping[str, Any] | None, called: str) -> Served:
+    """The refusal of a sender that is not registered (known only as `called`) or stands in no school."""
+    return turned_away(unknown_device(called) if device is None else homeless(text(device.get("id"), 64)))
+
+
+def noted(device: str, kind: str, **facts: Any) -> Item:
+    """A hint that is not stored: presence, a heartbeat, a stranger, an event that is no passage."""
+    return Item(decoded=Decoded(advisory={"kind": kind, "device": device, **facts}))
+
+
+def zone_of(device: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """The zone a device's naive times are taken to be in: its entry's, else the profile's."""
+    return text(device.get("zone"), 40) or str(settings["zone"])
 
 
 def estimate_of(device: Mapping[str, Any]) -> Estimate | None:

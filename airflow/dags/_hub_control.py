@@ -106,6 +106,14 @@ class HubControl:
         """Give the lease up; the hub's ticker stands in."""
         self._act(connector, "hand-over", {"epoch": epoch, "owner": owner})
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Ask for `path` below `/control/v1`."""
+        return dict(self._call("GET", path))
+
+    def post(self, path: str, body: dict[str, Any], timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+        """Have something done; each such call may be repeated."""
+        return dict(self._call("POST", path, body, timeout_s=timeout_s))
+
     def partitions(self) -> dict[str, Any]:
         """Make the coming days' partitions: `{made, stray}`."""
         return dict(self._call("POST", "/maintenance/partitions", {}))

@@ -21,49 +21,18 @@ from collections import deque
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
 
 from connectors.address import AddressPolicy
 from connectors.transports import mqtt_packets as packets
 from connectors.transports.mqtt_link import Link, Refused, dial
 from connectors.transports.mqtt_packets import Malformed
 from connectors.transports.mqtt_settings import MqttSettings
+from connectors.transports.mqtt_shapes import Arrived, MqttStats
 from connectors.transports.tls import tls_context
 
 _CONNECT_S = 10.0
 _AGAIN_S, _AGAIN_MOST_S = 0.25, 15.0
 _SILENT_BEATS = 2
-
-
-class Arrived:
-    """One publication as it came. `generation` tells the connection it came on; `settled` is the client's own."""
-
-    __slots__ = ("dup", "generation", "mid", "payload", "qos", "received_at", "retain", "settled", "topic")
-
-    def __init__(self, head: int, body: bytes | memoryview, generation: int, received_at: float) -> None:
-        self.topic, self.payload, self.qos, self.mid = packets.publication(head, body)
-        self.retain = bool(head & 1)
-        self.dup = bool(head & 8)
-        self.generation = generation
-        self.received_at = received_at
-        self.settled = False
-
-
-class MqttStats(Struct, kw_only=True):
-    """Counts since the client was made; all but `connected` and `queued` only grow."""
-
-    connected: bool = False
-    generation: int = 0
-    received: int = 0
-    queued: int = 0
-    acked: int = 0
-    shed: int = 0
-    """QoS 1 publications left to the broker because the queue was full."""
-    lost: int = 0
-    """QoS 0 publications dropped because the queue was full."""
-    stale_acks: int = 0
-    """Acknowledgements thrown away because their connection had ended."""
-    last_error: str | None = None
 
 
 class MqttClient:
@@ -143,8 +112,7 @@ class MqttClient:
                 timer.cancel()
         link = self._link
         if link is not None:
-            link.write(packets.GOODBYE)
-            link.close()
+            link.close(packets.GOODBYE)
             await link.ended
         if self._keeping is not None:
             self._keeping.cancel()
@@ -408,7 +376,7 @@ class MqttClient:
             return
         self._redelivered_at = now
         self._redelivering = True
-        self._link.close()  # after the PUBACKs still on their way out
+        self._link.close(packets.GOODBYE)  # after the PUBACKs still on their way out
 
     def _ask_later(self) -> None:
         self._asking = None

@@ -19,7 +19,7 @@ Hear = Callable[["Link", list[tuple[int, bytes | memoryview]]], None]
 Over = Callable[["Link", str | None], None]
 
 _WRITE_MOST = 4 << 20
-_GONE_AFTER_S = 2.0
+_HANG_UP_S = 1.0
 
 
 class Refused(OSError):
@@ -49,6 +49,8 @@ class Link(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=_WRITE_MOST)
 
     def data_received(self, data: bytes) -> None:
+        if self._over:
+            return
         self.heard += 1
         try:
             self._hear(self, self._packets.feed(data))
@@ -83,12 +85,14 @@ class Link(asyncio.Protocol):
         if not self._over:
             self._transport.resume_reading()
 
-    def close(self) -> None:
-        """Write what is left, then end; cut off a broker that does not read it."""
+    def close(self, last: bytes) -> None:
+        """Write what is left and `last`, then wait for the broker to hang up: only then has it read everything, and a
+        next connection of the same session would make it throw away what it has not. Cut off one that does not."""
+        self.write(last)
         self._flush()
         self._end(None)
-        self._transport.close()
-        self._loop.call_later(_GONE_AFTER_S, self._transport.abort)
+        self._loop.call_later(_HANG_UP_S, self._transport.close)
+        self._loop.call_later(2 * _HANG_UP_S, self._transport.abort)
 
     def abort(self, reason: str | None = None) -> None:
         """End now."""

@@ -1,46 +1,72 @@
 """Commands waiting for gates to ask for them.
 
-One concern: a short queue per gate. It may be lost at any time: whoever asked asks again, and every command may be
-carried out twice. It must never hold more than a few commands for a gate that does not come."""
+One concern: handing a gate that polls its next command, and taking its answer back. The queue is the ledger's
+(`gate_commands`); what this process remembers is only who has something waiting. A command may be carried out twice: what
+it brings is known by its names. It must never hold up a poll when the database is away."""
 
 from __future__ import annotations
 
-from collections import deque
+import logging
+import time
+from collections.abc import Mapping
 from typing import Any
 
-import orjson
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from hub.kernel.ledger import gate_commands
+from hub.kernel.ledger.core import TRANSIENT, Core
+from iot.clock import zone
 
-_MOST = 20
-_DAY_S = 86_400
+log = logging.getLogger(__name__)
+
+_LOOK_S = 2.0
+STALE_S = 120.0
+"""A gate that has not answered a command by then is given it again."""
+_AGAIN_S = 60.0
+_TRIES = 5
 
 
 class Commands:
-    """The queues: in Redis, so that every gateway sees them; without Redis in this process."""
+    """The gates' queues, as one gateway process sees them."""
 
-    def __init__(self, redis: Redis | None) -> None:
-        self._redis: Any = redis
-        self._own: dict[str, deque[bytes]] = {}
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._open: frozenset[str] = frozenset()
+        self._looked_at = float("-inf")
 
-    async def put(self, device: str, command: dict[str, Any]) -> None:
-        """Queue a command for a device's next poll. Raises `RedisError` or `OSError` when Redis is away."""
-        line, name = orjson.dumps(command), f"lt:gate-commands:{device}"
-        if self._redis is None:
-            self._own.setdefault(device, deque(maxlen=_MOST)).append(line)
-            return
-        async with self._redis.pipeline(transaction=False) as pipe:
-            await pipe.rpush(name, line).ltrim(name, -_MOST, -1).expire(name, _DAY_S).execute()
+    def told(self) -> None:
+        """Something was queued: look at once."""
+        self._looked_at = float("-inf")
 
-    async def take(self, device: str) -> dict[str, Any] | None:
-        """The oldest queued command, taken off the queue; None when there is none or Redis is away."""
-        line: Any = None
-        if self._redis is None:
-            queue = self._own.get(device)
-            line = queue.popleft() if queue else None
-        else:
-            try:
-                line = await self._redis.lpop(f"lt:gate-commands:{device}")
-            except (RedisError, OSError):
+    async def take(self, device: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The next command for a gate as its family has it, `{id, from, to}` in the gate's own time; None when there is
+        none, or the database is away."""
+        try:
+            if time.monotonic() - self._looked_at > _LOOK_S:
+                self._looked_at = time.monotonic()
+                self._open = await gate_commands.waiting(self._core, STALE_S)
+            if device["id"] not in self._open:
                 return None
-        return orjson.loads(line) if line else None
+            self._looked_at = float("-inf")
+            found = await gate_commands.take(self._core, [device["id"]], STALE_S)
+        except TRANSIENT as error:
+            log.warning("commands for gates wait: %s", type(error).__name__)
+            return None
+        here = zone(str(device.get("zone") or ""))
+        for command in found:
+            start, end = (f"{t.astimezone(here):%Y-%m-%d %H:%M:%S}" for t in (command.span_start, command.span_end))
+            return {"id": command.id, "from": start, "to": end}
+        return None
+
+    async def answered(self, device: str, facts: Mapping[str, Any]) -> None:
+        """A gate's word on a command: `id`, and `code` 0 when it was carried out. May be lost: then it is given again."""
+        number = str(facts.get("id") or "")
+        if not (number.isascii() and number.isdigit() and len(number) < 16):
+            return
+        try:
+            row = await gate_commands.one(self._core, int(number))
+            if row is None or row["device"] != device:
+                return
+            code = str(facts.get("code") or "")
+            again = _AGAIN_S if row["tries"] < _TRIES else None
+            await gate_commands.end(self._core, int(number), code, done=code == "0", again_s=again)
+        except TRANSIENT as error:
+            log.warning("a gate's answer could not be noted: %s", type(error).__name__)

@@ -8,33 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 from starlette.requests import ClientDisconnect
 
 from hub.api.context import Hub
-from hub.api.control import require_control
 from hub.api.device_commands import Commands
 from hub.api.device_registry import WebGates
-from hub.api.problems import Problem
 from hub.kernel.failpoints import reach
 from hub.kernel.firewall import MARK, Cleaned, clean
 from hub.kernel.firewall_text import is_document
 from hub.kernel.intake import Accepted, Arrival, Overloaded, Source, intake_key
+from hub.kernel.ledger import gate_lists
 from hub.kernel.ledger import intake as ledger
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Hasher, Reject, Removed, Text
 from hub.worker.bridge_lanes import is_data_fault
-from iot.clock import zone
+from hub.worker.gate_arrivals import arrival_of
 from iot.hanet.decode import FAMILY as HANET
 from iot.hikvision.decode import FAMILY as HIKVISION
 from iot.web import REFUSED, Answer, Ask, Content, Item, Served, Unpacked, WebFamily, unsigned
@@ -49,6 +47,8 @@ PATIENCE_S = 8.0
 """Devices wait about ten seconds for an answer: later a yes would not be heard, so no is said in time."""
 _LINES_PER_S = 500
 """What a long post of stored events is given on top, slowest case: half done, it would be begun again for ever."""
+_HURRY_S = 60.0
+"""A gate with holes in what it pushes is asked for its list at most so often."""
 _LIES_KEPT, _LIES_S = 20, 3600.0
 """How much of what a gate is refused for is stored in an hour, per reason."""
 _UPLOAD_S = 60.0
@@ -86,7 +86,7 @@ class Door:
         self.group = group
         self.gates = WebGates(hub.core, hub.keys, FAMILIES)
         self.held = 0
-        self.commands = Commands(hub.redis)
+        self.commands = Commands(hub.core)
         self._lies: dict[tuple[str, str], tuple[float, int]] = {}
 
     # -- one request
@@ -162,7 +162,7 @@ class Door:
     async def _take(self, family: WebFamily, ask: Ask, body: bytes, opener: dict[str, Any]) -> Answer:
         received_at = datetime.now(UTC)
         if family.polls(ask) and family.named(ask) == opener["id"]:
-            opener = {**opener, "command": await self.commands.take(opener["id"])}
+            opener = {**opener, "command": await self.commands.take(opener)}
         if len(body) > _OFF_LOOP_BYTES:
             prepared = await asyncio.to_thread(self.prepare, family, ask, body, received_at, opener)
         else:
@@ -174,7 +174,19 @@ class Door:
         reach("ack.before")
         for item, arrival in prepared.pairs:
             self._note(family, prepared.device, item, received_at, arrival, next(answers) if arrival else None)
+            facts = item.decoded.advisory
+            if facts is not None and facts.get("kind") == "command" and prepared.device is not None:
+                await self.commands.answered(prepared.device, facts)
+            elif "gap" in item.attributes and prepared.device is not None:
+                await self._hurry(prepared.device)
         return prepared.served.answer
+
+    async def _hurry(self, device: str) -> None:
+        """A hole was seen: have the gate asked soon. It is asked in its time anyway, so a fault here costs nothing."""
+        try:
+            await gate_lists.hurry(self.hub.core, device, _HURRY_S)
+        except TRANSIENT as error:
+            log.warning("gate %s is asked later: %s", device, type(error).__name__)
 
     def _heard_enough(self, opener: str, prepared: Prepared) -> bool:
         """Whether enough of what this gate is refused for has been stored: it repeats itself every few seconds."""
@@ -215,7 +227,10 @@ class Door:
             if item.decoded.advisory is None:
                 kept = cleaned.body if item.body is None else item.body
                 digest = whole if item.body is None or removed else bytes.fromhex(hasher(item.body))
-                arrival = _arrival(family.name, ask, item, kept, content, digest, source, opener["id"])
+                arrival = arrival_of(
+                    family.name, ask.path, item, kept, is_json=content.is_json and item.body is None, digest=digest,
+                    source=source, opener=opener["id"],
+                )  # fmt: skip
                 arrival.school = str((device or opener).get("school") or "") or None
                 arrival.removed, removed = removed, []
                 for draft in item.decoded.drafts:
@@ -295,30 +310,6 @@ def _cleaned(unpacked: Unpacked, hasher: Hasher) -> tuple[Cleaned, list[Removed]
     return cleaned, removed
 
 
-def _arrival(
-    family: str, ask: Ask, item: Item, body: bytes, content: Content, digest: bytes, source: Source, opener: str
-) -> Arrival:
-    decoded = item.decoded
-    if decoded.invalid is None and decoded.dedupe is not None:
-        # In the name of whose secret it was: an event repeated in another device's name is the same event.
-        key = intake_key(Source("device", opener), "event", decoded.dedupe)
-    else:
-        key = intake_key(source, "bytes", ask.path, decoded.invalid.code if decoded.invalid else "", digest)
-    text_type = "application/xml" if body[:1] == b"<" else "text/plain"
-    return Arrival(
-        source=source,
-        type="checkin",
-        body=body,
-        content_type="application/json" if content.is_json and item.body is None else text_type,
-        digest=digest,
-        key=key,
-        drafts=decoded.drafts or None,
-        invalid=decoded.invalid,
-        historical=decoded.historical,
-        attributes={"family": family, "path": ask.path, **item.attributes},
-    )
-
-
 def door_of(request: Request) -> Door:
     """The gateway's door, made at the first request."""
     state = request.app.state
@@ -356,40 +347,3 @@ router.add_route("/iclock/{path:path}", iclock, methods=["GET", "POST"], include
 router.add_route("/gates/{secret}/iclock/{path:path}", iclock, methods=["GET", "POST"], include_in_schema=False)
 router.add_route("/gates/{secret}/hikvision", hikvision, methods=["POST"], include_in_schema=False)
 router.add_route("/gates/{secret}/hanet", hanet, methods=["POST"], include_in_schema=False)
-
-
-class Span(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
-    """A span of time to ask a gate for again; both ends with an offset from UTC."""
-
-    start: Annotated[datetime, msgspec.Meta(tz=True)]
-    end: Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-@router.post("/control/v1/gates/{device}/catch-up", status_code=202, dependencies=[Depends(require_control)])
-async def catch_up(request: Request, device: str) -> dict[str, Any]:
-    """Ask a ZKTeco gate, at its next poll, to send a span of attendance again: `{"from": …, "to": …}`.
-
-    What it sends is deduplicated, so asking twice is harmless. The request may be lost with Redis; then ask again.
-    """
-    door = door_of(request)
-    try:
-        await door.gates.fresh()
-        entry = door.gates.entry(device, ZKTECO.name)
-        if entry is None:
-            text = Text("Không có cổng ZKTeco này.", "There is no such ZKTeco gate.")
-            raise Problem(404, "unknown_gate", text)
-        span = msgspec.json.decode((await request.body())[:2000], type=Span)
-        if span.end < span.start:
-            raise msgspec.ValidationError("to < from")
-        here = zone(str(entry.get("zone") or ""))
-        clock = (f"{moment.astimezone(here):%Y-%m-%d %H:%M:%S}" for moment in (span.start, span.end))
-        number = secrets.randbelow(900_000_000) + int(time.time()) % 1000 + 1
-        command = {"id": number, "from": next(clock), "to": next(clock)}
-        await door.commands.put(device, command)
-    except (msgspec.DecodeError, OverflowError) as error:
-        text = Text(f"Khoảng thời gian không hợp lệ: {error}", f"The span is not valid: {error}")
-        raise Problem(422, "invalid_span", text) from error
-    except _PUT_OFF as error:
-        text = Text("Chưa xếp được lệnh; hãy gọi lại.", "The command could not be queued; call again.")
-        raise Problem(503, "busy", text, headers={"Retry-After": "2"}) from error
-    return command

@@ -23,6 +23,9 @@ from mappings.canonical.parse import field_names, parse_item, parse_quick
 from mappings.canonical.registry import TYPES
 from mappings.fieldmap import today_of
 
+_ARRAY_PART = 500
+"""Items of an array copied out of its body at a time."""
+
 _UNREADABLE = Text("Nội dung không phải JSON hợp lệ: {0}", "The body is not valid JSON: {0}")
 
 
@@ -149,7 +152,8 @@ async def array_items(body: bytes) -> AsyncIterator[list[bytes]]:
     except (msgspec.DecodeError, RecursionError) as error:
         reason = str(error)
         raise Problem(400, "unreadable", Text(_UNREADABLE.vi.format(reason), _UNREADABLE.en.format(reason))) from None
-    yield [bytes(item) for item in items]
+    for first in range(0, len(items), _ARRAY_PART):
+        yield [bytes(item) for item in items[first : first + _ARRAY_PART]]
 
 
 async def line_items(request: Request, most: int, whole: int) -> AsyncIterator[list[bytes]]:

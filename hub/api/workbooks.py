@@ -202,7 +202,9 @@ async def _drafts(hub: Hub, record_type: str, rows: list[BookRow], at: datetime)
             else:
                 faults += [_at_cell(row, r) for r in also]
         if faults:
-            rejects.append(together(row.pointer, faults))
+            named = row.item["data"].get(TYPES[record_type].key_fields[0])
+            key = next((f.key for f in faults if f.key), None) or (str(named)[:200] if named is not None else None)
+            rejects.append(msgspec.structs.replace(together(row.pointer, faults), key=key))
             continue
         for draft in made:
             hub.core.catalogue.standardise_record(TYPES[draft.type], draft.body, today_of(draft.updated_at))

@@ -21,6 +21,7 @@ from hub.console.pages import (
     airflow,
     audit,
     codes,
+    calendar,
     connectors,
     corrections,
     deliveries,
@@ -42,7 +43,7 @@ from hub.console.render import FOLDER, HEADERS, redirect, respond
 
 router = APIRouter(include_in_schema=False)
 for _page in (
-    door, overview, connectors, messages, corrections, uploads, receipts, deliveries, evidence, replay, parked, codes, filings, gates, airflow, audit, users,
+    door, overview, connectors, messages, corrections, uploads, receipts, deliveries, evidence, replay, parked, codes, filings, gates, calendar, airflow, audit, users,
     verify,
 ):  # fmt: skip
     router.include_router(_page.router)

@@ -1,7 +1,8 @@
 """Group commit: arrivals of many senders share one transaction, and each gets its own answer after the commit.
 
-Nobody waits for a timer: while one batch commits, the next gathers. It must never answer before the commit, and never
-hold more than `most_waiting` arrivals: beyond that it refuses, so that senders keep what they have.
+Nobody waits for a timer: while one batch commits, the next gathers. It must never answer before the commit, never let
+one sender's arrival spoil another's, and never hold more than `most_waiting` arrivals: beyond that it refuses, so that
+senders keep what they have.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from hub.kernel.intake import Accepted, Arrival, Overloaded
+from hub.kernel.ledger.core import TRANSIENT
 
 
 class GroupCommit:
@@ -49,17 +51,26 @@ class GroupCommit:
         try:
             while self._waiting:
                 taken, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
-                try:
-                    answers = await self._accept([arrival for arrival, _ in taken])
-                except BaseException as error:
-                    for _, future in taken:
-                        if not future.done():
-                            future.set_exception(error)
-                    if not isinstance(error, Exception):
-                        raise
-                    continue
-                for (_, future), answer in zip(taken, answers, strict=True):
-                    if not future.done():
-                        future.set_result(answer)
+                await self._take(taken)
         finally:
             self._running -= 1
+
+    async def _take(self, taken: list[tuple[Arrival, asyncio.Future[Accepted]]]) -> None:
+        """Commit a batch. Where something in it cannot be stored, halves of it, until what cannot fails by itself."""
+        try:
+            answers = await self._accept([arrival for arrival, _ in taken])
+        except BaseException as error:
+            if len(taken) > 1 and isinstance(error, Exception) and not isinstance(error, TRANSIENT):
+                middle = len(taken) // 2
+                await self._take(taken[:middle])
+                await self._take(taken[middle:])
+                return
+            for _, future in taken:
+                if not future.done():
+                    future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for (_, future), answer in zip(taken, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)

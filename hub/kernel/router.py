@@ -110,7 +110,7 @@ def _attended(draft: Draft, prior: Prior | None, identity: bytes | None) -> bool
 
 def _said_here(draft: Draft, prior: Prior | None, identity: bytes | None) -> bool:
     """The agency said it itself: what the portal told is not told back to it."""
-    return draft.body.get("said_by", "agency") == "agency"
+    return bool(draft.body.get("said_by", "agency") == "agency")
 
 
 CONDITIONS: Mapping[str, Callable[[Draft, Prior | None, bytes | None], bool]] = {

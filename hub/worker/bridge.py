@@ -126,11 +126,14 @@ class Bridge:
         hasher: Hasher,
         touch: Touch,
         options: BridgeOptions | None = None,
+        hinted: Callable[[str, dict[str, Any], Mapping[str, Any]], None] | None = None,
     ) -> None:
+        """`hinted`: told family, facts and registry entry of every presence and command result of a registered gate."""
         self._transport = transport
         self._accept = accept
         self._hasher = hasher
         self._options = options or BridgeOptions()
+        self._hinted = hinted
         self._gates = Gates(families, load, touch, self._options.refresh_gap_s)
         self._sources: dict[str, Source] = {}  # of registered devices, hence bounded
         self._live: Lane[Item] = Lane("live", self._options.live_capacity)
@@ -234,6 +237,10 @@ class Bridge:
         """What the publication tells about its gate; on the loop, where the registry lives."""
         if item.decoded.advisory is not None:
             item.acks = self._gates.advise(item.family, item.decoded, item.received_at)
+            if self._hinted is not None and (
+                entry := self._gates.entry(item.decoded.advisory.get("device"), item.family)
+            ):
+                self._hinted(item.family, item.decoded.advisory, entry)
         else:
             self._gates.learn(item.device, item.decoded, item.received_at)
 

@@ -20,7 +20,7 @@ from iot.clock import Skew, learn
 
 log = logging.getLogger(__name__)
 
-_COUNTS = ("events", "quarantined", "images", "invalid", "strangers")
+_COUNTS = ("events", "live", "quarantined", "images", "invalid", "strangers")
 _ROUTES_MOST = 20_000
 _TOPIC_MOST = 300
 """A longer topic is nobody's: no family has one, and a stranger's must not fill the memory."""
@@ -162,6 +162,8 @@ class Gates:
             news["invalid"] = news.get("invalid", 0) + 1
         elif decoded.drafts:
             news["events"] = news.get("events", 0) + len(decoded.drafts)
+            if not decoded.historical:
+                news["live"] = news.get("live", 0) + len(decoded.drafts)
         if images:
             news["images"] = news.get("images", 0) + images
         for draft in decoded.drafts:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import time
@@ -31,6 +30,7 @@ from hub.kernel.ledger import (
     operations,
     quotas,
     recovery,
+    silence,
     upkeep,
     verifications,
     waits,
@@ -42,6 +42,7 @@ from hub.kernel.store.db import sql
 from hub.settings import Settings
 from hub.wiring import House, open_house
 from hub.worker import pulls
+from hub.worker.catchup import CatchUp
 from hub.worker.dispatch import Dispatcher
 from hub.worker.recovery import RecoveryLoop
 from hub.worker.targets import target_of
@@ -64,7 +65,9 @@ class Worker:
         self._maps: dict[str, FieldMap] = load_field_maps()
         self._addresses = AddressPolicy(house.settings.outward.allow_private, house.settings.outward.folders)
         self._recovery = RecoveryLoop(self.core, airflow, house.settings)
+        self._catch_up = CatchUp(self.core, house.keys, house.settings.outward.gate_networks)
         self._opened: dict[str, float] = {}
+        self._learnt_at: datetime | None = None
         self._broken: dict[str, int] = {}
         """Revisions that could not be set up: said once, tried again when the settings change."""
         house.bell.local.append(self._ring)
@@ -87,6 +90,8 @@ class Worker:
             asyncio.create_task(self._every(10.0, self._sweep)),
             asyncio.create_task(self._every(3600.0, self._hourly)),
             asyncio.create_task(self._every(60.0, self._pull)),
+            asyncio.create_task(self._every(5.0, self._ask_gates)),
+            asyncio.create_task(self._every(60.0, self._listen_for_silence)),
             asyncio.create_task(self._recovery.run(self._stop)),
         ]
         await self._stop.wait()
@@ -197,6 +202,22 @@ class Worker:
             with contextlib.suppress(PullBusy):
                 await work.run(f"overdue-{datetime.now(UTC):%Y%m%d%H%M}", _PULL_S)
 
+    async def _listen_for_silence(self) -> None:
+        """Gates that should be heard and are not; their habits are learnt anew each hour."""
+        import holidays  # with the first look: no start waits for it
+
+        public = holidays.country_holidays("VN")
+        now = datetime.now(UTC)
+        if self._learnt_at is None or now - self._learnt_at > timedelta(hours=1):
+            await silence.learn(self.core, now.astimezone(_ZONE).date(), public.__contains__)
+            self._learnt_at = now
+        kept = self.settings.alarms
+        await silence.watch(self.core, now, public.__contains__, kept.silent_expected, kept.silent_minutes * 60.0)
+
+    async def _ask_gates(self) -> None:
+        """Ask gates that can list for what they never pushed."""
+        await self._catch_up.work(_PULL_S)
+
     async def _hourly(self) -> None:
         kept = self.settings.retention
         made, strays = await upkeep.make_partitions(self.core, kept.ahead_days)
@@ -248,6 +269,5 @@ async def main(settings: Settings, airflow: Any | None = None) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
         lean.settle()
-        # What is in hand lives for one call and is then gone: looking for rings in it a hundred times a second finds none.
-        gc.set_threshold(20_000, 20, 50)
+        lean.seldom()
         await worker.run()

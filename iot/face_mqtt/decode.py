@@ -82,7 +82,8 @@ class FaceMqtt:
                 "kind": "command",
                 "device": name,
                 "operator": operator,
-                "code": text(message.get("code") or info.get("code")),
+                "id": text(message.get("messageid"), 120),
+                "code": text(pick(message, ("code",)) or pick(info, ("code",))),
             }
             return Decoded(advisory=advisory)
         claimed = text(pick(info, _DEVICE), 80)

@@ -13,23 +13,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hub.kernel.ports import Decoded
 from iot import profiles
 from iot.clock import read_epoch_ms, read_local, zone
-from iot.fields import digest, homeless, is_identifier, lowered, pick, refuse, text, unknown_device
+from iot.fields import digest, is_identifier, lowered, pick, refuse, text
 from iot.web import (
     Ask,
     Content,
     Item,
     Passage,
+    Plain,
     Served,
-    Unpacked,
     checkin,
     configured,
     estimate_of,
     is_prompt,
     lying,
-    turned_away,
+    noted,
+    placed,
+    unplaced,
+    zone_of,
 )
 
 PROFILES = profiles.load(Path(__file__).parent)
@@ -39,31 +41,11 @@ _SECONDS_BELOW = 100_000_000_000
 _COMPACT = "%d%m%Y%H%M%S"
 
 
-class Hanet:
+class Hanet(Plain):
     """The family. See `iot.web.WebFamily`."""
 
     name = "hanet"
     max_bytes = 262_144
-
-    def named(self, ask: Ask) -> str | None:
-        """The address tells; the camera is in the body."""
-        return None
-
-    def plain(self, device: Mapping[str, Any]) -> bool:
-        """Never: the hash alone proves too little."""
-        return False
-
-    def polls(self, ask: Ask) -> bool:
-        """The vendor's cloud asks for nothing."""
-        return False
-
-    def ignores(self, ask: Ask) -> str | None:
-        """Every body is read."""
-        return None
-
-    def unpack(self, ask: Ask, body: bytes) -> Unpacked:
-        """JSON, and nothing else."""
-        return Unpacked(body=body, broken=not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"))
 
     def sender(self, content: Content, device: Mapping[str, Any]) -> str | None:
         """The camera, when the entry is an account that relays."""
@@ -86,11 +68,9 @@ class Hanet:
         """Decode one call; see `iot.web.WebFamily.decode`."""
         message = lowered(content.tree)
         claimed = text(pick(message, ("deviceid",)), 80)
-        if device is None:
-            return turned_away(unknown_device(claimed or owner))
+        if not placed(device):
+            return unplaced(device, claimed or owner)
         name = text(device.get("id"), 64)
-        if not text(device.get("school")):
-            return turned_away(homeless(name))
         if not content.is_json or not message:
             words = "Nội dung phải là một đối tượng JSON.", "The body must be a JSON object."
             return Served(items=[Item(decoded=refuse("not_an_object", *words, key=name))])
@@ -100,27 +80,26 @@ class Hanet:
         settings = PROFILES.get(device.get("profile")).settings
         person_type = text(pick(message, ("persontype",)))
         if kind != "log" or (person_type not in settings["learners"] and person_type not in settings["strangers"]):
-            facts = {"kind": "other", "device": name, "operator": kind or "none"}
-            return Served(items=[Item(decoded=Decoded(advisory=facts))])
+            return Served(items=[noted(name, "other", operator=kind or "none")])
         if person_type in settings["strangers"]:
-            return Served(items=[Item(decoded=Decoded(advisory={"kind": "stranger", "device": name}))])
-        return Served(items=[_log(name, owner or name, message, received_at, device, settings)])
+            return Served(items=[noted(name, "stranger")])
+        identity = digest(owner or name, text(pick(message, ("id",)), 200))
+        return Served(items=[seen(identity, message, received_at, device, settings)])
 
 
-def _log(
-    name: str,
-    owner: str,
+def seen(
+    identity: str,
     message: Mapping[str, Any],
     received_at: datetime,
     device: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> Item:
-    identity = text(pick(message, ("id",)), 200)
-    assumed_zone = text(device.get("zone"), 40) or settings["zone"]
+    """The check-in of one sighting, however it came; names in lower case. `identity`: what makes it the same again."""
+    assumed_zone = zone_of(device, settings)
     raw, moment = _when(message, assumed_zone)
     person = text(pick(message, ("aliasid",)), 80)
     known = bool(person)
-    if not known and (vendor := text(pick(message, ("personid",)), 40)):
+    if not known and (vendor := text(pick(message, ("personid", "person_id")), 40)):
         # The vendor's own number, kept apart from the hub's codes until somebody links it.
         person = f"hanet:{vendor}" if is_identifier(f"hanet:{vendor}") else ""
     live = is_prompt(moment, received_at, estimate_of(device), settings["live_within_s"])
@@ -128,7 +107,7 @@ def _log(
         raw_time=raw,
         time=moment,
         zone=assumed_zone,
-        dedupe=digest(owner, identity),
+        dedupe=identity,
         live=live,
         person=person,
         known=known,
@@ -141,7 +120,7 @@ def _log(
 def _when(message: Mapping[str, Any], assumed_zone: str) -> tuple[str, datetime | None]:
     """The time as sent and as UTC: `time` (epoch, seconds or milliseconds) when it can be read, which needs no zone,
     else `date` as `YYYY-MM-DD HH:mm:ss`, `DDMMYYYYHHmmSS` or epoch."""
-    forms = [text(pick(message, names)) for names in (("time",), ("date", "date_time"))]
+    forms = [text(pick(message, names)) for names in (("time", "checkintime"), ("date", "date_time"))]
     for raw in forms:
         if (moment := _read(raw, assumed_zone)) is not None:
             return raw, moment

@@ -10,16 +10,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hub.kernel.ports import Decoded
 from iot import profiles
 from iot.clock import read_local
-from iot.fields import digest, homeless, lowered, number, pick, refuse, text, unknown_device
+from iot.fields import digest, lowered, number, pick, refuse, text
 from iot.hikvision.body import read_xml, unpack
 from iot.web import (
     Ask,
     Content,
     Item,
     Passage,
+    Plain,
     Served,
     Unpacked,
     checkin,
@@ -27,7 +27,10 @@ from iot.web import (
     estimate_of,
     is_prompt,
     lying,
-    turned_away,
+    noted,
+    placed,
+    unplaced,
+    zone_of,
 )
 
 PROFILES = profiles.load(Path(__file__).parent)
@@ -39,50 +42,24 @@ _TIME = ("datetime", "time")
 _LARGEST_SERIAL = 2**53
 
 
-class Hikvision:
+class Hikvision(Plain):
     """The family. See `iot.web.WebFamily`. Remembers `serial`, the number of the last live event committed; an item's
     attribute `gap` (`first-last`) names numbers that are missing before it: a hint for catch-up, no more."""
 
     name = "hikvision"
     max_bytes = 8_388_608
 
-    def named(self, ask: Ask) -> str | None:
-        """The address tells."""
-        return None
-
-    def plain(self, device: Mapping[str, Any]) -> bool:
-        """Never: these devices can be given a path."""
-        return False
-
-    def polls(self, ask: Ask) -> bool:
-        """They ask for nothing."""
-        return False
-
-    def ignores(self, ask: Ask) -> str | None:
-        """Every body is read."""
-        return None
-
     def unpack(self, ask: Ask, body: bytes) -> Unpacked:
         """See `iot.hikvision.body`."""
         return unpack(ask.content_type, body)
-
-    def sender(self, content: Content, device: Mapping[str, Any]) -> str | None:
-        """A gate speaks for itself."""
-        return None
-
-    def signed(self, content: Content, secret: str) -> bool:
-        """The push has no signature."""
-        return True
 
     def decode(
         self, ask: Ask, content: Content, received_at: datetime, device: Mapping[str, Any] | None, owner: str = ""
     ) -> Served:
         """Decode one request; see `iot.web.WebFamily.decode`."""
-        if device is None:
-            return turned_away(unknown_device(owner))
+        if not placed(device):
+            return unplaced(device, owner)
         name = text(device.get("id"), 64)
-        if not text(device.get("school")):
-            return turned_away(homeless(name))
         outer = lowered(content.tree) if content.is_json else lowered(read_xml(content.body))
         if not outer:
             words = (
@@ -98,21 +75,21 @@ class Hikvision:
         if claimed and claimed != name and settings["check_device_id"]:
             return lying(claimed, name, "/deviceID")
         if text(event.get("eventtype")).lower() == "heartbeat":
-            facts = {"kind": "heartbeat", "device": name, "state": "online", "trusted": True}
-            return Served(items=[Item(decoded=Decoded(advisory=facts))])
-        return Served(items=[_event(name, event, received_at, device, settings)])
+            return Served(items=[noted(name, "heartbeat", state="online", trusted=True)])
+        return Served(items=[passage_of(name, event, received_at, device, settings)])
 
 
-def _event(
+def passage_of(
     name: str,
     event: Mapping[str, Any],
     received_at: datetime,
     device: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> Item:
+    """What one event says, pushed or listed; `event` has its names in lower case."""
     code = f"{_whole(pick(event, ('majoreventtype', 'major')))}/{_whole(pick(event, ('subeventtype', 'minor')))}"
     raw_time = text(pick(event, _TIME))
-    assumed_zone = text(device.get("zone"), 40) or settings["zone"]
+    assumed_zone = zone_of(device, settings)
     moment = read_local(raw_time, assumed_zone) if raw_time else None
     current = _current(event)
     live = current and is_prompt(moment, received_at, estimate_of(device), settings["live_within_s"])
@@ -120,10 +97,13 @@ def _event(
     attributes = {"gap": gap} if gap else {}
     meaning = settings["events"].get(code)
     if meaning is None:
-        other = Decoded(advisory={"kind": "other", "device": name, "operator": code})
-        return Item(decoded=other, attributes=attributes, remember=remember)
+        other = noted(name, "other", operator=code)
+        other.attributes, other.remember = attributes, remember
+        return other
     person = text(pick(event, _PERSON), 80)
-    parts = {"serial": _whole(event.get("serialno")), "person": person, "time": raw_time, "event": code}
+    # The same instant, however a push and a list write it down.
+    instant = moment.isoformat() if moment is not None else raw_time
+    parts = {"serial": _whole(event.get("serialno")), "person": person, "time": instant, "event": code}
     passage = Passage(
         raw_time=raw_time,
         time=moment,

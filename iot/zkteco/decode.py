@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from hub.kernel.ports import Decoded
 from iot import profiles
 from iot.clock import read_local, zone
-from iot.fields import digest, homeless, is_device_id, text, unknown_device
+from iot.fields import digest, is_device_id, text, unknown_device
 from iot.web import (
     REFUSED,
     Answer,
@@ -22,6 +21,7 @@ from iot.web import (
     Content,
     Item,
     Passage,
+    Plain,
     Served,
     Unpacked,
     checkin,
@@ -29,7 +29,11 @@ from iot.web import (
     estimate_of,
     is_prompt,
     lying,
+    noted,
+    placed,
     turned_away,
+    unplaced,
+    zone_of,
 )
 
 PROFILES = profiles.load(Path(__file__).parent)
@@ -43,7 +47,7 @@ _UNKNOWN_PATH = Answer(404, b"")
 _LINE = 500
 
 
-class ZkTeco:
+class ZkTeco(Plain):
     """The family. See `iot.web.WebFamily`; paths are below `/iclock`. Remembers `stamp`, the last one committed."""
 
     name = "zkteco"
@@ -75,14 +79,6 @@ class ZkTeco:
         """Plain text throughout."""
         return Unpacked(body=body)
 
-    def sender(self, content: Content, device: Mapping[str, Any]) -> str | None:
-        """A gate speaks for itself."""
-        return None
-
-    def signed(self, content: Content, secret: str) -> bool:
-        """The protocol has no signature."""
-        return True
-
     def decode(
         self, ask: Ask, content: Content, received_at: datetime, device: Mapping[str, Any] | None, owner: str = ""
     ) -> Served:
@@ -96,8 +92,8 @@ class ZkTeco:
             # A poll every ten seconds is no evidence worth keeping; attendance in another's name is.
             claimed = serial or text(ask.query.get("sn", ""), 64)
             return lying(claimed, name, "/SN") if attendance else Served(answer=REFUSED)
-        if not text(device.get("school")):
-            return turned_away(homeless(name))
+        if not placed(device):
+            return unplaced(device, name)
         settings = PROFILES.get(device.get("profile")).settings
         if attendance:
             return _attendance(name, ask, content.body, received_at, device, settings)
@@ -117,13 +113,13 @@ class ZkTeco:
 
 
 def _presence(name: str) -> Item:
-    return Item(decoded=Decoded(advisory={"kind": "presence", "device": name, "state": "online", "trusted": True}))
+    return noted(name, "presence", state="online", trusted=True)
 
 
 def _options(
     name: str, ask: Ask, received_at: datetime, device: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> Answer:
-    offset = received_at.astimezone(zone(text(device.get("zone")) or settings["zone"])).utcoffset()
+    offset = received_at.astimezone(zone(zone_of(device, settings))).utcoffset()
     hours = round(offset.total_seconds() / 3600) if offset is not None else 7
     stamp = text(device.get("stamp")) or settings["stamp"]
     lines = [
@@ -161,14 +157,8 @@ def _results(name: str, body: bytes) -> list[Item]:
     for line in body[:16_384].decode("utf-8", "replace").splitlines()[:50]:
         given = {k.lower(): v for k, v in parse_qsl(line, max_num_fields=20)} if line.count("&") < 20 else {}
         if given:
-            advisory = {
-                "kind": "command",
-                "device": name,
-                "operator": text(given.get("cmd")),
-                "id": text(given.get("id")),
-                "code": text(given.get("return")),
-            }
-            items.append(Item(decoded=Decoded(advisory=advisory)))
+            told = {word: text(given.get(key)) for word, key in (("operator", "cmd"), ("id", "id"), ("code", "return"))}
+            items.append(noted(name, "command", **told))
     return items or [_presence(name)]
 
 
@@ -198,7 +188,7 @@ def _line(
     """`PIN<tab>YYYY-MM-DD HH:MM:SS<tab>status<tab>verify<tab>workcode…`"""
     cells = [text(cell, 80) for cell in line[:_LINE].decode("utf-8", "replace").split("\t")]
     person, raw_time, status, verify, *_ = [*cells, "", "", "", ""]
-    assumed_zone = text(device.get("zone"), 40) or settings["zone"]
+    assumed_zone = zone_of(device, settings)
     moment = read_local(raw_time, assumed_zone) if raw_time else None
     parts = {"person": person, "time": raw_time, "status": status, "verify": verify}
     passage = Passage(

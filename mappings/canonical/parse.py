@@ -129,7 +129,7 @@ def _finish(
 ) -> Draft | list[Reject]:
     spec = reader.spec
     faults: list[Fault] = []
-    today, latest, latest_local = _moment(received_at)
+    today, latest, latest_local = _moment(received_at.replace(microsecond=0))
     if updated_at is None:
         updated_at = received_at
     else:
@@ -176,7 +176,7 @@ def _finish(
 def _moment(received_at: datetime) -> tuple[str, datetime, datetime]:
     """The local day of receipt (YYYY-MM-DD) and the latest believable update, as an instant and as local time.
 
-    A batch shares one time of receipt.
+    To the second: many items are received in one.
     """
     local = received_at.astimezone(VIETNAM)
     latest = local + FUTURE_LIMIT

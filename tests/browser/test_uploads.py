@@ -34,7 +34,9 @@ def look(page, name: str) -> None:
 def test_a_file_gets_a_receipt_and_comes_back_with_its_faults_marked(site, sign_in, width: int, lang: str) -> None:
     page = sign_in("truong1", width=width, lang=lang)
     page.goto("/receipts")
-    assert page.evaluate(OVERFLOW) <= 0 and page.locator("#upload [name=school]").count() == 0, "a school's own need not be said"
+    assert page.evaluate(OVERFLOW) <= 0 and page.locator("#upload [name=school]").count() == 0, (
+        "a school's own need not be said"
+    )
     look(page, f"upload-{width}-{lang}")
     with page.expect_download() as got:
         page.locator("#upload a[download]").first.click()
@@ -50,8 +52,16 @@ def test_a_file_gets_a_receipt_and_comes_back_with_its_faults_marked(site, sign_
     assert "D3" in page.locator("#faults").inner_text() and "dd/mm/yyyy" in page.locator("#faults").inner_text()
     with page.expect_download() as got:
         page.click("#faults a[download]")
-    assert "dd/mm/yyyy" in openpyxl.load_workbook(io.BytesIO(Path(got.value.path()).read_bytes())).worksheets[0]["D3"].comment.text
-    assert site.sql("SELECT data ->> 'purpose' FROM journal WHERE kind = 'unmask' AND actor = 'truong1' ORDER BY id DESC LIMIT 1")[0][0] == "errors.xlsx"
+    assert (
+        "dd/mm/yyyy"
+        in openpyxl.load_workbook(io.BytesIO(Path(got.value.path()).read_bytes())).worksheets[0]["D3"].comment.text
+    )
+    assert (
+        site.sql(
+            "SELECT data ->> 'purpose' FROM journal WHERE kind = 'unmask' AND actor = 'truong1' ORDER BY id DESC LIMIT 1"
+        )[0][0]
+        == "errors.xlsx"
+    )
 
 
 def test_a_file_that_is_none_is_refused_in_words_and_auditors_have_no_form(site, sign_in) -> None:
@@ -86,4 +96,7 @@ def test_what_waits_is_shown_with_its_reason_and_can_be_sent_anyway(site, sign_i
         page.goto("/deliveries?state=waiting")
         assert page.evaluate(OVERFLOW) <= 0
     finally:
-        site.sql("UPDATE deliveries SET state = 4, waits_for = NULL, cause = 'try_later', anyway = false WHERE id = ANY ($1::bigint[])", ids)
+        site.sql(
+            "UPDATE deliveries SET state = 4, waits_for = NULL, cause = 'try_later', anyway = false WHERE id = ANY ($1::bigint[])",
+            ids,
+        )

@@ -36,6 +36,7 @@ __all__ = [
 _json = msgspec.json.Encoder().encode
 
 INVALID, DUPLICATE, ROUTED = 2, 3, 4
+_NUL, _SHOWN = rb"\u0000", "\N{SYMBOL FOR NULL}"
 
 
 async def accept(core: Core, arrivals: list[Arrival]) -> list[Accepted]:
@@ -107,8 +108,8 @@ async def accept_within(
             continue
         rows.messages.append(
             (message, klass, source, arrival.type, arrival.school, arrival.content_type, arrival.digest,
-             arrival.body if new else None, _json(arrival.removed) if arrival.removed else None,
-             _json(arrival.attributes) if arrival.attributes else None, arrival.upload, arrival.chunk, None if new else first)
+             arrival.body if new else None, _stored(arrival.removed) if arrival.removed else None,
+             _stored(arrival.attributes) if arrival.attributes else None, arrival.upload, arrival.chunk, None if new else first)
         )  # fmt: skip
         if not new:
             answer.duplicate, answer.conflict = True, state == "conflict"
@@ -185,7 +186,14 @@ async def _told_before(connection: Connection, answers: list[Accepted]) -> None:
 
 
 def _reject_row(message: int, klass: int, r: Reject) -> tuple[Any, ...]:
-    return (message, klass, r.pointer, r.code, r.key, _json(r.message))
+    key = r.key.replace("\0", _SHOWN) if r.key is not None else None
+    return (message, klass, r.pointer.replace("\0", _SHOWN), r.code, key, _stored(r.message))
+
+
+def _stored(value: Any) -> bytes:
+    """JSON for the database, which takes every character but NUL. Senders name members as they like, and we name theirs."""
+    text = _json(value)
+    return text.replace(_NUL, _SHOWN.encode()) if _NUL in text else text
 
 
 async def _journal(core: Core, connection: Connection, rows: Rows) -> None:

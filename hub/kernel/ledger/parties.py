@@ -9,6 +9,7 @@ from typing import Any
 
 from hub.kernel.access import Scope
 from hub.kernel.intake import Source
+from hub.kernel.ledger import silence
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.operations import note
 from hub.kernel.store.db import sql
@@ -110,7 +111,7 @@ async def revoke_device(core: Core, actor: str, device: str) -> bool:
 
 async def touch_devices(core: Core, facts: dict[str, dict[str, Any]]) -> None:
     """Add to what is seen of devices, by device: `state` (online, offline), `offset_s`, and counts since the last call:
-    `events`, `quarantined`, `images` (see `hub.worker.bridge_registry.Gates`). May be lost."""
+    `events`, of them `live`, `quarantined`, `images` (see `hub.worker.bridge_registry.Gates`). May be lost."""
     names = sorted(facts)
     rows = [facts[n] for n in names]
     async with core.pool.acquire() as connection:
@@ -118,6 +119,9 @@ async def touch_devices(core: Core, facts: dict[str, dict[str, Any]]) -> None:
             sql.device_touch, names, [{"online": True, "offline": False}.get(r.get("state", "")) for r in rows], [r.get("offset_s") for r in rows],
             [int(r.get("events", 0)) for r in rows], [int(r.get("quarantined", 0)) for r in rows], [int(r.get("images", 0)) for r in rows],
         )  # fmt: skip
+    live = {n: int(facts[n]["live"]) for n in names if facts[n].get("live")}
+    if live:
+        await silence.add_noise(core, live)
 
 
 async def receipt(core: Core, number: int, after: int, limit: int) -> dict[str, Any] | None:

@@ -203,6 +203,10 @@ def _one(
     if tracker is not None and spec.stream == "event" and not tracker.takes(core, work, draft):
         return
     body = sorted_json(draft.body)
+    if rb"\u0000" in body:
+        vi, en = "Bản ghi có ký tự NUL, không lưu được.", "The record has a NUL character, which cannot be stored."
+        work.rejects.append(_refuse(draft, "control_character", vi, en))
+        return
     content = content_hash(draft.event, body)
     disposition, version, event, identity, prior = FACT, 1, "NEW", None, None
     if spec.stream == "event":

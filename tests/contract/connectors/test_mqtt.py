@@ -19,8 +19,9 @@ from connectors.address import AddressPolicy
 from connectors.connector import build
 from connectors.errors import AddressRefused, CredentialsRefused
 from connectors.settings import validate
-from connectors.transports.mqtt import Arrived, MqttClient
+from connectors.transports.mqtt import MqttClient
 from connectors.transports.mqtt_settings import MqttSettings
+from connectors.transports.mqtt_shapes import Arrived
 from hub.kernel.ports import Call, NotSent
 
 _BROKER = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")

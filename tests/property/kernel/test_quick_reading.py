@@ -52,7 +52,9 @@ def _learner(name: str, detail: str, relation_name: str, more: dict[str, Any]) -
     name=_TEXTS,
     detail=_TEXTS,
     parent=_TEXTS,
-    more=st.dictionaries(st.sampled_from(["grade", "class_code", "ethnicity", "photo", "nationality"]), _TEXTS, max_size=3),
+    more=st.dictionaries(
+        st.sampled_from(["grade", "class_code", "ethnicity", "photo", "nationality"]), _TEXTS, max_size=3
+    ),
     twice=st.one_of(st.none(), _TEXTS),
     spaced=st.booleans(),
 )
@@ -74,7 +76,9 @@ def test_what_is_read_quickly_is_what_the_long_way_says(
 
 
 def test_an_ordinary_item_is_read_quickly() -> None:
-    raw = msgspec.json.encode(_learner("Nguyễn Văn Mẫu", "Số 12, phố Ví Dụ, phường Ví Dụ, Hải Phòng", "Trần Thị Ví Dụ", {}))
+    raw = msgspec.json.encode(
+        _learner("Nguyễn Văn Mẫu", "Số 12, phố Ví Dụ, phường Ví Dụ, Hải Phòng", "Trần Thị Ví Dụ", {})
+    )
     assert isinstance(parse_quick("learner", raw, "", AT, untouched), Draft)
 
 

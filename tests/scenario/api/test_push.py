@@ -121,6 +121,25 @@ def test_hostile_bodies_get_a_clear_refusal(
         assert reply.json()["texts"]["vi"] and reply.json()["texts"]["en"]
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"data": {"\0photo": "x"}}, {"data": {"\0photo": "/9j/4AAQSkZJRgABAQEASABIAAD/2wBDAAMC" * 8}}, {"\0": 1, "data": {}},
+        {"data": {"learner_code": "A\0B"}}, {"event": "CANCEL", "data": {"learner_code": "\0\0\0"}},
+    ],
+)  # fmt: skip
+def test_a_character_the_database_cannot_hold_is_the_senders_fault_alone(
+    gateway: Any, make_learner: Any, item: dict[str, Any]
+) -> None:
+    with gateway.client("key-of-school-1") as c:
+        reply = c.post("/v1/messages/learner", json=item)
+        assert (reply.status_code, reply.json()["code"]) == (422, "invalid_record")
+        beside = c.post("/v1/messages/learner", json=[make_learner("NUL1"), item])
+        assert beside.status_code == 202 and (beside.json()["records"], beside.json()["rejected"]) == (1, 1)
+        receipt = c.get(f"/v1/receipts/{beside.json()['receipt']}").json()
+        assert len(receipt["rejects"]) == 1 and "\0" not in str(receipt["rejects"])
+
+
 def test_the_language_of_a_problem(gateway: Any) -> None:
     with gateway.client("key-of-school-1") as c:
         vi = c.post("/v1/messages/unicorn", json={}).json()

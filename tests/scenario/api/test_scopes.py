@@ -7,20 +7,22 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from hub.api import auth, control, intake, receipts
+from hub.api import auth, control, intake, receipts, workbooks
 
 S1, S2 = "31HP0000001", "31HP0000002"
 
 KNOWN = {
     ("POST", "/v1/messages/{record_type}"): "written here: a foreign school's record is rejected, one's own taken",
     ("GET", "/v1/receipts/{code}"): "written here: a foreign receipt does not exist",
+    ("GET", "/v1/receipts/{code}/errors.xlsx"): "test_workbooks: a foreign receipt does not exist",
+    ("GET", "/v1/templates/{record_type}.xlsx"): "shows nothing of a school",
     ("POST", "/oauth/token"): "shows nothing of a school",
 }
 
 
 def routes() -> list[tuple[str, str]]:
     found = []
-    for router in (intake.router, receipts.router, auth.router):
+    for router in (intake.router, receipts.router, workbooks.router, auth.router):
         for route in router.routes:
             assert isinstance(route, APIRoute)
             found += [(method, route.path) for method in route.methods]

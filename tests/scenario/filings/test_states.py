@@ -11,7 +11,7 @@ from typing import Any
 from hub.kernel.file_tokens import grant_of
 from hub.kernel.filings import ZONE, WorkCalendar
 from hub.kernel.intake import Arrival, Source
-from hub.kernel.ledger import filing_watch, files
+from hub.kernel.ledger import files, filing_watch
 from hub.kernel.ledger.accounting import account
 from hub.kernel.ledger.intake import accept
 from hub.kernel.ports import Draft

@@ -38,6 +38,9 @@ class FakeHub:
         self.balanced = True
         self.stray = 0
         self.seen: list[str] = []
+        self.ordered: list[tuple[str, dict[str, Any]]] = []
+        self.scheduled: dict[str, list[Any]] = {}
+        """What calls of schedules are answered with, one after the other, by path; the last one stays."""
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any]) -> tuple[int, Any]:
         verb = path.rsplit("/", 1)[-1]
@@ -45,6 +48,10 @@ class FakeHub:
         if self.broken:
             self.broken -= 1
             return 503, {}
+        answers = self.scheduled.get(path.removeprefix("/control/v1"))
+        if answers is not None:
+            self.ordered.append((path.removeprefix("/control/v1"), body))
+            return 200, answers.pop(0) if len(answers) > 1 else answers[0]
         if path == "/control/v1/recoveries":
             rows = [self._row()] if self.state == "open" else []
             return 200, {"items": rows}

@@ -17,7 +17,14 @@ def _states(found: dict[str, Any]) -> dict[str, str]:
 def test_dags_load_serialise_and_import_nothing_of_the_hub(drive: Any) -> None:
     found = drive("listing")
     assert found["errors"] == {}
-    assert set(found["dags"]) == {"redeliver", "maintenance"}
+    assert set(found["dags"]) == {
+        "redeliver",
+        "maintenance",
+        "nightly_delta",
+        "catalogues",
+        "verify_rosters",
+        "deadline_watch",
+    }
     assert found["modules"] == []
     assert found["tasks"]["redeliver"] == [
         "connectors", "recover.canary", "recover.drain", "recover.probe", "recover.ramp", "recover.reconcile",
@@ -86,3 +93,75 @@ def test_nightly_check_alarms(drive: Any, hub: Any, balanced: bool, stray: int, 
     fake.balanced, fake.stray = balanced, stray
     found = drive("run", "maintenance", {}, {}, control)
     assert found["state"].lower().endswith(ends), found
+
+
+def test_the_nightly_comparison_goes_on_page_by_page_to_the_end(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    page = {"compared": 5, "unchanged": 4, "queued": 1, "on_their_way": 0, "unmapped": 0, "expired": 0}
+    fake.scheduled = {
+        "/comparisons": [{"items": ["ministry", "other"]}],
+        "/connectors/ministry/compare": [page | {"next": "b"}, page | {"next": "c"}, page | {"next": None}],
+    }
+    found = drive("run", "nightly_delta", {"connector": "ministry"}, {}, control)
+    assert set(_states(found).values()) == {"success"}, found
+    assert [b["after"] for p, b in fake.ordered if p.endswith("/compare")] == [None, "b", "c"]
+
+
+def test_only_lists_that_are_due_are_pulled_each_with_the_runs_own_key(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    going = {"records": 1, "changes": 0, "fault": None, "after_s": 0.01}
+    fake.scheduled = {
+        "/pulls": [
+            {
+                "items": [
+                    {"connector": "portal", "what": w, "every_s": 900, "due": w == "questions"}
+                    for w in ("agencies", "questions")
+                ]
+            }
+        ],
+        "/connectors/portal/pull/questions": [going | {"done": False}, going | {"done": True}],
+    }
+    found = drive("run", "catalogues", {}, {"PAUSE_S": 0.05}, control)
+    assert set(_states(found).values()) == {"success"}, found
+    keys = [b["key"] for p, b in fake.ordered if "/pull/" in p]
+    assert len(keys) == 2 and len(set(keys)) == 1
+
+
+def test_a_list_that_cannot_be_pulled_fails_its_task_alone(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    items = [{"connector": "portal", "what": w, "every_s": 900, "due": True} for w in ("agencies", "questions")]
+    answer = {"records": 0, "changes": 0, "after_s": None}
+    fake.scheduled = {
+        "/pulls": [{"items": items}],
+        "/connectors/portal/pull/agencies": [answer | {"done": False, "fault": "credentials"}],
+        "/connectors/portal/pull/questions": [answer | {"done": True, "fault": None}],
+    }
+    states = _states(drive("run", "catalogues", {}, {"PAUSE_S": 0.05}, control))
+    assert sorted(v for k, v in states.items() if k.startswith("pull")) == ["failed", "success"]
+
+
+def test_nobody_is_looked_up_without_purpose_and_officer(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    fake.scheduled = {"/verifications/due": [{"opened": []}]}
+    states = _states(drive("run", "verify_rosters", {}, {}, control))
+    assert set(states.values()) == {"skipped"} and fake.ordered == []
+
+
+def test_opened_verifications_are_watched_to_their_end(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    fake.scheduled = {
+        "/verifications/due": [{"opened": [7, 8]}],
+        "/verifications/7": [{"state": "open"}, {"state": "done"}],
+        "/verifications/8": [{"state": "done"}],
+    }
+    conf = {"purpose": "Rà soát hồ sơ", "officer": "cb.01"}
+    found = drive("run", "verify_rosters", conf, {"PAUSE_S": 0.05}, control)
+    assert set(_states(found).values()) == {"success"}, found
+    assert fake.ordered[0][1]["officer"] == "cb.01" and fake.ordered[0][1]["most"] == 20
+
+
+def test_dates_of_filings_are_judged_by_the_hub(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    fake.scheduled = {"/filings/deadlines": [{"missed": 1}]}
+    assert set(_states(drive("run", "deadline_watch", {}, {}, control)).values()) == {"success"}
+    assert len(fake.ordered) == 1

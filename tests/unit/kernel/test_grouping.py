@@ -85,3 +85,23 @@ def test_cancellation_of_the_hub_is_not_swallowed() -> None:
             await GroupCommit(accept).put(1)  # type: ignore[arg-type]
 
     asyncio.run(go())
+
+
+def test_one_that_cannot_be_stored_fails_alone() -> None:
+    tried: list[list[int]] = []
+
+    async def accept(arrivals: list[Any]) -> list[Accepted]:
+        tried.append(arrivals)
+        await asyncio.sleep(0)
+        if 13 in arrivals:
+            raise ValueError("no such character")
+        return [Accepted(message=a) for a in arrivals]
+
+    async def go() -> None:
+        group = GroupCommit(accept, batch=50, committers=1)
+        answers = await asyncio.gather(*(group.put(n) for n in range(40)), return_exceptions=True)  # type: ignore[arg-type]
+        assert [n for n, a in enumerate(answers) if isinstance(a, ValueError)] == [13]
+        assert all(a.message == n for n, a in enumerate(answers) if isinstance(a, Accepted))
+        assert len(tried) <= 14, "halves, not one by one"
+
+    asyncio.run(go())

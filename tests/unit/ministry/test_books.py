@@ -180,7 +180,8 @@ def test_what_is_written_into_a_template_is_read_back_the_same(record_type: str)
         "learner": learner_body(),
         "study_result": canonical("study_result", {
             "learner_code": "HS001", "school_code": "31HP0123001", "school_year": "2026-2027", "term": "CN", "average": 8.4, "study_level": "2",
-            "conduct": "1", "promoted": True, "retrain": False, "days_absent": 3, "marks": [{"subject": "TOAN", "mark": 9.5}, {"subject": "GDTC", "rating": "CĐ"}],
+            "conduct": "1", "promoted": True, "retrain": False, "days_absent": 3,
+            "marks": [{"subject": "TOAN", "mark": 9.5}, {"subject": "GDTC", "rating": "CĐ"}],
             }),
         "class": canonical("class", {"class_code": "6A1", "name": "Lớp 6A1", "grade": "6", "school_code": "31HP0123001", "school_year": "2026-2027"}),
         "staff": canonical("staff", {

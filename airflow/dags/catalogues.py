@@ -1,0 +1,57 @@
+"""The DAG `catalogues`: pulls what counterparties only list: procedures, agencies, fields, questions.
+
+The hub pulls, stores each page with its cursor, and says what changed. A list that shrank by much waits for a person.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from _hub_control import TASK_DEFAULTS, HubControl
+from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+
+log = logging.getLogger("airflow.task")
+
+PULL_FOR_S = 3600.0
+PAUSE_S = 5.0
+
+with DAG(
+    dag_id="catalogues",
+    description="Kéo danh mục và câu hỏi từ các hệ thống / Pull catalogues and questions",
+    # Every quarter of an hour the hub is asked what is due: each list has an interval of its own in its adapter's manifest.
+    schedule="*/15 * * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=2),
+    default_args=TASK_DEFAULTS,
+    tags=["lien-thong", "pull"],
+) as catalogues:
+
+    @task(execution_timeout=timedelta(minutes=2))
+    def due() -> list[dict[str, Any]]:
+        """Lists whose time has come; with `all` in the run's conf every list."""
+        conf = get_current_context()["dag_run"].conf or {}
+        items = HubControl.connect().get("/pulls")["items"]
+        return [{"connector": i["connector"], "what": i["what"]} for i in items if i["due"] or conf.get("all")]
+
+    @task(max_active_tis_per_dag=3, execution_timeout=timedelta(seconds=PULL_FOR_S + 300))
+    def pull(order: dict[str, Any]) -> dict[str, Any]:
+        """One list to its end. The run's id is the key: a retry goes on, and one that is done answers as it did."""
+        hub, end = HubControl.connect(), time.monotonic() + PULL_FOR_S
+        key = str(get_current_context()["dag_run"].run_id)[:200]
+        while time.monotonic() < end:
+            seen = hub.post(f"/connectors/{order['connector']}/pull/{order['what']}", {"key": key}, timeout_s=90.0)
+            log.info("%s %s: %s", order["connector"], order["what"], seen)
+            if seen["done"]:
+                return {**order, "records": seen["records"], "changes": seen["changes"]}
+            if seen["fault"] and not seen["after_s"]:
+                raise AirflowFailException(f"{order['connector']} {order['what']}: {seen['fault']}")
+            time.sleep(min(float(seen["after_s"] or PAUSE_S), 60.0))
+        raise AirflowFailException(f"{order['connector']} {order['what']}: not done within {PULL_FOR_S:g} s")
+
+    pull.expand(order=due())

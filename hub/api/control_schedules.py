@@ -1,0 +1,46 @@
+"""What there is to do on a schedule: lists to pull and comparisons to make. Beside `hub.api.control`, with the same token.
+
+It must never do any of it: a schedule orders each by a call of its own.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from fastapi import APIRouter, Depends, Response
+
+from adapters import manifest as manifests
+from hub.api.control import ControlRoute, Here, require_control
+from hub.kernel.store.db import sql
+
+router = APIRouter(
+    prefix="/control/v1",
+    tags=["control"],
+    dependencies=[Depends(require_control)],
+    route_class=ControlRoute,
+    include_in_schema=False,
+)
+
+
+@router.get("/pulls")
+async def lists(hub: Here) -> Response:
+    """`{items: [{connector, what, every_s, due}]}`: every list of every active connector."""
+    from hub.worker.pulls import overdue  # with every transport there is: for who asks only
+
+    async with hub.core.pool.acquire() as connection:
+        rows = [r for r in await connection.fetch(sql.pull_connectors) if r["state"] == "active"]
+    # A schedule comes by every so often, never exactly on time: a tenth early is due.
+    due = {(row["name"], what) for row, what in await overdue(hub.core, rows, 0.9)}
+    items = [
+        {"connector": r["name"], "what": what, "every_s": declared.every_s, "due": (r["name"], what) in due}
+        for r in rows
+        for what, declared in manifests.load(r["system"]).pulls.items()
+    ]
+    return Response(msgspec.json.encode({"items": items}), media_type="application/json")
+
+
+@router.get("/comparisons")
+async def comparisons(hub: Here) -> Response:
+    """`{items: [connector …]}`: those to whom some flow sends changes only."""
+    wanted = {t.connector for f in hub.core.router.flows.values() for t in f.to if t.only_changes}
+    items = sorted(wanted & hub.core.connectors.keys())
+    return Response(msgspec.json.encode({"items": items}), media_type="application/json")

@@ -1,0 +1,68 @@
+"""Spans that gates are asked to send again by command: one at a time per gate, kept until the gate has answered.
+
+What a kill leaves: a command that stands as sent; when no answer comes it is sent again, which harms nothing: what the gate
+sends is known by its names. It must never send anything itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from hub.kernel.ledger.core import Core
+from hub.kernel.store.db import sql
+
+
+class Command(Struct, frozen=True, kw_only=True):
+    """One span to ask a gate for; both ends aware."""
+
+    id: int
+    device: str
+    span_start: datetime
+    span_end: datetime
+    tries: int
+
+
+async def add(core: Core, device: str, start: datetime, end: datetime, reason: str) -> int:
+    """Ask a gate for a span; the number of the command, an open one's when it covers the span already."""
+    async with core.pool.acquire() as connection, connection.transaction():
+        number = await connection.fetchval(sql.gate_command_add, device, start, end, reason)
+        if number is None:
+            number = await connection.fetchval(sql.gate_command_open, device, start, end)
+    return int(number)
+
+
+async def take(core: Core, devices: Sequence[str], stale_s: float) -> list[Command]:
+    """Commands to send now to these gates, at most one each; they stand as sent from here on. One that got no answer
+    within `stale_s` is among them again."""
+    async with core.pool.acquire() as connection:
+        rows = await connection.fetch(sql.gate_command_take, list(devices), stale_s)
+    return [Command(**dict(r)) for r in rows]
+
+
+async def waiting(core: Core, stale_s: float) -> frozenset[str]:
+    """The gates that have a command to be sent."""
+    async with core.pool.acquire() as connection:
+        return frozenset(r["device"] for r in await connection.fetch(sql.gate_command_waiting, stale_s))
+
+
+async def end(core: Core, number: int, code: str, *, done: bool, again_s: float | None = None) -> str | None:
+    """A gate's answer: done, or again after so many seconds, or (None) failed. The gate, None when nothing was open."""
+    async with core.pool.acquire() as connection:
+        device: str | None = await connection.fetchval(sql.gate_command_end, number, code[:40], done, again_s)
+    return device
+
+
+async def forget(core: Core, days: int) -> None:
+    """Throw away what ended so many days ago."""
+    async with core.pool.acquire() as connection:
+        await connection.execute(sql.gate_command_forget, days)
+
+
+async def one(core: Core, number: int) -> Any:
+    """One command's row, or None."""
+    async with core.pool.acquire() as connection:
+        return await connection.fetchrow(sql.gate_command_one, number)

@@ -1,0 +1,161 @@
+"""How far each gate has been asked for what it holds: a page's passages and the place of the next page in one transaction.
+
+What a kill leaves: between pages a run that whoever comes next takes over at the page that was next; before a page's
+commit nothing of it, and it is asked for again, which harms nothing: passages are known by their names. It must never call
+a gate.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from hub.kernel.failpoints import reach
+from hub.kernel.intake import Accepted, Arrival
+from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.intake import accept_within
+from hub.kernel.ledger.operations import note
+from hub.kernel.store.db import sql
+
+_json = msgspec.json.Encoder().encode
+
+
+class ListLost(Exception):
+    """Lượt hỏi cổng này đã có tiến trình khác làm tiếp. / Another process went on with this gate's run."""
+
+
+class Asking(Struct, kw_only=True):
+    """One gate in a worker's hands. `span_start`, `span_end` and `place` None: a run that has not begun."""
+
+    device: str
+    settings: dict[str, Any]
+    secrets: bytes | None
+    done_to: datetime
+    span_start: datetime | None
+    span_end: datetime | None
+    place: dict[str, Any] | None
+    page: int
+    run: int
+    faults: int
+    now: datetime
+    """The database's clock when it was claimed."""
+    told_s: float | None
+    """Seconds since the gate was last told where to push; None: never."""
+
+
+async def put(
+    core: Core, actor: str, device: str, settings: dict[str, Any], secrets: bytes | None, since: datetime
+) -> None:
+    """Set how a gate is asked. `secrets` None keeps those it has. A gate asked before goes on where it is, else `since`."""
+    async with core.pool.acquire() as connection, connection.transaction():
+        await connection.execute(sql.gate_list_put, device, settings, secrets, since)
+        await note(core, connection, actor, "gate_list", device=device)
+
+
+async def drop(core: Core, actor: str, device: str) -> bool:
+    """Ask a gate no longer. False when it was not asked."""
+    async with core.pool.acquire() as connection, connection.transaction():
+        done = await connection.fetchval(sql.gate_list_drop, device)
+        if done:
+            await note(core, connection, actor, "gate_list_dropped", device=device)
+    return bool(done)
+
+
+async def claim(core: Core, owner: str, lease_s: float, most: int) -> list[Asking]:
+    """Gates whose time has come, for this worker alone while the lease holds."""
+    async with core.pool.acquire() as connection:
+        rows = await connection.fetch(sql.gate_list_claim, owner, lease_s, most)
+    return [Asking(**dict(r)) for r in rows]
+
+
+async def begin(core: Core, asking: Asking, owner: str, start: datetime, end: datetime) -> None:
+    """Fix the span of a run. Raises `ListLost`."""
+    async with core.pool.acquire() as connection:
+        if not await connection.fetchval(sql.gate_list_begin, asking.device, owner, asking.run, start, end):
+            raise ListLost(asking.device)
+    asking.span_start, asking.span_end, asking.place, asking.page = start, end, None, 0
+
+
+async def store_page(
+    core: Core,
+    asking: Asking,
+    owner: str,
+    arrivals: list[Arrival],
+    place: dict[str, Any] | None,
+    lease_s: float,
+    every_s: float,
+) -> list[Accepted]:
+    """One page's passages, and where the run goes on (`place` None: it ends). Moves `asking` along. Raises `ListLost`."""
+    ids: list[int] = []
+
+    async def once() -> list[Accepted]:
+        sources = await core.source_ids([a.source for a in arrivals])
+        async with core.pool.acquire() as connection:
+            if len(ids) < len(arrivals):
+                ids.extend(await core.ids.take(connection, len(arrivals)))
+            async with connection.transaction():
+                if not await connection.fetchval(sql.gate_list_held, asking.device, owner, asking.run, asking.page):
+                    raise ListLost(asking.device)
+                answers = await accept_within(core, connection, arrivals, ids, sources) if arrivals else []
+                fresh = sum(1 for a in answers if not a.duplicate)
+                if place is not None:
+                    await connection.execute(
+                        sql.gate_list_page, asking.device, owner, _json(place), lease_s, len(arrivals), fresh
+                    )
+                else:
+                    await connection.execute(sql.gate_list_end, asking.device, owner, every_s, len(arrivals), fresh)
+                reach("pull.inside")
+            reach("pull.after")
+            return answers
+
+    answers = await core.again(once)
+    asking.page, asking.place = asking.page + 1, place
+    core.on_commit("ready")
+    return answers
+
+
+async def fault(core: Core, asking: Asking, owner: str, said: dict[str, Any], after_s: float, *, anew: bool) -> None:
+    """Note why a run stopped: `vi`, `en`, and what else its teller wants to find. `anew`: the next one begins from where
+    everything was stored, not at this page."""
+    async with core.pool.acquire() as connection:
+        await connection.execute(sql.gate_list_fault, asking.device, owner, said, after_s, anew)
+
+
+async def let_go(core: Core, asking: Asking, owner: str) -> None:
+    """Leave a run to whoever comes next, at once."""
+    async with core.pool.acquire() as connection:
+        await connection.execute(sql.gate_list_let_go, asking.device, owner)
+
+
+async def told(core: Core, device: str) -> None:
+    """The gate has been told where to push."""
+    async with core.pool.acquire() as connection:
+        await connection.execute(sql.gate_list_told, device)
+
+
+async def hurry(core: Core, device: str, gap_s: float) -> None:
+    """A hole was seen in what a gate pushed: ask it soon, though at most once per `gap_s`."""
+    async with core.pool.acquire() as connection:
+        await connection.execute(sql.gate_list_hurry, device, gap_s)
+
+
+async def back_to(core: Core, device: str, start: datetime) -> bool:
+    """Have a gate asked again from `start` on, now. False when it is not asked at all."""
+    async with core.pool.acquire() as connection:
+        return bool(await connection.fetchval(sql.gate_list_back, device, start))
+
+
+async def seen(core: Core, device: str, start: datetime, end: datetime) -> set[tuple[str, int]]:
+    """(person's code, second since 1970) of the passages the ledger has of a device in a span."""
+    async with core.pool.acquire() as connection:
+        rows = await connection.fetch(sql.gate_seen, device, start, end)
+    return {(r["person"], int(r["updated_at"].timestamp())) for r in rows}
+
+
+async def standing(core: Core) -> list[Any]:
+    """Every gate that is asked, and how it stands."""
+    async with core.pool.acquire() as connection:
+        return list(await connection.fetch(sql.gate_lists_all))

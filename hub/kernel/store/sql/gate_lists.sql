@@ -1,0 +1,104 @@
+-- name: gate_list_put
+INSERT INTO gate_lists (device, settings, secrets, done_to) VALUES ($1, $2, $3, $4)
+ON CONFLICT (device) DO UPDATE SET settings = excluded.settings, secrets = coalesce(excluded.secrets, gate_lists.secrets),
+  due_at = clock_timestamp(), fault = NULL, faults = 0, told_at = NULL
+
+-- name: gate_list_drop
+DELETE FROM gate_lists WHERE device = $1 RETURNING device
+
+-- name: gate_list_claim
+-- Whose time has come, longest overdue first; a run whose owner is gone goes on at the page that was next.
+UPDATE gate_lists g SET owner = $1, until = clock_timestamp() + $2::float8 * interval '1 second',
+  run = CASE WHEN g.span_end IS NULL THEN g.run + 1 ELSE g.run END
+FROM (SELECT l.device FROM gate_lists l JOIN devices d ON d.id = l.device AND d.state = 'active'
+  WHERE l.due_at <= clock_timestamp() AND (l.until IS NULL OR l.until < clock_timestamp())
+  ORDER BY l.due_at LIMIT $3 FOR UPDATE OF l SKIP LOCKED) w
+WHERE g.device = w.device
+RETURNING g.device, g.settings, g.secrets, g.done_to, g.span_start, g.span_end, g.place, g.page, g.run, g.faults, clock_timestamp() AS now,
+  extract(epoch FROM clock_timestamp() - g.told_at)::float8 AS told_s
+
+-- name: gate_list_begin
+UPDATE gate_lists SET span_start = $4, span_end = $5, place = NULL, page = 0
+WHERE device = $1 AND owner = $2 AND run = $3 AND span_end IS NULL RETURNING device
+
+-- name: gate_list_held
+SELECT device FROM gate_lists WHERE device = $1 AND owner = $2 AND run = $3 AND page = $4 AND until > clock_timestamp() FOR UPDATE
+
+-- name: gate_list_page
+UPDATE gate_lists SET page = page + 1, place = $3, until = clock_timestamp() + $4::float8 * interval '1 second',
+  listed = listed + $5, missed = missed + $6, fault = NULL, faults = 0
+WHERE device = $1 AND owner = $2
+
+-- name: gate_list_end
+UPDATE gate_lists SET page = 0, place = NULL, done_to = greatest(done_to, span_end), span_start = NULL, span_end = NULL,
+  until = NULL, owner = NULL, finished_at = clock_timestamp(), listed = listed + $4, missed = missed + $5, fault = NULL, faults = 0,
+  due_at = greatest(due_at, clock_timestamp() + $3::float8 * interval '1 second')
+WHERE device = $1 AND owner = $2
+
+-- name: gate_list_fault
+-- `again`: the run begins anew from where everything was stored; else it goes on at its page.
+UPDATE gate_lists SET fault = $3, faults = faults + 1, until = NULL, owner = NULL, due_at = clock_timestamp() + $4::float8 * interval '1 second',
+  place = CASE WHEN $5 THEN NULL ELSE place END, page = CASE WHEN $5 THEN 0 ELSE page END,
+  span_start = CASE WHEN $5 THEN NULL ELSE span_start END, span_end = CASE WHEN $5 THEN NULL ELSE span_end END
+WHERE device = $1 AND owner = $2
+
+-- name: gate_list_let_go
+UPDATE gate_lists SET until = NULL, owner = NULL WHERE device = $1 AND owner = $2
+
+-- name: gate_list_told
+UPDATE gate_lists SET told_at = clock_timestamp() WHERE device = $1
+
+-- name: gate_list_hurry
+-- A hole was seen: ask soon, though not at every hole of a flood, and not before a fault's pause is over.
+UPDATE gate_lists SET due_at = least(due_at, greatest(clock_timestamp(), finished_at + $2::float8 * interval '1 second'))
+WHERE device = $1 AND fault IS NULL
+
+-- name: gate_lists_all
+SELECT device, settings, done_to, span_end, page, due_at, told_at, finished_at, fault, listed, missed FROM gate_lists ORDER BY device
+
+-- name: gate_seen
+-- Passages of a device the ledger has in a span: what a list without common names is compared with.
+SELECT body->>'person_code' AS person, updated_at FROM records
+WHERE key >= $1 || '/' AND key < $1 || '0' AND type = 'checkin' AND updated_at >= $2 AND updated_at < $3
+
+-- name: gate_command_add
+INSERT INTO gate_commands (device, span_start, span_end, reason)
+SELECT $1, $2, $3, $4 WHERE NOT EXISTS (
+  SELECT 1 FROM gate_commands WHERE device = $1 AND state IN ('waiting', 'sent') AND span_start <= $2 AND span_end >= $3)
+RETURNING id
+
+-- name: gate_command_open
+SELECT id FROM gate_commands WHERE device = $1 AND state IN ('waiting', 'sent') AND span_start <= $2 AND span_end >= $3 ORDER BY id LIMIT 1
+
+-- name: gate_command_take
+-- The next of every gate that has none on the way; one that was sent and never answered is sent again.
+WITH stale AS (
+  UPDATE gate_commands SET state = 'waiting', due_at = clock_timestamp() WHERE state = 'sent' AND sent_at < clock_timestamp() - $2::float8 * interval '1 second'
+    AND device = ANY ($1::text[])
+  RETURNING id),
+next AS (
+  SELECT DISTINCT ON (c.device) c.id FROM gate_commands c WHERE c.device = ANY ($1::text[]) AND c.state = 'waiting' AND c.due_at <= clock_timestamp()
+    AND NOT EXISTS (SELECT 1 FROM gate_commands o WHERE o.device = c.device AND o.state = 'sent')
+  ORDER BY c.device, c.id)
+UPDATE gate_commands g SET state = 'sent', sent_at = clock_timestamp(), tries = tries + 1
+FROM (SELECT id FROM gate_commands WHERE id IN (SELECT id FROM next) ORDER BY id FOR UPDATE SKIP LOCKED) n WHERE g.id = n.id
+RETURNING g.id, g.device, g.span_start, g.span_end, g.tries
+
+-- name: gate_command_end
+UPDATE gate_commands SET state = CASE WHEN $3 THEN 'done' WHEN $4::float8 IS NULL THEN 'failed' ELSE 'waiting' END, code = $2,
+  due_at = clock_timestamp() + coalesce($4::float8, 0) * interval '1 second', ended_at = CASE WHEN $3 OR $4::float8 IS NULL THEN clock_timestamp() END
+WHERE id = $1 AND state = 'sent' RETURNING device
+
+-- name: gate_command_forget
+DELETE FROM gate_commands WHERE ended_at < clock_timestamp() - $1::int * interval '1 day'
+
+-- name: gate_command_one
+SELECT id, device, span_start, span_end, reason, state, tries, sent_at, ended_at, code FROM gate_commands WHERE id = $1
+
+-- name: gate_command_waiting
+SELECT DISTINCT device FROM gate_commands
+WHERE (state = 'waiting' AND due_at <= clock_timestamp()) OR (state = 'sent' AND sent_at < clock_timestamp() - $1::float8 * interval '1 second')
+
+-- name: gate_list_back
+UPDATE gate_lists SET done_to = least(done_to, $2), due_at = clock_timestamp(), span_start = NULL, span_end = NULL, place = NULL, page = 0,
+  run = run + 1, owner = NULL, until = NULL WHERE device = $1 RETURNING device

@@ -1,0 +1,277 @@
+"""Asking gates for what they hold: page after page, each stored with its place, for as long as the worker has time.
+
+One concern: that conversation, the same for every family that can list. Any worker may run it, at any time: a run that was
+broken off goes on at its page. It must never fetch a picture, log an address with credentials, or reach outside the
+networks the hub's own configuration says gates stand in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Struct, field
+
+from connectors.address import AddressPolicy
+from connectors.connector import LiveConnector, build
+from connectors.errors import AddressRefused, CredentialsRefused, SettingsInvalid
+from connectors.settings import validate
+from hub.kernel.firewall import clean
+from hub.kernel.intake import Arrival, Source
+from hub.kernel.ledger import alarms, gate_lists, parties
+from hub.kernel.ledger.core import TRANSIENT, Core
+from hub.kernel.ledger.gate_lists import Asking, ListLost
+from hub.kernel.ports import Call, MaybeSent, NotSent, Reply, Text
+from hub.keys import CannotDecrypt, Keys
+from hub.worker.gate_arrivals import arrival_of
+from iot.dahua.listing import LIST as DAHUA
+from iot.hanet.listing import LIST as HANET
+from iot.hikvision.listing import LIST as HIKVISION
+from iot.listing import Fault, Listed, Lister, Span
+from iot.web import Item, placed
+
+log = logging.getLogger("hub.catchup")
+
+LISTERS: Mapping[str, Lister] = {lister.name: lister for lister in (HIKVISION, HANET, DAHUA)}
+
+_LEASE_S = 60.0
+_AT_ONCE = 8
+_DEADLINE_S = 20.0
+_PATIENT_S, _PERSON_S = 30.0, 1800.0
+_LOUD = 3
+"""So many failures in a row are worth an alarm; a list that goes in circles, or needs a person, is at once."""
+
+
+class ListSettings(Struct, kw_only=True, forbid_unknown_fields=True):
+    """How one gate is asked. `transport` and `auth` as a connector has them; `network`: the one it stands in (CIDR)."""
+
+    transport: dict[str, Any]
+    auth: dict[str, Any] = field(default_factory=lambda: {"scheme": "none"})
+    network: str = ""
+    every_s: Annotated[float, msgspec.Meta(ge=10, le=86_400)] = 900.0
+    overlap_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 900.0
+    """Asked for again at each run: a clock that runs behind, and what came late into the device's own list."""
+    place: Annotated[str, msgspec.Meta(max_length=40)] = ""
+    """The vendor's number of the place, for lists that go by place."""
+    push_base: Annotated[str, msgspec.Meta(max_length=300)] = ""
+    """The hub's address as the gate sees it: told to the gate again and again; empty: never."""
+    tell_every_s: Annotated[float, msgspec.Meta(ge=60)] = 86_400.0
+
+
+class BadListSettings(ValueError):
+    """Thiết lập hỏi cổng không hợp lệ. / The settings for asking a gate are not valid."""
+
+
+def check(given: Mapping[str, Any], networks: Iterable[str]) -> ListSettings:
+    """Checked settings. Raises `BadListSettings` with a sentence."""
+    try:
+        settings = msgspec.convert(given, ListSettings)
+        _connector_settings("gate", settings)
+        if settings.network:
+            policy_of(settings, networks, strict=True)
+    except msgspec.ValidationError as error:
+        raise BadListSettings(str(error)) from error
+    except SettingsInvalid as error:
+        raise BadListSettings(
+            "; ".join(f"{e.pointer}: {e.message.vi} / {e.message.en}" for e in error.errors)
+        ) from error
+    return settings
+
+
+def policy_of(settings: ListSettings, networks: Iterable[str], *, strict: bool = False) -> AddressPolicy:
+    """Public addresses, and the gate's own network where the hub's configuration says that gates stand there. Raises
+    `BadListSettings` for a network that cannot be read or, when strict, is none of those."""
+    if not settings.network:
+        return AddressPolicy()
+    try:
+        own = ipaddress.ip_network(settings.network, strict=False)
+    except ValueError as error:
+        raise BadListSettings(f"network: {error}") from error
+    inside = any(
+        own.version == net.version and own.subnet_of(net)  # type: ignore[arg-type]
+        for net in (ipaddress.ip_network(n, strict=False) for n in networks)
+    )
+    if strict and not inside:
+        raise BadListSettings(
+            "network: mạng này không nằm trong outward.gate_networks / is not within outward.gate_networks"
+        )
+    return AddressPolicy([settings.network] if inside else [])
+
+
+def _connector_settings(device: str, settings: ListSettings) -> Any:
+    name = "".join(c if c.isalnum() else "-" for c in device.lower())[:60].strip("-") or "gate"
+    return validate(
+        {"name": f"g-{name}"[:62], "system": "gate", "transport": settings.transport, "auth": settings.auth}
+    )
+
+
+class CatchUp:
+    """Asks gates whose time has come. One per worker."""
+
+    def __init__(self, core: Core, keys: Keys, networks: Iterable[str]) -> None:
+        self._core = core
+        self._keys = keys
+        self._networks = tuple(networks)
+        self._alarmed_at = float("-inf")
+
+    async def work(self, for_s: float) -> int:
+        """Ask what is due for at most about `for_s` seconds each; how many gates were asked."""
+        found = await gate_lists.claim(self._core, self._core.worker, _LEASE_S, _AT_ONCE)
+        if found:
+            rows = await parties.devices(self._core)
+            devices = {r["id"]: dict(r) for r in rows}
+            until = time.monotonic() + for_s
+            await asyncio.gather(*(self._one(asking, devices, until) for asking in found))
+        if found or time.monotonic() - self._alarmed_at > 60.0:
+            self._alarmed_at = time.monotonic()
+            await self._alarms()
+        return len(found)
+
+    async def _one(self, asking: Asking, devices: Mapping[str, dict[str, Any]], until: float) -> None:
+        core, owner = self._core, self._core.worker
+        try:
+            settings = msgspec.convert(asking.settings, ListSettings)
+            entry = {**devices[asking.device], "place": settings.place}
+            lister = LISTERS.get(entry["family"])
+            if lister is None or not placed(entry):
+                await self._fault(
+                    asking, Fault("person", Text("Họ cổng này không hỏi được.", "This family cannot be asked."))
+                )
+                return
+            connector = self._connector(asking, settings)
+        except (KeyError, msgspec.ValidationError, SettingsInvalid, BadListSettings, CannotDecrypt) as error:
+            said = Text(f"Thiết lập hỏi cổng không dùng được: {error}", f"The settings cannot be used: {error}")
+            await self._fault(asking, Fault("person", said))
+            return
+        try:
+            await self._tell(asking, settings, lister, entry, connector)
+            if asking.span_end is None:
+                start = asking.done_to - timedelta(seconds=settings.overlap_s)
+                await gate_lists.begin(core, asking, owner, start, asking.now)
+            going = True
+            while going and time.monotonic() < until:
+                going = await self._page(asking, settings, lister, entry, devices, connector)
+            if going:
+                await gate_lists.let_go(core, asking, owner)
+        except ListLost:
+            await gate_lists.let_go(core, asking, owner)
+        except TRANSIENT as error:
+            log.warning("the list of gate %s waits for the database: %s", asking.device, type(error).__name__)
+        finally:
+            await connector.close()
+
+    def _connector(self, asking: Asking, settings: ListSettings) -> LiveConnector:
+        secrets: dict[str, str] = {}
+        if asking.secrets:
+            secrets = msgspec.json.decode(
+                self._keys.decrypt(asking.secrets, f"gate-list {asking.device}".encode()), type=dict[str, str]
+            )
+        policy = policy_of(settings, self._networks)
+        return build(_connector_settings(asking.device, settings), secrets, policy)
+
+    async def _page(
+        self,
+        asking: Asking,
+        settings: ListSettings,
+        lister: Lister,
+        entry: Mapping[str, Any],
+        devices: Mapping[str, Mapping[str, Any]],
+        connector: LiveConnector,
+    ) -> bool:
+        """One page. Whether there may be more."""
+        assert asking.span_start is not None and asking.span_end is not None
+        span = Span(asking.span_start, asking.span_end)
+        reply = await self._send(connector, lister.ask(entry, span, asking.place))
+        if isinstance(reply, Fault):
+            await self._fault(asking, reply)
+            return False
+        received_at = datetime.now(asking.now.tzinfo)
+        cleaned = clean(reply.body, self._core.hasher)
+        told = Reply(status=reply.status, body=cleaned.body, headers=reply.headers, elapsed_ms=reply.elapsed_ms)
+        tree = cleaned.tree if cleaned.is_json else None
+        page = lister.read(entry, span, asking.place, told, tree, received_at, devices)
+        if page.fault is not None:
+            await self._fault(asking, page.fault)
+            return False
+        items = page.items if lister.exact else await self._missed(page, span)
+        arrivals = [self._arrival(lister.name, asking.device, name, item, devices) for name, item in items]
+        if arrivals:
+            arrivals[0].removed = cleaned.removed
+        every = settings.every_s
+        await gate_lists.store_page(self._core, asking, self._core.worker, arrivals, page.next, _LEASE_S, every)
+        return page.next is not None
+
+    async def _missed(self, page: Listed, span: Span) -> list[tuple[str, Item]]:
+        """The items of a list without common names that the ledger does not have, by device, person and second."""
+        known: dict[str, set[tuple[str, int]]] = {}
+        for name in {name for name, _ in page.items}:
+            known[name] = await gate_lists.seen(
+                self._core, name, span.start - timedelta(minutes=5), span.end + timedelta(minutes=5)
+            )
+        return [
+            (name, item) for name, item in page.items
+            if not any(
+                (d.body["person_code"], int(d.updated_at.timestamp()) + near) in known[name]
+                for d in item.decoded.drafts for near in (-1, 0, 1)
+            )
+        ]  # fmt: skip
+
+    def _arrival(
+        self, family: str, owner: str, device: str, item: Item, devices: Mapping[str, Mapping[str, Any]]
+    ) -> Arrival:
+        body = item.body or b""
+        made = arrival_of(
+            family, "list", item, body, is_json=body[:1] == b"{", digest=bytes.fromhex(self._core.hasher(body)),
+            source=Source("device", device), opener=owner,
+        )  # fmt: skip
+        made.school = str(devices[device].get("school") or "") or None
+        return made
+
+    async def _send(self, connector: LiveConnector, call: Call) -> Reply | Fault:
+        try:
+            reply, _ = await connector.send_with_tries(call, _DEADLINE_S)
+        except CredentialsRefused:
+            return Fault("person", Text("Thiết bị từ chối tài khoản.", "The device refused the account."))
+        except AddressRefused as error:
+            return Fault("person", Text(f"Địa chỉ không được phép: {error}", f"The address is not allowed: {error}"))
+        except (NotSent, MaybeSent) as error:
+            said = type(error).__name__
+            return Fault("later", Text(f"Thiết bị không trả lời ({said}).", f"The device does not answer ({said})."))
+        return reply
+
+    async def _tell(
+        self, asking: Asking, settings: ListSettings, lister: Lister, entry: Mapping[str, Any], connector: LiveConnector
+    ) -> None:
+        """Tell the gate again where to push. Its failing is no reason not to ask for the list."""
+        if not settings.push_base or (asking.told_s is not None and asking.told_s < settings.tell_every_s):
+            return
+        secret = self._keys.decrypt(entry["secret"], asking.device.encode()).decode().partition(" ")[0]
+        call = lister.settled(entry, f"{settings.push_base.rstrip('/')}/gates/{secret}/{lister.name}")
+        if call is None:
+            return
+        reply = await self._send(connector, call)
+        if isinstance(reply, Fault) or reply.status >= 300:
+            log.warning("gate %s could not be told where to push", asking.device)
+            return
+        await gate_lists.told(self._core, asking.device)
+
+    async def _fault(self, asking: Asking, fault: Fault) -> None:
+        log.warning("gate %s: %s", asking.device, fault.text.en)
+        wait = min(_PATIENT_S * 2 ** min(asking.faults, 6), _PERSON_S) if fault.kind == "later" else _PERSON_S
+        stands = asking.faults + 1 >= _LOUD or fault.kind != "later"
+        text = {"vi": fault.text.vi, "en": fault.text.en, "kind": fault.kind, "loud": stands}
+        await gate_lists.fault(self._core, asking, self._core.worker, text, wait, anew=fault.kind == "circle")
+
+    async def _alarms(self) -> None:
+        standing = []
+        for row in await gate_lists.standing(self._core):
+            if (said := row["fault"]) and said.get("loud"):
+                text = Text(f"Cổng {row['device']}: {said['vi']}", f"Gate {row['device']}: {said['en']}")
+                standing.append(alarms.Alarm("gate_list", row["device"], text))
+        await alarms.report(self._core, "gate_list", standing)

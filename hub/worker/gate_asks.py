@@ -1,0 +1,107 @@
+"""Asking face terminals, over the bridge's own session, to send a span of records again.
+
+One concern: when to ask, and what became of it. What is asked stands in the ledger (`gate_commands`), one at a time per
+terminal; what comes back comes as records do. It must never hold up the bridge: hints are only noted, a task of its own
+talks to the database. What a shared topic says is worth a question to the terminal itself, and no more than one in ten
+minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hub.kernel.ledger import gate_commands
+from hub.kernel.ledger.core import TRANSIENT, Core
+from hub.kernel.ports import Publication
+from iot.face_mqtt import commands
+from iot.face_mqtt.commands import Answer
+
+log = logging.getLogger("hub.gates")
+
+_EVERY_S = 2.0
+STALE_S = 120.0
+"""A terminal that has not answered by then is asked again: it was offline."""
+_TRIES = 5
+_REST_S = 600.0
+_BEFORE = timedelta(minutes=2)
+_FORGET_DAYS = 30
+_HINTS_MOST = 10_000
+
+
+class GateAsks:
+    """One per bridge. `hinted` is called by the bridge; `run` ends by cancellation only."""
+
+    def __init__(self, core: Core, publish: Callable[[Publication], bool], every_s: float = _EVERY_S) -> None:
+        """`publish`: hands a publication to the session; False when it was not taken."""
+        self._core = core
+        self._publish = publish
+        self._every_s = every_s
+        self._entries: dict[str, Mapping[str, Any]] = {}
+        self._away: dict[str, datetime] = {}
+        self._asked_at: dict[str, float] = {}
+        self._spans: deque[tuple[str, datetime, datetime]] = deque(maxlen=_HINTS_MOST)
+        self._answers: deque[tuple[str, Answer]] = deque(maxlen=_HINTS_MOST)
+
+    def hinted(self, family: str, facts: dict[str, Any], entry: Mapping[str, Any]) -> None:
+        """Note a presence or a command's result of a registered gate."""
+        device = facts.get("device")
+        if family != "face_mqtt" or not isinstance(device, str):
+            return
+        known = {**entry, "id": device}
+        self._entries[device] = known
+        if facts.get("kind") == "command":
+            if (said := commands.answer(known, facts)) is not None:
+                self._answers.append((device, said))
+        elif facts.get("state") == "offline":
+            self._away.setdefault(device, datetime.now(UTC))
+        elif facts.get("state") == "online" and (since := self._away.pop(device, None)) is not None:
+            now = time.monotonic()
+            if commands.takes(known) and now - self._asked_at.get(device, float("-inf")) >= _REST_S:
+                self._asked_at[device] = now
+                self._spans.append((device, since - _BEFORE, datetime.now(UTC)))
+
+    async def run(self) -> None:
+        """Ask and conclude, again and again."""
+        beats = 0
+        while True:
+            await asyncio.sleep(self._every_s)
+            try:
+                await self.step()
+                if beats % 1800 == 0:
+                    await gate_commands.forget(self._core, _FORGET_DAYS)
+                beats += 1
+            except TRANSIENT as error:
+                log.warning("questions to gates wait: %s", type(error).__name__)
+
+    async def step(self) -> int:
+        """One round: answers into the ledger, new spans, then what is due to the terminals. How many were asked."""
+        while self._answers:
+            device, said = self._answers[0]
+            await self._conclude(device, said)
+            self._answers.popleft()
+        while self._spans:
+            device, start, end = self._spans[0]
+            await gate_commands.add(self._core, device, start, end, "offline")
+            self._spans.popleft()
+        waiting = await gate_commands.waiting(self._core, STALE_S)
+        known = sorted(waiting & self._entries.keys())
+        asked = 0
+        for command in await gate_commands.take(self._core, known, STALE_S) if known else ():
+            entry = self._entries[command.device]
+            asked += self._publish(commands.send_again(entry, command.id, command.span_start, command.span_end))
+        return asked
+
+    async def _conclude(self, device: str, said: Answer) -> None:
+        row = await gate_commands.one(self._core, said.number)
+        if row is None or row["device"] != device:
+            return
+        again = said.after_s if said.verdict == "later" and row["tries"] < _TRIES else None
+        if said.verdict == "failed":
+            log.warning("gate %s refused to send its records again: code %s", device, said.code)
+        await gate_commands.end(self._core, said.number, said.code, done=said.verdict == "done", again_s=again)

@@ -1,0 +1,127 @@
+"""What a Hikvision terminal holds, asked page by page (`AcsEvent`), and where it is told to push to (`httpHosts`).
+
+One concern: those two conversations. Pure. It must never ask for a picture, keep a picture's address, or go on asking a
+terminal that gives the same page again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+from xml.sax.saxutils import escape
+
+import orjson
+
+from hub.kernel.ports import Call, Reply
+from iot.clock import zone
+from iot.fields import digest, lowered, pick, text
+from iot.hikvision.decode import PROFILES, passage_of
+from iot.listing import Listed, Span, circling, refused, unreadable
+from iot.web import zone_of
+
+_PICTURE = re.compile(r"picture|pic$|url|image", re.IGNORECASE)
+_MOST = 2_000
+"""More entries in one answer are more than a terminal's page can hold."""
+
+
+class HikvisionList:
+    """See `iot.listing.Lister`. A place is `{position, last}`: entries read so far, and a digest of the last page."""
+
+    name = "hikvision"
+    exact = True
+
+    def ask(self, owner: Mapping[str, Any], span: Span, place: Mapping[str, Any] | None) -> Call:
+        """`AcsEvent` from the place on. `searchID` is the same for every page of a span, also after a restart."""
+        settings = PROFILES.get(owner.get("profile")).settings
+        here = zone(zone_of(owner, settings))
+        start, end = (t.astimezone(here).isoformat(timespec="seconds") for t in (span.start, span.end))
+        condition = {
+            "searchID": digest(text(owner.get("id"), 64), start, end),
+            "searchResultPosition": _position(place),
+            "maxResults": settings["list_page"],
+            "major": settings["list_major"],
+            "minor": 0,
+            "startTime": start,
+            "endTime": end,
+            "picEnable": False,
+            "timeReverseOrder": False,
+        }
+        return _call("POST", "ISAPI/AccessControl/AcsEvent?format=json", orjson.dumps({"AcsEventCond": condition}))
+
+    def read(
+        self,
+        owner: Mapping[str, Any],
+        span: Span,
+        place: Mapping[str, Any] | None,
+        reply: Reply,
+        tree: Any,
+        received_at: datetime,
+        devices: Mapping[str, Mapping[str, Any]],
+    ) -> Listed:
+        """One page, of whatever size. A list that says MORE and brings nothing, or what it brought before, goes round
+        in circles."""
+        if (fault := refused(reply.status)) is not None:
+            return Listed(fault=fault)
+        answer = lowered(lowered(tree).get("acsevent"))
+        if not answer:
+            return Listed(fault=unreadable())
+        entries = answer.get("infolist")
+        found = [e for e in entries[:_MOST] if isinstance(e, dict)] if isinstance(entries, list) else []
+        more = text(answer.get("responsestatusstrg")).upper() == "MORE"
+        seen = digest(*(f"{text(lowered(e).get('serialno'))}@{text(lowered(e).get('time'))}" for e in found))
+        if more and (not found or (place is not None and place.get("last") == seen)):
+            return Listed(fault=circling())
+        name = text(owner.get("id"), 64)
+        settings = PROFILES.get(owner.get("profile")).settings
+        page = Listed()
+        for entry in found:
+            kept = {k: v for k, v in entry.items() if not _PICTURE.search(k)}
+            # What stands in a list was stored, whatever the terminal says of it.
+            event = {**lowered(kept), "currentevent": False}
+            item = passage_of(name, event, received_at, owner, settings)
+            if item.decoded.advisory is None:
+                item.body, item.prompt = orjson.dumps(kept), False
+                item.attributes["serial"] = text(pick(event, ("serialno",)), 20)
+                page.items.append((name, item))
+        if more:
+            page.next = {"position": _position(place) + len(found), "last": seen}
+        return page
+
+    def settled(self, owner: Mapping[str, Any], hub: str) -> Call | None:
+        """`httpHosts/1`: push events as JSON to the hub's address; firmware loses this with an update or a reset."""
+        address = urlsplit(hub)
+        if not address.hostname:
+            return None
+        secure = address.scheme == "https"
+        kind = "hostName" if re.search(r"[A-Za-z]", address.hostname) and ":" not in address.hostname else "ipAddress"
+        told = {
+            "id": "1",
+            "url": address.path or "/",
+            "protocolType": "HTTPS" if secure else "HTTP",
+            "parameterFormatType": "JSON",
+            "addressingFormatType": "hostname" if kind == "hostName" else "ipaddress",
+            kind: address.hostname,
+            "portNo": str(address.port or (443 if secure else 80)),
+            "httpAuthenticationMethod": "none",
+        }
+        inner = "".join(f"<{k}>{escape(v)}</{k}>" for k, v in told.items())
+        body = (
+            f'<?xml version="1.0" encoding="UTF-8"?><HttpHostNotification version="2.0">{inner}</HttpHostNotification>'
+        )
+        return _call("PUT", "ISAPI/Event/notification/httpHosts/1", body.encode(), "application/xml")
+
+
+def _position(place: Mapping[str, Any] | None) -> int:
+    position = (place or {}).get("position", 0)
+    return position if isinstance(position, int) else 0
+
+
+def _call(method: str, path: str, body: bytes, content_type: str = "application/json") -> Call:
+    return Call(
+        operation="list", deliveries=(), body=body, content_type=content_type, idempotent=True, method=method, path=path
+    )
+
+
+LIST = HikvisionList()

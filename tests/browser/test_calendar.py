@@ -1,0 +1,61 @@
+"""The school calendar and the evidence button in a real browser: what a school's person may change, and what they get."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import pytest
+
+from hub.evidence import verify
+from tests.browser import seed
+from tests.browser.test_pages import OVERFLOW, UNREADABLE
+
+SCHOOL = seed.SCHOOLS[0][0]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("lang", ["vi", "en"])
+def test_the_calendar_reads_well_and_keeps_what_is_given(site: Any, sign_in: Any, lang: str, width: int) -> None:
+    page = sign_in(width=width, lang=lang)
+    page.goto("/calendar")
+    page.fill("input[name=title]", f"Nghỉ bão {lang} {width}")
+    page.fill("input[name=since]", "2030-03-04")
+    page.fill("input[name=until]", "2030-03-06")
+    page.click("form[action='/calendar/days'] button")
+    assert f"Nghỉ bão {lang} {width}" in page.content() and "06/03/2030" in page.content()
+    page.goto(f"/calendar?school={SCHOOL}")
+    page.check("input[name=day0_1]")
+    page.check("input[name=day0_6]")
+    page.fill("input[name=opens0]", "07:00")
+    page.fill("input[name=closes0]", "11:30")
+    page.click("form[action='/calendar/sessions'] button")
+    assert page.is_checked("input[name=day0_6]") and page.input_value("input[name=closes0]") == "11:30"
+    assert page.evaluate(OVERFLOW) <= 0
+    assert page.evaluate(UNREADABLE) == []
+    if folder := os.environ.get("CONSOLE_SHOTS"):
+        page.screenshot(path=f"{folder}/calendar-{lang}-{width}.png", full_page=True)
+    page.fill("input[name=opens0]", "12:00")
+    page.click("form[action='/calendar/sessions'] button")
+    assert page.locator("[role=alert]").count() == 1
+
+
+def test_the_evidence_of_a_record_checks_out(site: Any, sign_in: Any) -> None:
+    page = sign_in(width=1280)
+    record = site.sql("SELECT record FROM streams WHERE type = 'learner' AND school = $1 ORDER BY key LIMIT 1", SCHOOL)[
+        0
+    ]["record"]
+    page.goto(f"/records/{record}")
+    page.locator("summary", has_text="bằng chứng").click()
+    if folder := os.environ.get("CONSOLE_SHOTS"):
+        page.screenshot(path=f"{folder}/evidence.png", full_page=True)
+    form = page.locator(f"form[action='/records/{record}/evidence']")
+    form.locator("input[name=purpose]").fill("Trả lời khiếu nại của phụ huynh")
+    with page.expect_download() as download:
+        form.locator("button").click()
+    data = io.BytesIO(download.value.path().read_bytes()).getvalue()
+    lines, _ = verify.check(data)
+    assert sum(line.startswith("✔") for line in lines) >= 4, lines
+    said = site.sql("SELECT data FROM journal WHERE kind = 'unmask' AND subject = $1", record)
+    assert said and "khiếu nại" in str(said[0]["data"])
