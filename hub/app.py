@@ -32,9 +32,11 @@ from hub.api import (
     intake,
     metrics,
     problems,
+    query,
     receipts,
     verify,
     workbooks,
+    xroad_provider,
 )
 from hub.api.context import Hub, Probe
 from hub.kernel.grouping import GroupCommit
@@ -113,6 +115,8 @@ def create(settings: Settings) -> FastAPI:
     app.include_router(callbacks.router)
     app.include_router(files.router)
     app.include_router(anchors.router)
+    app.include_router(query.router)
+    app.include_router(xroad_provider.router)
     app.include_router(verify.router)
     app.include_router(verify.control)
     app.include_router(devices.router)

@@ -232,6 +232,18 @@ class Alarms(Group):
     )
 
 
+class Checkins(Group):
+    """Điểm danh qua cổng / Check-ins at gates."""
+
+    punch_window_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        60.0,
+        description=both(
+            "Các lượt của một người, cùng chiều, cùng lối, cách nhau không quá số giây này là một",
+            "Punches of one person, one way, at one entrance no further apart than this (seconds) are one passage",
+        ),
+    )
+
+
 class Filings(Group):
     """Thời hạn hồ sơ / Filings and their dates."""
 

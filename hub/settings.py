@@ -29,6 +29,7 @@ from hub.keys import default_path
 from hub.setting_groups import (
     Airflow,
     Alarms,
+    Checkins,
     Database,
     Dispatch,
     Files,
@@ -99,6 +100,7 @@ class Settings(BaseSettings):
     dispatch: Dispatch = Field(default_factory=Dispatch, description=both("Gửi đi", "Dispatch"))
     outward: Outward = Field(default_factory=Outward, description="Gọi ra / Calling out")
     alarms: Alarms = Field(default_factory=Alarms, description=both("Cảnh báo", "Alarms"))
+    checkins: Checkins = Field(default_factory=Checkins, description=both("Điểm danh qua cổng", "Check-ins at gates"))
     filings: Filings = Field(default_factory=Filings, description=both("Thời hạn hồ sơ", "Filings and their dates"))
     files: Files = Field(default_factory=Files, description=both("Tài liệu hồ sơ", "Documents of filings"))
     retention: Retention = Field(default_factory=Retention, description=both("Thời gian lưu", "Retention"))

@@ -120,6 +120,7 @@ async def open_house(
             hasher_of(keys),
             worker=f"{application}@{socket.gethostname()}:{os.getpid()}",
         )
+        core.punch_window_s = settings.checkins.punch_window_s
         bell = Bell(redis)
         core.on_commit = bell.ring
         house = House(settings, keys, core, redis, bell)

@@ -18,7 +18,9 @@ from hub.kernel.ports import DeviceFamily
 from hub.settings import Settings
 from hub.wiring import House, open_house
 from hub.worker.bridge import Bridge
+from hub.worker.gate_asks import GateAsks
 from iot.face_mqtt.decode import FaceMqtt
+from iot.hanet.mqtt import HanetMqtt
 from iot.native.decode import Native
 
 log = logging.getLogger("hub.gates")
@@ -28,7 +30,7 @@ _CLIENT_ID = "lien-thong-bridge-1"
 
 def families() -> dict[str, DeviceFamily]:
     """The device families this hub speaks, by name."""
-    return {"face_mqtt": FaceMqtt(), "native": Native()}
+    return {"face_mqtt": FaceMqtt(), "native": Native(), "hanet": HanetMqtt()}
 
 
 def registry(house: House) -> Any:
@@ -55,9 +57,10 @@ async def main(settings: Settings) -> None:
             password=mqtt.password.get_secret_value(),
             subscriptions=[(topic, 1) for family in known.values() for topic in family.subscriptions],
         )  # fmt: skip
+        asks = GateAsks(house.core, lambda p: client.publish(p.topic, p.payload, p.qos) is not None)
         bridge = Bridge(
             client, lambda arrivals: intake.accept(house.core, arrivals), known, registry(house), house.core.hasher,
-            lambda facts: parties.touch_devices(house.core, facts),
+            lambda facts: parties.touch_devices(house.core, facts), hinted=asks.hinted,
         )  # fmt: skip
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,11 +69,12 @@ async def main(settings: Settings) -> None:
         lean.settle()
         running = asyncio.create_task(bridge.run())
         refreshing = asyncio.create_task(house.follow())
+        asking = asyncio.create_task(asks.run())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (running, refreshing, stopping):
+        for task in (running, refreshing, asking, stopping):
             task.cancel()
-        results = await asyncio.gather(running, refreshing, stopping, return_exceptions=True)
+        results = await asyncio.gather(running, refreshing, asking, stopping, return_exceptions=True)
         await client.stop()
         if isinstance(results[0], Exception):
             raise results[0]

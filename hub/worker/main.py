@@ -30,6 +30,7 @@ from hub.kernel.ledger import (
     operations,
     quotas,
     recovery,
+    rejudge,
     silence,
     upkeep,
     verifications,
@@ -41,7 +42,7 @@ from hub.kernel.ports import Reject, Text
 from hub.kernel.store.db import sql
 from hub.settings import Settings
 from hub.wiring import House, open_house
-from hub.worker import pulls
+from hub.worker import pulls, retime
 from hub.worker.catchup import CatchUp
 from hub.worker.dispatch import Dispatcher
 from hub.worker.recovery import RecoveryLoop
@@ -92,6 +93,7 @@ class Worker:
             asyncio.create_task(self._every(60.0, self._pull)),
             asyncio.create_task(self._every(5.0, self._ask_gates)),
             asyncio.create_task(self._every(60.0, self._listen_for_silence)),
+            asyncio.create_task(self._every(1.0, self._retime)),
             asyncio.create_task(self._recovery.run(self._stop)),
         ]
         await self._stop.wait()
@@ -192,6 +194,11 @@ class Worker:
         await upkeep.seal(self.core)
         await alarms.watch(self.core, self.settings.alarms.oldest_minutes * 60.0)
         await guards.watch(self.core)
+        await retime.find(self.core)
+
+    async def _retime(self) -> None:
+        """Check-ins whose clock, person or passage has become known meanwhile."""
+        await retime.advance(self.core)
 
     async def _pull(self) -> None:
         """Lists nobody has pulled for long: Airflow keeps their schedule, and the hub stands in when it is away."""
@@ -243,6 +250,7 @@ class Worker:
             await upkeep.expire_bodies(self.core, number, kept.body_days)
         await upkeep.forget_keys(self.core, self.settings.intake.key_days)
         await quotas.forget(self.core)
+        await rejudge.forget(self.core, datetime.now(UTC) - timedelta(days=kept.short_days))
         await lookups.tidy(self.core)
         await verifications.forget(self.core, kept.long_days)
         await files.forget(self.core, self.settings.files.unlinked_days, kept.long_days)

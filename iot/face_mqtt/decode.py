@@ -17,6 +17,7 @@ import orjson
 from hub.kernel.ports import Decoded, Draft, Publication
 from iot import profiles
 from iot.clock import Estimate, judge, read_local
+from iot.face_mqtt import capture
 from iot.fields import (
     digest,
     homeless,
@@ -57,10 +58,11 @@ class FaceMqtt:
         "mqtt/face/+/Ack",
         "mqtt/face/basic",
         "mqtt/face/heartbeat",
+        capture.SUBSCRIPTION,
     )
 
     def device_of(self, topic: str) -> str | None:
-        """The id in `mqtt/face/<id>/…`; None for `basic` and `heartbeat`, which all devices share."""
+        """The id in `mqtt/face/<id>/…` or in the second dialect's topic; None for `basic` and `heartbeat`, which all devices share."""
         levels = _levels(topic)
         return levels[0] if levels else None
 
@@ -86,10 +88,16 @@ class FaceMqtt:
                 "code": text(pick(message, ("code",)) or pick(info, ("code",))),
             }
             return Decoded(advisory=advisory)
+        if channel == "Capture":
+            info = capture.as_record(message, PROFILES.get(device.get("profile")).settings)
         claimed = text(pick(info, _DEVICE), 80)
         if claimed and claimed != name:
             return mismatch("/info/facesluiceId", claimed, name)
         word = operator.lower()
+        if channel == "Capture" and text(message.get("cmd")).lower() in ("", "face"):
+            decoded = _record(name, message, info, received_at, device)
+            decoded.acks = capture.reply(name, message) if decoded.dedupe is not None else []
+            return decoded
         if channel == "Rec" and word in _RECORDS:
             return _record(name, message, info, received_at, device)
         if channel == "Snap" and word in _STRANGERS:
@@ -106,6 +114,8 @@ class FaceMqtt:
 @lru_cache(maxsize=8192)
 def _levels(topic: str) -> tuple[str, str] | None:
     """Device and channel of a topic; None for a shared one. Few topics are said again and again."""
+    if (captured := capture.device_of(topic)) is not None:
+        return captured, "Capture"
     match = _TOPIC.fullmatch(topic)
     return (match[1], match[2]) if match else None
 

@@ -93,8 +93,11 @@ def seen(
     received_at: datetime,
     device: Mapping[str, Any],
     settings: Mapping[str, Any],
+    *,
+    listed: bool = False,
 ) -> Item:
-    """The check-in of one sighting, however it came; names in lower case. `identity`: what makes it the same again."""
+    """The check-in of one sighting, however it came; names in lower case. `identity`: what makes it the same again;
+    `listed`: it was asked for, so it is history."""
     assumed_zone = zone_of(device, settings)
     raw, moment = _when(message, assumed_zone)
     person = text(pick(message, ("aliasid",)), 80)
@@ -102,7 +105,7 @@ def seen(
     if not known and (vendor := text(pick(message, ("personid", "person_id")), 40)):
         # The vendor's own number, kept apart from the hub's codes until somebody links it.
         person = f"hanet:{vendor}" if is_identifier(f"hanet:{vendor}") else ""
-    live = is_prompt(moment, received_at, estimate_of(device), settings["live_within_s"])
+    live = not listed and is_prompt(moment, received_at, estimate_of(device), settings["live_within_s"])
     passage = Passage(
         raw_time=raw,
         time=moment,
@@ -114,7 +117,7 @@ def seen(
         direction=configured(device),
         method="face",
     )
-    return Item(decoded=checkin(device, passage, received_at), prompt=True)
+    return Item(decoded=checkin(device, passage, received_at), prompt=not listed)
 
 
 def _when(message: Mapping[str, Any], assumed_zone: str) -> tuple[str, datetime | None]:

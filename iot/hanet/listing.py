@@ -96,8 +96,8 @@ class HanetList:
             person = text(pick(entry, ("aliasid", "personid")), 80)
             when = text(pick(entry, ("checkintime", "time", "date")))
             named = (text(owner.get("id"), 64), identity) if identity else ("listed", name, person, when)
-            item = seen(digest(*named), kept, received_at, device, settings)
-            item.body, item.prompt = orjson.dumps(kept), False
+            item = seen(digest(*named), kept, received_at, device, settings, listed=True)
+            item.body = orjson.dumps(kept)
             page.items.append((name, item))
         return page
 

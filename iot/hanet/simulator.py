@@ -9,13 +9,15 @@ import base64
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import parse_qsl
 
 import aiohttp
 
 from iot.gate import Entry, GateOptions
+from iot.lists.simulator import ListGate, Stored
 from iot.webgate import WebGate
 
 _LOCAL = timezone(timedelta(hours=7))
@@ -81,3 +83,33 @@ class HanetCamera(WebGate):
             self.statuses.append(0)
             return False
         return status == 200
+
+
+class HanetPlace(ListGate):
+    """The vendor's list of a place: `person/getCheckinByPlaceIdInTimestamp`. It does not tell the ids its webhook told."""
+
+    def __init__(self, stored: list[Stored], *, camera: str, place: str = "12345", **more: Any) -> None:
+        super().__init__(stored, **more)
+        self._camera = camera
+        self._place = place
+
+    def answer(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> tuple[int, str, bytes]:
+        asked = dict(parse_qsl(body.decode()))
+        if not path.endswith("getCheckinByPlaceIdInTimestamp") or asked.get("placeID") != self._place:
+            return 200, "application/json", b'{"returnCode": -1, "returnMessage": "placeID"}'
+        start, end = int(asked["from"]), int(asked["to"])
+        found = [s for s in self.stored if start <= s.at.timestamp() * 1000 < end]
+        size, number = int(asked["size"]), 1 if self.circling else int(asked["page"])
+        data = [
+            {
+                "aliasID": s.person,
+                "personID": "2390481234567890",
+                "personName": "Trần Thị Mẫu",
+                "type": "0" if s.passed else "2",
+                "deviceID": self._camera,
+                "checkinTime": int(s.at.timestamp() * 1000),
+                "avatar": f"https://pictures.example/{s.number}.jpg",
+            }
+            for s in found[(number - 1) * size : number * size]
+        ]
+        return 200, "application/json", json.dumps({"returnCode": 1, "data": data}).encode()

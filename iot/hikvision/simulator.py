@@ -6,13 +6,14 @@ not from the decoder."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 import aiohttp
 
 from iot.gate import Entry, GateOptions
+from iot.lists.simulator import ListGate, Stored
 from iot.webgate import WebGate
 
 _LOCAL = timezone(timedelta(hours=7))
@@ -111,3 +112,50 @@ class HikvisionGate(WebGate):
 
 def _word(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+class HikvisionStore(ListGate):
+    """The terminal's memory, asked by `AcsEvent`; pages hold `size` whatever is asked for. Its pictures' addresses carry
+    its password, as some firmware's do. `hosts`: what it was told about where to push."""
+
+    def __init__(self, stored: list[Stored], *, size: int = 30, **more: Any) -> None:
+        super().__init__(stored, **more)
+        self._size = size
+        self.hosts: list[bytes] = []
+        self.bodies: list[dict[str, Any]] = []
+
+    def answer(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> tuple[int, str, bytes]:
+        if path.startswith("/ISAPI/Event/notification/httpHosts"):
+            self.hosts.append(body)
+            return 200, "application/xml", b"<ResponseStatus><statusCode>1</statusCode></ResponseStatus>"
+        if path != "/ISAPI/AccessControl/AcsEvent":
+            return 404, "text/plain", b""
+        asked = json.loads(body)["AcsEventCond"]
+        self.bodies.append(asked)
+        start, end = datetime.fromisoformat(asked["startTime"]), datetime.fromisoformat(asked["endTime"])
+        found = [s for s in self.stored if start <= s.at <= end]
+        begin = 0 if self.circling else asked["searchResultPosition"]
+        part = found[begin : begin + self._size]
+        more = self.circling or begin + len(part) < len(found)
+        told = {
+            "AcsEvent": {
+                "searchID": asked["searchID"],
+                "responseStatusStrg": "MORE" if more else "OK" if found else "NO MATCH",
+                "numOfMatches": len(part),
+                "totalMatches": len(found),
+                "InfoList": [
+                    {
+                        "major": 5,
+                        "minor": 75 if s.passed else 76,
+                        "time": s.at.astimezone(_LOCAL).isoformat(timespec="seconds"),
+                        "employeeNoString": s.person,
+                        "name": "Trần Thị Mẫu",
+                        "serialNo": s.number,
+                        "currentVerifyMode": "face",
+                        "pictureURL": f"http://admin:mat-khau@192.0.2.31/picture/{s.number}.jpg",
+                    }
+                    for s in part
+                ],
+            }
+        }
+        return 200, "application/json", json.dumps(told).encode()

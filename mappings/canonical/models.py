@@ -151,6 +151,9 @@ class CheckIn(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=Tr
     """A person at a gate. Device time as sent, corrected time and its uncertainty are all kept; images never are.
 
     `estimated_offset_s`: device clock minus the hub's, in seconds. `similarity`: 0 to 100, as the device gave it.
+    `namespace`, `local_id`: whose id it was and which, where a gate's ids are not the department's codes; `person_code`
+    is then the learner linked to it, or the id itself while nobody is. `merged_into`: record of the check-in of the same
+    passage that travels. `follows`: record this version was made from.
     """
 
     person_code: Identifier
@@ -170,6 +173,10 @@ class CheckIn(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=Tr
     verify_status: Literal["none", "allowed", "refused", "unregistered"] = "none"
     quarantine: Line | None = None
     images_removed: Annotated[int, Meta(ge=0)] = 0
+    namespace: Line | None = None
+    local_id: Identifier | None = None
+    merged_into: Annotated[int, Meta(ge=1)] | None = None
+    follows: Annotated[int, Meta(ge=1)] | None = None
 
 
 class Applicant(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

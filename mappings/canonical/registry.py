@@ -230,8 +230,8 @@ TYPES: dict[str, TypeSpec] = {
             stream="event",
             key_fields=("device", "person_code", "device_time_raw"),
             retention="short",
-            personal_fields=("person_code",),
-            names=("device_time_raw", "assumed_zone", "entrance", "quarantine"),
+            personal_fields=("person_code", "local_id"),
+            names=("device_time_raw", "assumed_zone", "entrance", "quarantine", "namespace"),
         ),
         _spec(
             name="filing",

@@ -91,6 +91,8 @@ class Core:
         self.ids = Ids()
         self.ranks = Ranks()
         self.directory = Directory()
+        self.punch_window_s = 60.0
+        """Punches of one person in one direction at one place this close together are one passage."""
         self._sources: dict[tuple[str, str], int] = {}
         self.connectors: dict[str, int] = {}
         self.on_commit: Callable[[str], None] = lambda _what: None

@@ -13,7 +13,7 @@ import msgspec
 
 from hub.kernel.access import School, Scope
 from hub.kernel.intake import order_hash
-from hub.kernel.ledger import filings
+from hub.kernel.ledger import filings, punches
 from hub.kernel.ledger.core import CLASSES, Core, content_hash, sorted_json
 from hub.kernel.ledger.rows import DELIVERY_COLUMNS, RECORD_COLUMNS, Rows
 from hub.kernel.lifecycle import State, check
@@ -153,6 +153,9 @@ async def place(core: Core, connection: Connection, works: list[Work], found: Fo
     widest = {name: 1 + len(core.router.of(name)) for name in {d.type for w in works for d in w.drafts}}
     ids = iter(await core.ids.take(connection, sum(widest[d.type] for w in works for d in w.drafts)))
     tracker = await filings.Tracker.load(connection, works) if widest.keys() & filings.TRACKED else None
+    sieve = None
+    if punches.TYPE in widest:
+        sieve = await punches.Sieve.of_drafts(core, connection, (d for w in works for d in w.drafts))
     existing = set(found.streams)
     heads: dict[tuple[str, str], tuple[Any, ...]] = {}
     coalesce: dict[str, set[tuple[int, int]]] = {}
@@ -163,9 +166,11 @@ async def place(core: Core, connection: Connection, works: list[Work], found: Fo
             if refused is not None:
                 work.rejects.append(refused)
                 continue
-            _one(core, work, draft, order, found.streams, ids, rows, heads, coalesce, tracker)
+            _one(core, work, draft, order, found.streams, ids, rows, heads, coalesce, tracker, sieve)
     if tracker is not None:
         await tracker.write(connection)
+    if sieve is not None:
+        await sieve.write(connection)
     for flow in sorted(coalesce):
         pairs = sorted(coalesce[flow])
         columns = [c for c, _ in pairs], [o for _, o in pairs]
@@ -196,24 +201,29 @@ def _one(
     heads: dict[tuple[str, str], tuple[Any, ...]],
     coalesce: dict[str, set[tuple[int, int]]],
     tracker: filings.Tracker | None,
+    sieve: punches.Sieve | None,
 ) -> None:
     """Settle version, event and routes of one draft, and make its rows."""
     name, key, school = draft.type, draft.key, draft.school
     spec = TYPES[name]
     if tracker is not None and spec.stream == "event" and not tracker.takes(core, work, draft):
         return
+    record, klass = next(ids), _CLASS[name]
+    disposition, version, event, identity, prior = FACT, 1, "NEW", None, None
     body = sorted_json(draft.body)
     if rb"\u0000" in body:
         vi, en = "Bản ghi có ký tự NUL, không lưu được.", "The record has a NUL character, which cannot be stored."
         work.rejects.append(_refuse(draft, "control_character", vi, en))
         return
+    if sieve is not None and name == punches.TYPE:
+        said, disposition = sieve.judge(draft.body, record, school)
+        if said is not draft.body:
+            body = sorted_json(said)
+    elif spec.stream == "event" and draft.body.get("quarantine"):
+        disposition = QUARANTINED
     content = content_hash(draft.event, body)
-    disposition, version, event, identity, prior = FACT, 1, "NEW", None, None
     if spec.stream == "event":
-        quarantined = bool(draft.body.get("quarantine"))
-        if quarantined:
-            disposition = QUARANTINED
-        routes = [] if quarantined else core.router.route(draft, None)
+        routes = core.router.route(draft, None) if disposition == FACT else []
     else:
         prior = streams.get((name, key))
         if prior is not None and prior.event != "CANCEL" and prior.school != school and not work.scope.whole:
@@ -243,7 +253,6 @@ def _one(
             streams[name, key] = Prior(
                 version=version, event=event, content=content, identity=identity, record=0, school=school
             )
-    record, klass = next(ids), _CLASS[name]
     rows.records.append(
         (record, klass, work.message, draft.pointer, name, key, event, version, draft.updated_at, school, body, content,
          core.catalogue.version, disposition, len(routes))

@@ -279,9 +279,9 @@ def test_an_image_anywhere_in_any_tree(tree: object, field: str) -> None:
     ids=lambda b: repr(b[:8]),
 )
 def test_hostile_bodies_take_linear_time(hostile: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     clean(hostile, hasher)
-    assert time.perf_counter() - started < 4
+    assert time.process_time() - started < 4
 
 
 def test_cost() -> None:

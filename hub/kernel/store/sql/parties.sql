@@ -11,8 +11,15 @@ ON CONFLICT (id) DO UPDATE SET title = excluded.title, secret_hash = excluded.se
 UPDATE clients SET state = 'blocked' WHERE id = $1 AND state = 'active' RETURNING id
 
 -- name: devices_all
-SELECT d.id, d.family, d.profile, d.title, d.school, d.entrance, d.direction, d.zone, d.secret, s.offset_s
-FROM devices d LEFT JOIN device_state s ON s.device = d.id WHERE d.state = 'active'
+-- `places`: where one that has moved stood from when, oldest first. `trace`: the one that runs now.
+SELECT d.id, d.family, d.profile, d.title, d.school, d.entrance, d.direction, d.zone, d.secret, s.offset_s, d.generation,
+  CASE WHEN d.old_until > clock_timestamp() THEN d.old_secret END AS old_secret, p.places, t.trace
+FROM devices d LEFT JOIN device_state s ON s.device = d.id
+LEFT JOIN (SELECT device, jsonb_agg(jsonb_build_object('since', CASE WHEN isfinite(since) THEN extract(epoch FROM since) ELSE 0 END,
+    'school', school, 'entrance', entrance, 'direction', direction) ORDER BY since, id) AS places
+  FROM gate_places GROUP BY device) p ON p.device = d.id
+LEFT JOIN (SELECT device, max(id) AS trace FROM gate_traces WHERE until > clock_timestamp() GROUP BY device) t ON t.device = d.id
+WHERE d.state = 'active'
 
 -- name: device_add
 INSERT INTO devices (source, id, family, profile, title, school, entrance, direction, zone, secret)

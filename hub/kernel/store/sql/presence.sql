@@ -16,27 +16,27 @@ w AS (
 INSERT INTO rejudgements (record) SELECT DISTINCT u FROM unnest($16::bigint[]) u ORDER BY 1 ON CONFLICT DO NOTHING
 
 -- name: punch_leave
-DELETE FROM punches p USING unnest($1::bigint[], $2::timestamptz[], $3::bigint[]) w(place, at, record)
-WHERE p.place = w.place AND p.at = w.at AND p.record = w.record
-
--- name: punches_of
-SELECT place, at, record, leader, link FROM punches WHERE place = ANY ($1::bigint[]) AND at BETWEEN $2 AND $3 ORDER BY place, at, record
+-- Take punches out of their old places (named by text, as presence_look does); gives each with the one that stood next behind it.
+WITH w AS (SELECT hashtextextended(u.spot, 17) AS place, u.at, u.record FROM unnest($1::text[], $2::timestamptz[], $3::bigint[]) u(spot, at, record)),
+locked AS (SELECT count(pg_advisory_xact_lock(place)) FROM (SELECT DISTINCT place FROM w ORDER BY place) o),
+gone AS (DELETE FROM punches p USING w, locked WHERE p.place = w.place AND p.at = w.at AND p.record = w.record RETURNING p.*)
+SELECT g.place, g.at, g.record, (
+  SELECT q.record FROM punches q WHERE q.place = g.place AND q.at BETWEEN g.at AND g.at + $4::interval AND (q.at, q.record) > (g.at, g.record)
+  ORDER BY q.at, q.record LIMIT 1) AS behind
+FROM gone g
 
 -- name: rejudge_lock
 SELECT pg_try_advisory_xact_lock(7017)
 
 -- name: rejudge_claim
--- Only check-ins none of whose versions is still on its way: a newer version never overtakes an older one.
-SELECT j.record, r.key, r.body, r.school, r.class, r.updated_at, v.version, v.disposition, v.event, v.body AS latest, v.id AS latest_id,
-  v.content, t.told, s.place AS old_place, s.at AS old_at
+-- Each with its first record and its latest version. `key` null: its day has been dropped.
+SELECT j.record, r.key, r.body, r.school, r.updated_at, v.id AS latest, v.version, v.disposition, v.event, v.body AS latest_body
 FROM (SELECT record FROM rejudgements WHERE due_at <= clock_timestamp() ORDER BY due_at, record LIMIT $1) j
-LEFT JOIN records r ON r.id = j.record AND r.class = 1
+LEFT JOIN records r ON r.id = j.record AND r.class = 1 AND r.type = 'checkin' AND r.body IS NOT NULL
 LEFT JOIN LATERAL (
-  SELECT x.id, x.version, x.disposition, x.event, x.body, x.content FROM records x
+  SELECT x.id, x.version, x.disposition, x.event, x.body FROM records x
   WHERE x.key = r.key AND x.type = 'checkin' AND x.class = 1 AND x.id >= j.record ORDER BY x.version DESC LIMIT 1) v ON true
-LEFT JOIN LATERAL (
-  SELECT true AS told FROM records x WHERE x.key = r.key AND x.type = 'checkin' AND x.class = 1 AND x.id >= j.record AND x.disposition = 1 AND x.due > 0 LIMIT 1) t ON true
-LEFT JOIN LATERAL (SELECT p.place, p.at FROM punches p WHERE p.place = ANY ($2::bigint[]) AND p.record = j.record LIMIT 1) s ON true
+ORDER BY r.updated_at, j.record
 
 -- name: rejudge_busy
 -- Of these check-ins, those with a version still on its way.

@@ -1,0 +1,208 @@
+"""Whom a gate's own user ids mean: namespaces, links with their times, the inbox of ids nobody knows, offsets set by hand.
+
+Each order of a person leaves a line in the journal; what follows from it is `rejudge`'s. It must never link by itself: a
+suggestion is a suggestion.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.operations import note
+from hub.kernel.store.db import sql
+from mappings.tables import fold
+
+NAMESPACE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:@-]{0,79}")
+_NAMES = frozenset({"personname", "persionname", "name", "username"})
+"""Where devices put a person's name, in lower case."""
+_DEEPEST = 6
+_INBOX = 100
+_ZEROS = re.compile(r"^0+(?=.)")
+
+
+class CannotLink(ValueError):
+    """Không liên kết được. / The link cannot be made; the argument is a word of the console that says why."""
+
+
+class Suggestion(Struct, frozen=True):
+    """A learner an unknown id may mean. `why`: `code`, `code_like` or `name`."""
+
+    learner: str
+    name: str
+    why: str
+    score: float
+
+
+class Unknown(Struct, kw_only=True):
+    """One id nobody is linked to, with what waits for it."""
+
+    namespace: str
+    local: str
+    count: int
+    since: datetime
+    latest: datetime
+    schools: list[str]
+    devices: list[str]
+    name: str | None = None
+    """As the device sent it."""
+    suggestions: list[Suggestion] = msgspec.field(default_factory=list)
+
+
+def name_in(body: bytes | None) -> str | None:
+    """The person's name in a device's message, wherever it put it; None when there is none, or no JSON."""
+    try:
+        tree = msgspec.json.decode(body or b"null")
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    level: list[Any] = [tree]
+    for _ in range(_DEEPEST):
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                for key, value in node.items():
+                    if str(key).lower() in _NAMES and isinstance(value, str) and value.strip():
+                        return " ".join(value.split())[:120]
+                    below.append(value)
+            elif isinstance(node, list):
+                below += node[:200]
+        level = [n for n in below if isinstance(n, dict | list)]
+    return None
+
+
+def suggest(local: str, name: str | None, roster: list[tuple[str, str]], most: int = 4) -> list[Suggestion]:
+    """Learners (code, name) an id may mean: by the code, by a code that ends so, by the name without diacritics and case.
+
+    A name several learners have is worth less: the page shows all of them, and a person chooses.
+    """
+    bare = _ZEROS.sub("", local)
+    wanted = fold(name) if name else ""
+    same = sum(1 for _, n in roster if wanted and fold(n) == wanted)
+    found: list[Suggestion] = []
+    for code, title in roster:
+        folded = fold(title) if wanted else ""
+        if code == local:
+            found.append(Suggestion(code, title, "code", 1.0))
+        elif wanted and folded == wanted:
+            found.append(Suggestion(code, title, "name", round(0.95 / max(1, same), 2)))
+        elif len(bare) >= 3 and code.endswith(bare):
+            found.append(Suggestion(code, title, "code_like", 0.6))
+        elif wanted and set(wanted.split()) == set(folded.split()):
+            found.append(Suggestion(code, title, "name", 0.5))
+    return sorted(found, key=lambda s: (-s.score, s.learner))[:most]
+
+
+async def inbox(core: Core, schools: list[str] | None, most: int = _INBOX) -> list[Unknown]:
+    """Ids without a person, the most wanted first, each with whom it may mean in the schools it was seen at."""
+    async with core.pool.acquire() as connection:
+        rows = await connection.fetch(sql.person_waits, schools, most)
+        bodies = {r["id"]: r["body"] for r in await connection.fetch(sql.message_bodies_of, [r["sample"] for r in rows])}
+        places = sorted({s for r in rows for s in r["schools"] if s})
+        rosters: dict[str, list[tuple[str, str]]] = {}
+        for r in await connection.fetch(sql.roster_of, places) if places else ():
+            rosters.setdefault(r["school"], []).append((r["key"], r["name"] or ""))
+    found = []
+    for r in rows:
+        name = name_in(bodies.get(r["sample"]))
+        seen = [s for s in r["schools"] if s]
+        roster = [one for s in seen for one in rosters.get(s, ())]
+        found.append(
+            Unknown(
+                namespace=r["namespace"], local=r["local"], count=r["n"], since=r["since"], latest=r["latest"], schools=seen,
+                devices=list(r["devices"]), name=name, suggestions=suggest(r["local"], name, roster),
+            )  # fmt: skip
+        )
+    return found
+
+
+async def link(
+    core: Core, actor: str, namespace: str, local: str, learner: str, why: str, *, since: datetime | None = None,
+    until: datetime | None = None, schools: list[str] | None = None,
+) -> int:  # fmt: skip
+    """Say whom an id means, from `since` to `until` (None: always). Returns how many check-ins waited for it.
+
+    `schools`: whose learners and check-ins the actor may touch (None: all). Raises `CannotLink`: no such learner, or the
+    id means somebody else in that time.
+    """
+    if since is not None and until is not None and until <= since:
+        raise CannotLink("people.bad_times")
+    async with core.pool.acquire() as connection, connection.transaction():
+        await connection.execute(sql.person_lock, namespace, local)
+        found = await connection.fetchrow(sql.learner_there, learner)
+        if found is None or (schools is not None and found["school"] not in schools):
+            raise CannotLink("people.no_learner")
+        if await connection.fetchval(sql.person_overlap, namespace, local, since, until) is not None:
+            raise CannotLink("people.linked_already")
+        number = await connection.fetchval(sql.person_link, namespace, local, learner, since, until, actor, why)
+        waiting = [r["record"] for r in await connection.fetch(sql.person_followers, namespace, local, None)]
+        await connection.execute(sql.rejudge_ask, waiting)
+        await note(core, connection, actor, "person_linked", subject=number, namespace=namespace, why=why, waited=len(waiting))
+    core.on_commit("rejudge")
+    return len(waiting)
+
+
+async def links(core: Core, schools: list[str] | None, most: int = 200) -> list[Any]:
+    """Links in force, the latest first, each with how many check-ins rest on it."""
+    async with core.pool.acquire() as connection:
+        return list(await connection.fetch(sql.person_links, schools, most))
+
+
+async def undo(core: Core, actor: str, number: int, why: str, schools: list[str] | None = None) -> int | None:
+    """Take a wrong link back. Returns how many check-ins it had named, which are judged again: what was told under it is
+    withdrawn and waits for the right person. None when there is no such link in force."""
+    async with core.pool.acquire() as connection, connection.transaction():
+        found = await connection.fetchrow(sql.person_link_one, number)
+        if found is None or (schools is not None and found["school"] not in schools):
+            return None
+        await connection.execute(sql.person_lock, found["namespace"], found["local"])
+        if await connection.fetchrow(sql.person_undo, number, actor) is None:
+            return None
+        used = [r["record"] for r in await connection.fetch(sql.person_used, number)]
+        await connection.execute(sql.rejudge_ask, used)
+        await note(core, connection, actor, "person_unlinked", subject=number, namespace=found["namespace"], why=why, named=len(used))
+    core.on_commit("rejudge")
+    return len(used)
+
+
+async def set_namespace(core: Core, actor: str, device: str, namespace: str | None) -> bool:
+    """Say what the user ids on a gate mean: None, the department's codes; else the namespace they are local to. False when
+    there is no such gate. Raises `CannotLink` for a name that cannot be one."""
+    if namespace is not None and not NAMESPACE.fullmatch(namespace):
+        raise CannotLink("people.bad_namespace")
+    async with core.pool.acquire() as connection, connection.transaction():
+        school = await connection.fetchval(sql.namespace_set, device, namespace)
+        if school is not None:
+            await note(core, connection, actor, "gate_namespace", device=device, namespace=namespace)
+    return school is not None
+
+
+async def gates(core: Core, schools: list[str] | None) -> list[Any]:
+    """Active gates with their namespaces."""
+    async with core.pool.acquire() as connection:
+        return list(await connection.fetch(sql.namespaces_all, schools))
+
+
+async def clocks(core: Core, schools: list[str] | None) -> list[Any]:
+    """Gates with check-ins that wait for their clock: how many, since when, the middle of what the clock seems to be off."""
+    async with core.pool.acquire() as connection:
+        return list(await connection.fetch(sql.clocks_waiting, schools))
+
+
+async def set_offset(
+    core: Core, actor: str, device: str, lag_s: float, why: str, *, uncertainty_s: float = 60.0,
+    since: datetime | None = None, until: datetime | None = None,
+) -> int:  # fmt: skip
+    """Say by hand how far a gate's clock was off (receipt minus device time, seconds) while it showed times from `since` to
+    `until`. Returns how many check-ins it is tried on; it goes before anything inferred."""
+    async with core.pool.acquire() as connection, connection.transaction():
+        await connection.fetchval(sql.offset_add, device, lag_s, uncertainty_s, since, until, True, actor, why)
+        rows = await connection.fetch(sql.clock_waits, device, 1_000_000)
+        await connection.execute(sql.rejudge_ask, [r["record"] for r in rows])
+        await note(core, connection, actor, "gate_offset", device=device, lag_s=lag_s, why=why, waited=len(rows))
+    core.on_commit("rejudge")
+    return len(rows)

@@ -1,0 +1,163 @@
+"""Check-ins on their way into records: whom a gate's id means, what waits, and which punch of a passage travels.
+
+Runs inside the intake's transaction, in one look and one write for a whole batch. A kill before the commit leaves nothing.
+It must never drop a check-in: what does not travel is stored like any other, and says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec import Struct, field
+
+from hub.kernel.ledger.core import Core
+from hub.kernel.ports import Draft
+from hub.kernel.presence import CLOCK, PERSON, Punch, Spot
+from hub.kernel.store.db import Connection, sql
+
+TYPE = "checkin"
+FACT, QUARANTINED, MERGED = 1, 3, 5
+_UNREGISTERED = "unregistered"
+_NOBODY = "unknown"
+_ATTENDED = (None, "allowed")
+
+
+class Candidate(Struct):
+    """One check-in to be placed: its canonical body, whose gate it is asked of, and when it happened."""
+
+    body: dict[str, Any]
+    device: str | None
+    local: str
+    """The person as the gate named them."""
+    spot: str
+    """School, entrance and direction."""
+    at: datetime | None
+    received_at: datetime
+    # What was found:
+    namespace: str | None = None
+    link: int | None = None
+    learner: str | None = None
+    place: int | None = None
+
+
+def moment_of(value: Any) -> datetime | None:
+    """A time in a canonical body; None when there is none with an offset."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, datetime) and value.tzinfo is not None else None
+
+
+def spot_of(body: dict[str, Any]) -> str:
+    """Where and which way, as one text."""
+    return f"{body.get('school_code')}\x1f{body.get('entrance') or ''}\x1f{body.get('direction') or 'unknown'}"
+
+
+def candidate(body: dict[str, Any], otherwise: datetime) -> Candidate | None:
+    """A check-in that counts as attendance, or may once its clock or person is known; None for any other."""
+    local = body.get("local_id") or body.get("person_code")
+    if body.get("verify_status") not in _ATTENDED or not local or local == _NOBODY:
+        return None
+    reason = body.get("quarantine")
+    if reason not in (None, CLOCK, PERSON, _UNREGISTERED):
+        return None
+    at = moment_of(body.get("corrected_time")) if reason != CLOCK else None
+    received = moment_of(body.get("received_at")) or otherwise
+    return Candidate(body, body.get("device"), str(local), spot_of(body), at, received)
+
+
+def device_time(body: dict[str, Any]) -> datetime | None:
+    """The device's own time, read in its zone: what the estimate was applied to, taken back."""
+    corrected = moment_of(body.get("corrected_time"))
+    if corrected is None:
+        return None
+    try:
+        return (corrected + timedelta(seconds=body.get("estimated_offset_s") or 0.0)).astimezone(UTC)
+    except OverflowError:
+        return None
+
+
+class Sieve(Struct):
+    """Candidates looked at together, and what is to be written of them."""
+
+    window: timedelta
+    spots: dict[int, Spot] = field(default_factory=dict)
+    found: dict[int, Candidate] = field(default_factory=dict)
+    """By the identity of the body it was made from."""
+    punches: list[tuple[int, datetime, int, int, int | None]] = field(default_factory=list)
+    waits: list[tuple[Any, ...]] = field(default_factory=list)
+    again: set[int] = field(default_factory=set)
+    """Check-ins that travelled until now and no longer do."""
+
+    @classmethod
+    async def load(cls, core: Core, connection: Connection, candidates: Iterable[Candidate]) -> Sieve:
+        """Look up whom they mean, lock the places they take, and read the punches around them: one round trip."""
+        sieve = cls(window=timedelta(seconds=core.punch_window_s))
+        asked = list(candidates)
+        if not asked:
+            return sieve
+        rows = await connection.fetch(
+            sql.presence_look, [c.device for c in asked], [c.local for c in asked], [c.spot for c in asked], [c.at for c in asked],
+            [c.received_at for c in asked], sieve.window,
+        )  # fmt: skip
+        for c, row in zip(asked, rows, strict=True):
+            c.namespace, c.link, c.learner, c.place = row["namespace"], row["link"], row["learner"], row["place"]
+            if c.place is not None:
+                spot = sieve.spots.get(c.place)
+                if spot is None:
+                    spot = sieve.spots[c.place] = Spot(sieve.window)
+                for at, record, leader in zip(
+                    row["near_at"] or (), row["near_record"] or (), row["near_leader"] or (), strict=True
+                ):
+                    spot.know(Punch(at, record), leader)
+            sieve.found[id(c.body)] = c
+        return sieve
+
+    @classmethod
+    async def of_drafts(cls, core: Core, connection: Connection, drafts: Iterable[Draft]) -> Sieve:
+        """The sieve for an intake's check-ins."""
+        made = (candidate(d.body, d.updated_at) for d in drafts if d.type == TYPE and d.event != "CANCEL")
+        return await cls.load(core, connection, (c for c in made if c is not None))
+
+    def judge(self, body: dict[str, Any], record: int, school: str | None) -> tuple[dict[str, Any], int]:
+        """Place one check-in under the number of its record. Gives its body as it is to be stored, and its disposition."""
+        c = self.found.get(id(body))
+        if c is None:
+            return body, QUARANTINED if body.get("quarantine") else FACT
+        reason = body.get("quarantine")
+        changes: dict[str, Any] = {}
+        if c.namespace is not None:
+            changes = {"namespace": c.namespace, "local_id": c.local, "person_code": c.learner or c.local}
+        if reason in (PERSON, _UNREGISTERED) and (c.learner is not None and c.namespace is not None):
+            reason = None
+        elif c.namespace is not None and c.learner is None and reason != CLOCK:
+            reason = PERSON
+        if reason != body.get("quarantine"):
+            changes["quarantine"] = reason
+        disposition = FACT
+        if reason is not None:
+            disposition = QUARANTINED
+            if reason in (CLOCK, PERSON):
+                self.waits.append(
+                    (record, reason, body["device"], c.namespace, c.local, school, device_time(body), c.received_at, c.at,
+                     not body.get("historical"))
+                )  # fmt: skip
+        elif c.place is not None and c.at is not None:
+            leader, displaced = self.spots[c.place].put(Punch(c.at, record))
+            self.punches.append((c.place, c.at, record, leader, c.link))
+            if displaced is not None:
+                self.again.add(displaced)
+            if leader != record:
+                disposition, changes["merged_into"] = MERGED, leader
+        return ({**body, **changes} if changes else body), disposition
+
+    async def write(self, connection: Connection) -> None:
+        """Write down what was placed, what waits and what must be judged again."""
+        if self.punches or self.waits or self.again:
+            punches = list(zip(*self.punches, strict=True)) or [()] * 5
+            waits = list(zip(*self.waits, strict=True)) or [()] * 10
+            await connection.execute(sql.presence_write, *punches, *waits, sorted(self.again))

@@ -1,0 +1,86 @@
+-- The registry of gates: registered, enrolled, rotated, moved, replaced, revoked, traced.
+
+-- name: gate_lock
+SELECT id, source, family, profile, title, school, entrance, direction, zone, secret, state, serial, model, generation
+FROM devices WHERE id = $1 FOR UPDATE
+
+-- name: gates_known
+SELECT id, state, school FROM devices WHERE id = ANY ($1::text[])
+
+-- name: gates_describe
+UPDATE devices d SET serial = w.serial, model = w.model, replaced_by = NULL
+FROM unnest($1::text[], $2::text[], $3::text[]) w(id, serial, model) WHERE d.id = w.id
+
+-- name: gate_note
+INSERT INTO gate_history (device, actor, kind, data) SELECT w.device, $2, $3, w.data FROM unnest($1::text[], $4::jsonb[]) w(device, data)
+
+-- name: gate_history_of
+SELECT id, at, actor, kind, data FROM gate_history WHERE device = $1 ORDER BY id DESC LIMIT 200
+
+-- name: gate_places_of
+SELECT p.school, p.entrance, p.direction, nullif(p.since, '-infinity') AS since, p.actor, p.why, p.at FROM gate_places p
+WHERE p.device = $1 ORDER BY p.since DESC, p.id DESC LIMIT 100
+
+-- name: gate_codes_end
+UPDATE gate_codes SET expires_at = clock_timestamp() WHERE device = ANY ($1::text[]) AND used_at IS NULL AND expires_at > clock_timestamp()
+
+-- name: gate_codes_add
+INSERT INTO gate_codes (hash, device, actor, expires_at)
+SELECT w.hash, w.device, $3, clock_timestamp() + $4::interval FROM unnest($1::bytea[], $2::text[]) w(hash, device)
+
+-- name: gate_code_use
+UPDATE gate_codes SET used_at = clock_timestamp() WHERE hash = $1 AND used_at IS NULL AND expires_at > clock_timestamp() RETURNING device
+
+-- name: gate_secret_set
+-- With an overlap, the secret before goes on opening for so long.
+UPDATE devices SET old_secret = CASE WHEN $3::interval > interval '0' THEN secret END,
+  old_until = CASE WHEN $3::interval > interval '0' THEN clock_timestamp() + $3 END,
+  secret = $2, generation = generation + 1 WHERE id = $1 RETURNING generation, old_until
+
+-- name: gates_old_secrets_end
+UPDATE devices SET old_secret = NULL, old_until = NULL WHERE old_until < clock_timestamp() RETURNING id
+
+-- name: gate_place_first
+-- Where it stood until its first move; nothing for one that has moved before.
+INSERT INTO gate_places (device, school, entrance, direction, since, actor, why)
+SELECT id, school, entrance, direction, '-infinity', $2, $3 FROM devices WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM gate_places WHERE device = $1)
+
+-- name: gate_place_add
+INSERT INTO gate_places (device, school, entrance, direction, since, actor, why) VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+-- name: gates_settle
+-- Moves whose time has come: the registry says where a gate stands now.
+UPDATE devices d SET school = p.school, entrance = p.entrance, direction = p.direction
+FROM (SELECT DISTINCT ON (device) device, school, entrance, direction FROM gate_places
+      WHERE since <= clock_timestamp() AND ($1::text IS NULL OR device = $1) ORDER BY device, since DESC, id DESC) p
+WHERE d.id = p.device AND (d.school, d.entrance, d.direction) IS DISTINCT FROM (p.school, p.entrance, p.direction)
+RETURNING d.id
+
+-- name: gates_revoke
+UPDATE devices SET state = 'revoked', old_secret = NULL, old_until = NULL WHERE id = ANY ($1::text[]) AND state = 'active' RETURNING id
+
+-- name: gate_replaced
+UPDATE devices SET replaced_by = $2 WHERE id = $1
+
+-- name: gate_trace_start
+INSERT INTO gate_traces (device, actor, purpose, until, most) VALUES ($1, $2, $3, clock_timestamp() + $4::interval, $5) RETURNING id
+
+-- name: gate_trace_stop
+UPDATE gate_traces SET until = clock_timestamp() WHERE device = $1 AND until > clock_timestamp()
+
+-- name: gate_trace_lines_add
+-- Only while the trace runs, and no more than it may hold.
+INSERT INTO gate_trace_lines (trace, at, line)
+SELECT t.id, w.at, w.line
+FROM (SELECT u.*, row_number() OVER (PARTITION BY u.trace ORDER BY u.at) AS n FROM unnest($1::bigint[], $2::timestamptz[], $3::jsonb[]) u(trace, at, line)) w
+JOIN gate_traces t ON t.id = w.trace AND t.until > clock_timestamp()
+WHERE w.n + (SELECT count(*) FROM gate_trace_lines l WHERE l.trace = t.id) <= t.most
+
+-- name: gate_trace_latest
+SELECT id, actor, purpose, started_at, until, most, until > clock_timestamp() AS running FROM gate_traces WHERE device = $1 ORDER BY id DESC LIMIT 1
+
+-- name: gate_trace_lines_of
+SELECT at, line FROM gate_trace_lines WHERE trace = $1 ORDER BY id DESC LIMIT 1000
+
+-- name: gate_traces_forget
+DELETE FROM gate_traces WHERE until < clock_timestamp() - interval '1 day'
