@@ -29,6 +29,7 @@ from hub.api import (
     devices,
     files,
     gate_control,
+    gate_enrol,
     intake,
     metrics,
     problems,
@@ -92,12 +93,15 @@ def create(settings: Settings) -> FastAPI:
                 lambda arrivals: ledger.accept(house.core, arrivals), batch=settings.intake.batch
             )
             following = asyncio.create_task(house.follow())
+            revoking = asyncio.create_task(devices.follow(app, house.bell))
+            house.bell.local.append(lambda word: devices.heard(app, word))
             lean.settle()
             try:
                 yield
             finally:
                 following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+                revoking.cancel()
+                await asyncio.gather(following, revoking, return_exceptions=True)
                 if airflow is not None:
                     await airflow.close()
 
@@ -121,6 +125,7 @@ def create(settings: Settings) -> FastAPI:
     app.include_router(verify.control)
     app.include_router(devices.router)
     app.include_router(gate_control.router)
+    app.include_router(gate_enrol.router)
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz(request: Request) -> Response:

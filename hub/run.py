@@ -20,14 +20,17 @@ from rich.console import Console
 
 from hub import lean
 from hub.api.control import control_token
+from hub.broker_keeper import BrokerKeeper
+from hub.embedded import mosquitto
 from hub.embedded.airflow import Control, EmbeddedAirflow
 from hub.embedded.area import Area, open_area
+from hub.embedded.authority import Authority
 from hub.embedded.broker import Broker, BrokerLimits, BrokerUser, Tls, choose_broker
 from hub.embedded.postgres import AIRFLOW, AIRFLOW_DATABASE, HUB_DATABASE, OWNER, EmbeddedPostgres
 from hub.embedded.process import free_port
 from hub.embedded.redis import EmbeddedRedis
 from hub.embedded.supervisor import ChildSpec, Supervisor
-from hub.kernel.ledger import parties, people
+from hub.kernel.ledger import people
 from hub.kernel.store.migrate import migrate
 from hub.keys import Keys
 from hub.settings import Settings
@@ -36,8 +39,6 @@ from hub.wiring import ROOT, House, open_house
 screen = Console(highlight=False, soft_wrap=True)
 
 _BRIDGE_USER = "lt-bridge"
-_MQTT_FAMILIES = ("face_mqtt", "native")
-"""Families that speak to the broker; the others come over HTTP."""
 _AIRFLOW_AGAIN_S = 60.0
 
 
@@ -61,14 +62,6 @@ def say(vi: str, en: str, started: float) -> None:
     screen.print(f"[dim]{time.monotonic() - started:6.1f}s[/dim]  {vi} [dim]/ {en}[/dim]")
 
 
-def topics_of(device: str, family: str, school: str) -> tuple[list[str], list[str]]:
-    """What a device may read and write at the broker: its own topics, and the shared ones its family has."""
-    if family == "face_mqtt":
-        return [f"mqtt/face/{device}"], [f"mqtt/face/{device}/+", "mqtt/face/basic", "mqtt/face/heartbeat"]
-    own = f"campus/v1/{school}/{device}"
-    return [f"{own}/cmd", "campus/v1/STATE"], [f"{own}/evt", f"{own}/state", f"{own}/res"]
-
-
 class Runner:
     """Starts everything in order and keeps the pieces other steps need."""
 
@@ -87,6 +80,7 @@ class Runner:
             "LT_OUTWARD__ALLOW_PRIVATE": json.dumps(settings.outward.allow_private),
         }
         self.overrides: dict[str, object] = {}
+        self.authority: Authority | None = None
 
     def _area(self) -> Area:
         if self.area is None:
@@ -135,14 +129,20 @@ class Runner:
         bridge = BrokerUser(
             _BRIDGE_USER,
             self.keys.hmac("broker bridge", 24).hex(),
-            reads=("mqtt/#", "campus/#"),
+            reads=("mqtt/#", "campus/#", "/topic/detected/+"),
             writes=("mqtt/#", "campus/#"),
         )
         tls = None
         if m.tls_port and m.tls_cert_file and m.tls_key_file:
             tls = Tls(m.tls_port, m.tls_cert_file, m.tls_key_file, m.tls_client_ca_file)
+        elif m.tls_port and mosquitto.find_server() is not None:
+            # Its key lies beside the master key: who can sign for the broker could stand in for it.
+            self.authority = Authority(self.settings.key_file.parent / "gates-ca")
+            self.authority.ensure(m.tls_names)
+            tls = Tls(m.tls_port, self.authority.cert, self.authority.key, m.tls_client_ca_file)
         limits = BrokerLimits(
-            queued_messages=m.queued_messages, inflight_messages=m.inflight_messages, message_bytes=m.message_max_bytes
+            queued_messages=m.queued_messages, inflight_messages=m.inflight_messages, message_bytes=m.message_max_bytes,
+            connections=m.max_connections,
         )
         broker = choose_broker(
             self._area(), port=m.port or free_port(), bridge=bridge, host=m.listen, tls=tls, limits=limits
@@ -153,13 +153,6 @@ class Runner:
             "LT_MQTT__HOST": broker.host, "LT_MQTT__PORT": str(broker.port), "LT_MQTT__USERNAME": bridge.name,
             "LT_MQTT__PASSWORD": bridge.secret,
         }  # fmt: skip
-        self.supervisor.note(
-            "broker",
-            {
-                "name": broker.name,
-                "warning": {"vi": broker.warning.vi, "en": broker.warning.en} if broker.warning else None,
-            },
-        )
         say(f"Máy chủ MQTT sẵn sàng ({broker.name})", f"MQTT broker is up ({broker.name})", self.started)
         if broker.warning is not None:
             screen.print(f"[bold yellow]⚠ {broker.warning.vi} / {broker.warning.en}[/bold yellow]")
@@ -213,26 +206,6 @@ def _answers(url: str) -> Callable[[], Awaitable[bool]]:
     return ready
 
 
-def _renewer(broker: Broker | None, house: House, supervisor: Supervisor) -> Callable[[], Awaitable[None]]:
-    one_at_a_time = asyncio.Lock()
-
-    async def renew() -> None:
-        if broker is None:
-            return
-        # Two at once would write the same files, and the one with the older list might be the last.
-        async with one_at_a_time:
-            users = []
-            for d in await parties.devices(house.core):
-                if d["family"] not in _MQTT_FAMILIES:
-                    continue
-                reads, writes = topics_of(d["id"], d["family"], d["school"])
-                secret = house.keys.decrypt(d["secret"], d["id"].encode()).decode()
-                users.append(BrokerUser(d["id"], secret, reads=reads, writes=writes))
-            await asyncio.to_thread(broker.set_devices, users, supervisor.pid(broker.spec().name))
-
-    return renew
-
-
 def _allow_files() -> None:
     """Let this process and its children open as many files as the system allows it: a broker needs one for each gate."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -260,7 +233,8 @@ async def run(settings: Settings, work: Callable[[Running], Awaitable[int]]) -> 
         mine = settings.model_copy(update=_addresses(runner.env))
         try:
             async with open_house(mine, "run", pool_max=4) as house:
-                renew = _renewer(broker, house, supervisor)
+                keeper = BrokerKeeper(broker, house, supervisor, settings.mqtt, runner.authority)
+                renew = keeper.renew
                 await renew()
                 mqtt = (
                     runner.env.get("LT_MQTT__HOST") or str(settings.mqtt.host),
@@ -270,7 +244,7 @@ async def run(settings: Settings, work: Callable[[Running], Awaitable[int]]) -> 
                 password = await people.ensure_first_admin(house.core)
                 running = Running(mine, runner.keys, supervisor, house, url, mqtt, renew, password, airflow)
                 _welcome(url, password)
-                follow = asyncio.create_task(_keep_devices(house, renew))
+                follow = asyncio.create_task(keeper.run())
                 try:
                     return await work(running)
                 finally:
@@ -284,13 +258,6 @@ def _addresses(env: dict[str, str]) -> dict[str, object]:
     from pydantic import SecretStr
 
     return {"database_url": SecretStr(env["LT_DATABASE_URL"]), "redis_url": SecretStr(env["LT_REDIS_URL"])}
-
-
-async def _keep_devices(house: House, renew: Callable[[], Awaitable[None]]) -> None:
-    """Devices registered or revoked while the hub runs become users of the broker, or cease to be, at once."""
-    async for word in house.bell.heard():
-        if word == "devices":
-            await renew()
 
 
 def _welcome(url: str, password: str | None) -> None:

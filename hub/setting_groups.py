@@ -6,7 +6,7 @@ One concern: declaring. Reading and documenting is `hub.settings`'; nothing here
 from __future__ import annotations
 
 from datetime import date, time
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -94,6 +94,17 @@ class Redis(Group):
     )
 
 
+def _inward(address: str) -> bool:
+    """Whether what listens there is heard on this machine, or on one private network, alone."""
+    if address == "localhost":
+        return True
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    return (found.is_loopback or found.is_private) and not found.is_unspecified
+
+
 class Mqtt(Group):
     """Máy chủ MQTT và cầu nối / The MQTT broker and the bridge."""
 
@@ -111,7 +122,10 @@ class Mqtt(Group):
         ),
     )
     listen: str = Field(
-        "127.0.0.1", description=both("Địa chỉ lắng nghe của máy chủ nhúng", "Address the embedded broker listens on")
+        "127.0.0.1", description=both(
+            "Địa chỉ lắng nghe không mã hóa của máy chủ nhúng: máy này hoặc mạng riêng",
+            "Address the embedded broker listens on without TLS: this machine or a private network",
+        ),
     )
     tls: bool = Field(False, description=both("Nối tới máy chủ bên ngoài bằng TLS", "Use TLS to the outside broker"))
     ca_file: Path | None = Field(
@@ -128,7 +142,21 @@ class Mqtt(Group):
         0, description=both("Cổng TLS của máy chủ nhúng; 0: không mở", "TLS port of the embedded broker; 0: none")
     )
     tls_cert_file: Path | None = Field(
-        None, description=both("Chứng thư TLS của máy chủ nhúng", "The embedded broker's certificate")
+        None,
+        description=both(
+            "Chứng thư TLS của máy chủ nhúng; trống: trục tự cấp và tự gia hạn",
+            "The embedded broker's certificate; empty: the hub signs and renews its own",
+        ),
+    )
+    tls_names: tuple[str, ...] = Field(
+        (),
+        description=both(
+            "Tên và địa chỉ mà cổng gọi tới, ghi trong chứng thư trục tự cấp",
+            "Names and addresses gates call, for the certificate the hub signs",
+        ),
+    )
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        10_000, description=both("Số kết nối tối đa tới máy chủ nhúng", "Most connections to the embedded broker")
     )
     tls_key_file: Path | None = Field(None, description=both("Khóa TLS của máy chủ nhúng", "The embedded broker's key"))
     tls_client_ca_file: Path | None = Field(
@@ -149,8 +177,10 @@ class Mqtt(Group):
 
     @model_validator(mode="after")
     def _tls_complete(self) -> Mqtt:
-        if self.tls_port and not (self.tls_cert_file and self.tls_key_file):
-            raise ValueError("tls_port needs tls_cert_file and tls_key_file")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file belong together")
+        if not _inward(self.listen):
+            raise ValueError("listen: without TLS only a loopback or a private address; gates elsewhere use tls_port")
         if self.host is not None and self.password is None:
             raise ValueError("an outside broker needs a password")
         return self
@@ -299,6 +329,13 @@ class Files(Group):
         description=both(
             "Địa chỉ đối tác tải tài liệu; mặc định như http.public_url",
             "Address counterparties fetch documents from; http.public_url by default",
+        ),
+    )
+    trusted: Path | None = Field(
+        None,
+        description=both(
+            "Thư mục chứng thư của các tổ chức chứng thực được tin cậy (.crt, .pem) và danh sách thu hồi (.crl, .ocsp)",
+            "Folder with trusted authorities' certificates (.crt, .pem) and revocation data (.crl, .ocsp)",
         ),
     )
     url_days: Days = Field(

@@ -33,6 +33,8 @@ from connectors.transports.tls import tls_context
 _CONNECT_S = 10.0
 _AGAIN_S, _AGAIN_MOST_S = 0.25, 15.0
 _SILENT_BEATS = 2
+_BATCH_BYTES = 8 << 20
+"""A batch ends behind so much: of publications with pictures few are in work at a time."""
 
 
 class MqttClient:
@@ -302,8 +304,11 @@ class MqttClient:
         if linger_s > 0 and len(self._queue) < limit:
             await asyncio.sleep(linger_s)
         queue = self._queue
-        taken = [queue.popleft() for _ in range(min(limit, len(queue)))]
-        self._queued_bytes -= sum(len(a.payload) for a in taken)
+        taken, size = [], 0
+        while queue and len(taken) < limit and size < _BATCH_BYTES:
+            size += len(queue[0].payload)
+            taken.append(queue.popleft())
+        self._queued_bytes -= size
         if (self._shedding or self._losing_patience is not None) and not self._held(0.5):
             self._read_on()
         self._ask_again_if_due()

@@ -1,17 +1,21 @@
 """Calls as MQTT publications: a call's path is the topic, the broker's PUBACK is the reply.
 
 One concern: sending a call to a broker. It must never take a PUBACK for more than it is: the broker has the
-publication; whether a subscriber acted on it is another message.
+publication; whether a subscriber acted on it is another message. Where the settings name the topics of answers, a call may
+wait for its receiver's own answer (see `mqtt_answers`): silence is then a reply of its own, status 200 with the header
+`x-no-answer`, for it is the receiver that is away, not the broker.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from connectors.address import AddressPolicy
 from connectors.errors import AddressRefused, CredentialsRefused
 from connectors.transports.base import Request
 from connectors.transports.mqtt import MqttClient
+from connectors.transports.mqtt_answers import Answers, Wanted, wanted
 from connectors.transports.mqtt_settings import CAPABILITIES, MqttSettings
 from hub.kernel.ports import Call, MaybeSent, NotSent, Reply
 
@@ -31,16 +35,51 @@ class MqttTransport:
         self._connect_s = connect_s
         self._password = password
         self._client: MqttClient | None = None
+        self._answers = Answers()
+        self._listening: asyncio.Task[None] | None = None
 
     def request(self, call: Call) -> Request:
-        """A publication to the topic `call.path`."""
-        topic = call.path
+        """A publication to the topic `call.path`, without one leading stroke."""
+        topic = call.path.removeprefix("/")
         if not topic or len(topic.encode()) > 65535 or any(c in topic for c in "+#\x00"):
             raise NotSent("the call's topic cannot be published to")
-        return Request(method="PUBLISH", url=topic, body=call.body)
+        return Request(method="PUBLISH", url=topic, body=call.body, headers=dict(call.headers))
 
     async def exchange(self, request: Request, deadline_s: float) -> Reply:
-        """Publish with QoS 1 and wait for the PUBACK: an empty reply of status 200."""
+        """Publish with QoS 1 and wait for the PUBACK: an empty reply of status 200; or for the receiver's answer."""
+        want = wanted(request.headers) if self._settings.answers else None
+        if want is None:
+            return await self._publish(request, deadline_s)
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(deadline_s * 0.9), self._answers.turn(request.url, want) as future:
+                return await self._command(request, want, future, started, deadline_s)
+        except TimeoutError:
+            # The one before it had the receiver's turn all the time: nothing was published.
+            raise NotSent("the receiver is busy with the command before") from None
+
+    async def _command(
+        self, request: Request, want: Wanted, future: asyncio.Future[bytes], started: float, deadline_s: float
+    ) -> Reply:
+        left = deadline_s * 0.8 - (time.perf_counter() - started)
+        if left <= 0:
+            raise NotSent("the receiver is busy with the command before")
+        await self._publish(request, left)
+        left = min(deadline_s * 0.8 - (time.perf_counter() - started), self._settings.answer_s)
+        await asyncio.wait({future}, timeout=max(left, 0.05))
+        spent = (time.perf_counter() - started) * 1000
+        if not future.done():
+            return Reply(status=200, body=b"", headers={"x-no-answer": "1"}, elapsed_ms=spent)
+        return Reply(status=200, body=future.result(), elapsed_ms=spent)
+
+    async def _listen(self, client: MqttClient) -> None:
+        while True:
+            for arrived in await client.batch(200):
+                if not arrived.retain:
+                    self._answers.heard(arrived.topic, arrived.payload)
+                client.ack([arrived])
+
+    async def _publish(self, request: Request, deadline_s: float) -> Reply:
         started = time.perf_counter()
         client = await self._ready(min(deadline_s, self._connect_s))
         mid = client.publish(request.url, request.body, 1)
@@ -57,14 +96,23 @@ class MqttTransport:
 
     async def close(self) -> None:
         """End the session."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+            self._listening = None
         if self._client is not None:
             client, self._client = self._client, None
             await client.stop()
 
     async def _ready(self, timeout_s: float) -> MqttClient:
         if self._client is None:
-            self._client = MqttClient(self._settings, password=self._password, persistent=False, guard=self._policy)
+            filters = [(self._settings.answers, 0)] if self._settings.answers else []
+            self._client = MqttClient(
+                self._settings, password=self._password, persistent=False, guard=self._policy, subscriptions=filters
+            )
             await self._client.start()
+            if filters:
+                self._listening = asyncio.create_task(self._listen(self._client))
         if not await self._client.connected(timeout_s, patient=False):
             error = self._client.stats.last_error
             if self._client.refusal is not None:

@@ -35,6 +35,18 @@ class MqttSettings(Declared):
         pattern=r"^[0-9A-Za-z_.-]{1,64}$",
     )
     keepalive_s: int = setting("Nhịp giữ kết nối (giây)", "Keep-alive (seconds)", default=30, ge=5, le=3600)
+    answers: str = setting(
+        "Chủ đề trả lời",
+        "Topics of answers",
+        default="",
+        example="mqtt/face/+/Ack",
+        help=Text(
+            "Trống: chỉ chờ máy chủ xác nhận; có: chờ thiết bị trả lời lệnh",
+            "Empty: the broker's word is enough; else a command waits for its receiver's answer",
+        ),
+        max_length=200,
+    )
+    answer_s: float = setting("Chờ thiết bị trả lời (giây)", "Wait for an answer (seconds)", default=10.0, gt=0, le=120)
     capacity: int = setting(
         "Hàng chờ tối đa (bản tin)", "Hand-off queue (publications)", default=4096, ge=1, le=1_000_000
     )

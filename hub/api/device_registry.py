@@ -6,6 +6,7 @@ database is away, nor show a secret: secrets are looked up by keyed hash."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -27,7 +28,7 @@ CACHE_S = 5.0
 _RETRY_S = 1.0
 _LOAD_S = 4.0
 _TELL_S = 2.0
-_FIELDS = ("id", "family", "profile", "school", "entrance", "direction", "zone")
+_FIELDS = ("id", "family", "profile", "school", "entrance", "direction", "zone", "places", "trace")
 
 
 class RegistryAway(ConnectionError):
@@ -74,6 +75,10 @@ class WebGates(Gates):
                 raise RegistryAway
             self._good_at = now
 
+    def forget(self) -> None:
+        """Read the registry before the next answer: somebody was registered, moved or revoked."""
+        self._good_at = self._tried_at = float("-inf")
+
     def opened_by(self, secret: str) -> str | None:
         """The device whose secret this is."""
         return self._owners.get(self._digest(secret))
@@ -109,6 +114,11 @@ class WebGates(Gates):
             if opens:
                 owners[self._digest(opens)] = device
             signing[device] = signs.strip()
+            if row["old_secret"] is not None:
+                with contextlib.suppress(CannotDecrypt, UnicodeDecodeError):
+                    # A rotation's overlap: the one before opens too, for a while.
+                    before = self._keys.decrypt(row["old_secret"], device.encode()).decode()
+                    owners.setdefault(self._digest(before.partition(" ")[0]), device)
         self._owners, self._signing = owners, signing
         for forgotten in self._memory.keys() - entries.keys():
             del self._memory[forgotten]

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 from prometheus_client import Counter
 from redis.exceptions import RedisError
@@ -23,16 +23,18 @@ from starlette.requests import ClientDisconnect
 from hub.api.context import Hub
 from hub.api.device_commands import Commands
 from hub.api.device_registry import WebGates
+from hub.bell import Bell
 from hub.kernel.failpoints import reach
-from hub.kernel.firewall import MARK, Cleaned, clean
-from hub.kernel.firewall_text import is_document
+from hub.kernel.firewall import MARK, Cleaned, clean_device
 from hub.kernel.intake import Accepted, Arrival, Overloaded, Source, intake_key
 from hub.kernel.ledger import gate_lists
 from hub.kernel.ledger import intake as ledger
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Hasher, Reject, Removed, Text
+from hub.worker.bridge_items import school_of
 from hub.worker.bridge_lanes import is_data_fault
 from hub.worker.gate_arrivals import arrival_of
+from hub.worker.gate_places import put_where
 from iot.hanet.decode import FAMILY as HANET
 from iot.hikvision.decode import FAMILY as HIKVISION
 from iot.web import REFUSED, Answer, Ask, Content, Item, Served, Unpacked, WebFamily, unsigned
@@ -219,6 +221,8 @@ class Door:
         if removed:
             IMAGES.labels(family.name).inc(len(removed))
             IMAGE_BYTES.labels(family.name).inc(sum(r.bytes for r in removed))
+        for item in served.items:
+            put_where(device or opener, item.decoded, received_at)
         source = Source("device", device["id"] if device else opener["id"])
         pairs: list[tuple[Item, Arrival | None]] = []
         whole = bytes.fromhex(hasher(body))
@@ -231,7 +235,7 @@ class Door:
                     family.name, ask.path, item, kept, is_json=content.is_json and item.body is None, digest=digest,
                     source=source, opener=opener["id"],
                 )  # fmt: skip
-                arrival.school = str((device or opener).get("school") or "") or None
+                arrival.school = school_of(device or opener, item.decoded)
                 arrival.removed, removed = removed, []
                 for draft in item.decoded.drafts:
                     draft.body["images_removed"] = len(arrival.removed)
@@ -283,6 +287,8 @@ class Door:
             first, _, last = gap.partition("-")
             MISSING.labels(family.name).inc(int(last) - int(first) + 1)
             log.warning("gate %s: events %s are missing", device, gap)
+        if device in self.gates.traced:
+            self._trace(device, item, received_at, arrival, answer)
         if arrival is None or answer is None:
             EVENTS.labels(family.name, "advisory").inc()
             if device is not None:
@@ -294,15 +300,25 @@ class Door:
             return
         self.gates.stored(device, item, received_at, invalid, len(arrival.removed))
 
+    def _trace(
+        self, device: str, item: Item, received_at: datetime, arrival: Arrival | None, answer: Accepted | None
+    ) -> None:
+        invalid = item.decoded.invalid
+        outcome = (
+            "advisory" if answer is None else "duplicate" if answer.duplicate else "invalid" if invalid else "stored"
+        )
+        self.gates.trace(
+            device, received_at, outcome=outcome, code=invalid.code if invalid else None,
+            kind=(item.decoded.advisory or {}).get("kind"), historical=item.decoded.historical,
+            removed=len(arrival.removed) if arrival else 0,
+            quarantine=next((d.body["quarantine"] for d in item.decoded.drafts), None),
+        )  # fmt: skip
+
 
 def _cleaned(unpacked: Unpacked, hasher: Hasher) -> tuple[Cleaned, list[Removed]]:
     """The text of a request through the firewall, with the list of everything that was taken out of the request."""
     removed = [Removed(c.pointer, hasher(c.content), len(c.content), c.reason) for c in unpacked.cuts]
-    if is_document(unpacked.body):
-        # The firewall lets documents pass, for other doors: no gate has one to send.
-        removed.append(Removed("", hasher(unpacked.body), len(unpacked.body), "document"))
-        return Cleaned(b"", []), removed
-    cleaned = clean(unpacked.body, hasher)
+    cleaned = clean_device(unpacked.body, hasher)
     removed += cleaned.removed
     if unpacked.broken and cleaned.removed and not cleaned.is_json:
         # Where a picture ends cannot be told in a body that does not hold together: nothing behind it is kept.
@@ -317,6 +333,19 @@ def door_of(request: Request) -> Door:
     if door is None or door.hub is not state.hub:
         door = state.door = Door(state.hub, state.group)
     return door
+
+
+def heard(app: FastAPI, word: str) -> None:
+    """A gate was registered, moved or revoked: the next request finds the registry as it is now."""
+    door: Door | None = getattr(app.state, "door", None)
+    if word in ("devices", "lost") and door is not None:
+        door.gates.forget()
+
+
+async def follow(app: FastAPI, bell: Bell) -> None:
+    """Hear of other processes' changes. Without the bell the registry is a few seconds old at most."""
+    async for word in bell.heard():
+        heard(app, word)
 
 
 async def _answer(request: Request, family: WebFamily) -> Response:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
@@ -30,6 +31,7 @@ from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ledger.files import File
 from hub.kernel.ports import Text
 from hub.keys import CannotDecrypt
+from hub.signatures import Verdict, verify
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
@@ -73,11 +75,23 @@ async def keep(request: Request, client: CurrentClient, name: str, school: str |
             else uuid.uuid4()
         )
         try:
-            fresh = await files.keep(hub.core, client.source, id_, school, kind, shown, body, hub.keys.encrypt)
+            verdict = await asyncio.to_thread(_verdict, body, kind, hub)
+            found = verdict.state, msgspec.to_builtins(verdict.signatures) or None
+            fresh = await files.keep(hub.core, client.source, id_, school, kind, shown, body, hub.keys.encrypt, found)
         except TRANSIENT as error:
             raise Problem(503, "database_away", _AWAY, headers={"Retry-After": "2"}) from error
     headers = {} if fresh else {"Idempotent-Replayed": "true"}
-    return _json({"file": id_.hex, "content_type": kind, "bytes": len(body)}, 201, headers)
+    answer = {"file": id_.hex, "content_type": kind, "bytes": len(body), "signatures": verdict.state}
+    return _json(answer, 201, headers)
+
+
+def _verdict(body: bytes, kind: str, hub: Hub) -> Verdict:
+    """In a thread: what was signed is judged by whom the settings trust, now and never again."""
+    if b"/ByteRange" not in body and b"http://www.w3.org/2000/09/xmldsig#" not in body:
+        return Verdict()
+    from hub.signatures import trust  # with its large libraries: for signed documents only
+
+    return asyncio.run(verify(body, kind, trust.load(hub.settings.files.trusted)))
 
 
 def _checked(body: bytes, hub: Hub) -> str:

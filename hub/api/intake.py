@@ -18,7 +18,7 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
 from hub.api import problems, workbooks
-from hub.api.auth import Client, CurrentClient, current_client, require
+from hub.api.auth import Client, CurrentClient, current_client, header, require
 from hub.api.context import Hub
 from hub.api.problems import Problem, error_list
 from hub.api.reading import Chunk, array_items, line_items, single, whole_body
@@ -95,7 +95,7 @@ def _check_type(record_type: str) -> None:
 
 
 def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
+    key = header(request, b"idempotency-key")
     if key is not None and not 1 <= len(key) <= _KEY_MAX:
         text = Text(
             f"Idempotency-Key phải dài 1–{_KEY_MAX} ký tự.", f"Idempotency-Key must have 1 to {_KEY_MAX} characters."
@@ -115,7 +115,7 @@ async def push(request: Request, record_type: str, client: CurrentClient) -> Res
     """
     _check_type(record_type)
     require(client, f"push:{record_type}" if f"push:{record_type}" in client.rights else "push")
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = (header(request, b"content-type") or "").partition(";")[0].strip().lower()
     key = _idempotency_key(request)
     http = _hub(request).settings.http
     try:
@@ -130,7 +130,7 @@ async def push(request: Request, record_type: str, client: CurrentClient) -> Res
                 "Only application/json, application/x-ndjson, text/csv and .xlsx workbooks are taken.",
             )
             raise Problem(415, "unsupported_media_type", text)
-        bulk = request.query_params.get("bulk") == "true"
+        bulk = bool(request.scope["query_string"]) and request.query_params.get("bulk") == "true"
         body = await whole_body(request, _ARRAY_MAX if bulk else http.single_max_bytes)
         if body.lstrip()[:1] == b"[":
             return await _bulk(request, record_type, client, key, array_items(body))
@@ -236,6 +236,18 @@ class _Upload:
         return self._code()
 
 
+class _Taken(Response):
+    """202 with JSON that is ready: what the framework would work out anew for each."""
+
+    def __init__(self, body: bytes, headers: dict[str, str]) -> None:
+        self.status_code, self.background, self.body = 202, None, body
+        self.raw_headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            *((k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()),
+        ]
+
+
 def _accepted(request: Request, code: str, answers: list[Accepted], replayed: bool) -> Response:
     rejects = [r for a in answers for r in a.rejects]
     body = {
@@ -246,7 +258,7 @@ def _accepted(request: Request, code: str, answers: list[Accepted], replayed: bo
         "rejects": error_list(rejects[:_SHOWN_REJECTS]),
         "links": {"receipt": f"/v1/receipts/{code}"},
     }
-    headers = {"Location": f"/v1/receipts/{code}", **getattr(request.state, "rate", {})}
+    headers = {"location": f"/v1/receipts/{code}", **getattr(request.state, "rate", {})}
     if replayed:
-        headers["Idempotent-Replayed"] = "true"
-    return Response(orjson.dumps(body), 202, headers, media_type="application/json")
+        headers["idempotent-replayed"] = "true"
+    return _Taken(orjson.dumps(body), headers)

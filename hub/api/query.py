@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hub.api.auth import CurrentClient, require
 from hub.api.context import Hub
 from hub.api.problems import Problem
+from hub.kernel.firewall import holds_image
 from hub.kernel.ledger import queries
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Text
@@ -37,6 +38,14 @@ class Question(BaseModel):
     purpose: str = Field(min_length=8, max_length=250)
     officer: str = Field(min_length=2, max_length=60, pattern=_OFFICER)
     input: dict[str, str] = Field(max_length=8)
+
+
+def refuse_images(purpose: str) -> None:
+    """Raises a problem for a purpose that is no sentence but content: it would stand in the log."""
+    if holds_image(purpose):
+        raise Problem(
+            422, "no_purpose", Text("Mục đích phải là một câu.", "The purpose has to be a sentence.")
+        )
 
 
 def checked(name: str, given: Mapping[str, str]) -> dict[str, str]:
@@ -66,6 +75,7 @@ def checked(name: str, given: Mapping[str, str]) -> dict[str, str]:
 async def ask(request: Request, name: str, client: CurrentClient, question: Question) -> Response:
     """`{found, …}`: `enrolment` tells enrolled, school_code, class_code, status, as_of; `filing-progress` tells status and dates."""
     require(client, RIGHT)
+    refuse_images(question.purpose)
     hub: Hub = request.app.state.hub
     asked = queries.Asked(
         name=name, client=client.id, asker=client.id, officer=question.officer, purpose=question.purpose,

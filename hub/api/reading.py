@@ -13,10 +13,10 @@ from functools import cache
 import msgspec
 from fastapi import Request
 
-from hub.api.auth import Client
+from hub.api.auth import Client, header
 from hub.api.context import Hub
 from hub.api.problems import Problem
-from hub.kernel.firewall import clean, harmless_names, untouched
+from hub.kernel.firewall import MARK, Cleaned, clean, harmless_names, untouched
 from hub.kernel.intake import Arrival, intake_key
 from hub.kernel.ports import Draft, Reject, Removed, Text
 from mappings.canonical.parse import field_names, parse_item, parse_quick
@@ -46,6 +46,10 @@ def read_item(
         cleaned = clean(item, hub.core.hasher)
         found = parse_item(record_type, cleaned.tree if cleaned.is_json else cleaned.body, pointer, at)
         removed = cleaned.removed
+        if type(cleaned.tree) is not dict:
+            # No item: perhaps a line of a picture, whose other lines are items as well. The sender knows what it sent.
+            cleaned = Cleaned(MARK.encode(), [])
+            removed = [Removed("", hub.core.hasher(item), len(item), "unreadable")]
         if pointer and removed:
             removed = [Removed(pointer + r.pointer, r.digest, r.bytes, r.reason) for r in removed]
         item = cleaned.body
@@ -124,7 +128,7 @@ def together(pointer: str, faults: list[Reject]) -> Reject:
 
 async def whole_body(request: Request, most: int) -> bytes:
     """The body, refused as soon as it is known to be too large."""
-    declared = request.headers.get("content-length")
+    declared = header(request, b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > most:
         raise _too_large(most)
     parts: list[bytes] = []

@@ -23,7 +23,7 @@ from hub.kernel.receipts import receipt_id
 router = APIRouter(prefix="/v1")
 
 _OUTCOMES = {None: "pending", 2: "invalid", 3: "duplicate", 4: "routed"}
-_DISPOSITIONS = {1: "accepted", 2: "unchanged", 3: "quarantined"}
+_DISPOSITIONS = {1: "accepted", 2: "unchanged", 3: "quarantined", 5: "merged"}
 
 
 @router.get("/receipts/{code}", tags=["intake"])

@@ -23,7 +23,7 @@ from fastapi import APIRouter, Request, Response
 from hub.api.auth import Client, CurrentClient, require
 from hub.api.context import Hub
 from hub.api.problems import Problem
-from hub.api.query import answered, checked
+from hub.api.query import answered, checked, refuse_images
 from hub.kernel.ledger import queries
 from hub.kernel.ports import Text
 
@@ -59,6 +59,7 @@ async def _asked(
         raise Problem(400, "bad_headers", _HEADERS)
     if not 8 <= len(purpose) <= 250 or not purpose.isprintable():
         raise Problem(422, "no_purpose", _PURPOSE)
+    refuse_images(purpose)
     wanted = checked(name, given)
     scope = await queries.granted(hub.core, subsystem, name)
     if scope is None:
@@ -126,7 +127,8 @@ async def soap(request: Request, client: CurrentClient) -> Response:
         root = etree.fromstring(body, parser)
     except etree.XMLSyntaxError as error:
         return _fault(None, "Client", Text(f"Không phải XML hợp lệ: {error}", f"Not well-formed XML: {error}"))
-    if root.getroottree().docinfo.doctype or root.tag != f"{{{_SOAP}}}Envelope":
+    info: Any = root.getroottree().docinfo
+    if info.doctype or root.tag != f"{{{_SOAP}}}Envelope":
         return _fault(None, "Client", Text("Không phải phong bì SOAP 1.1.", "Not a SOAP 1.1 envelope."))
     header, content = root.find(f"{{{_SOAP}}}Header"), root.find(f"{{{_SOAP}}}Body")
     if header is None or content is None or len(content) != 1:
@@ -137,7 +139,8 @@ async def soap(request: Request, client: CurrentClient) -> Response:
     except Problem as problem:
         side = "Server" if problem.status >= 500 else "Client"
         return _fault(header, f"{side}.{problem.code}", problem.detail)
-    element = etree.Element(f"{{{_OURS}}}{asked.name}Response", nsmap={None: _OURS})
+    space: Any = {None: _OURS}
+    element = etree.Element(f"{{{_OURS}}}{asked.name}Response", nsmap=space)
     for member, value in found.items():
         if value is not None:
             told = etree.SubElement(element, f"{{{_OURS}}}{member}")

@@ -20,8 +20,8 @@ from hub.console.guard import LIVE_HEADER, PasswordChangeNeeded, Refused, SignIn
 from hub.console.pages import (
     airflow,
     audit,
-    codes,
     calendar,
+    codes,
     connectors,
     corrections,
     deliveries,
@@ -32,6 +32,7 @@ from hub.console.pages import (
     messages,
     overview,
     parked,
+    people_inbox,
     receipts,
     replay,
     uploads,
@@ -43,8 +44,9 @@ from hub.console.render import FOLDER, HEADERS, redirect, respond
 
 router = APIRouter(include_in_schema=False)
 for _page in (
-    door, overview, connectors, messages, corrections, uploads, receipts, deliveries, evidence, replay, parked, codes, filings, gates, calendar, airflow, audit, users,
-    verify,
+    door, overview, connectors, messages, corrections, uploads, receipts, deliveries, evidence, replay, parked,
+    codes, filings, gates, calendar, airflow, audit, users,
+    verify, people_inbox,
 ):  # fmt: skip
     router.include_router(_page.router)
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hub.embedded.area import Area
+from hub.embedded.drift import Applied
 from hub.embedded.mqtt import BrokerError, BrokerLimits, BrokerUser, Tls, hashed_form
 from hub.embedded.process import tcp_open, write_private
 from hub.embedded.supervisor import ChildSpec
@@ -61,6 +62,7 @@ class Mosquitto:
         self._limits = limits or BrokerLimits()
         self._home = area.root / "mosquitto"
         self._hashes: dict[str, tuple[str, str]] = {}
+        self._applied = Applied("mosquitto.conf")
 
     def write_config(self) -> Path:
         """Write the configuration file and return its path; files of devices appear with the bridge alone."""
@@ -68,6 +70,8 @@ class Mosquitto:
         persistence = self._area.folder("mosquitto", "data")
         self._area.folder("mosquitto", "users", owned=False)
         limits = self._limits
+        # By its own word a client could take the session of another, the bridge's too: its user name is its session.
+        own_names = ["use_username_as_clientid true", f"max_connections {limits.connections}"]
         lines = [
             "per_listener_settings false",
             "allow_anonymous false",
@@ -93,19 +97,22 @@ class Mosquitto:
             "log_type notice",
             "connection_messages false",
             f"listener {self.port} {self.host}",
+            *own_names,
         ]
         if self._tls is not None:
-            copies = [self._copy(path, f"tls-{number}.pem") for number, path in enumerate(self._tls.files)]
+            copies = self._copies()
             lines += [
                 f"listener {self._tls.port} {self._tls.host}",
                 f"certfile {copies[0]}",
                 f"keyfile {copies[1]}",
-                "tls_version tlsv1.2",
+                "tls_version tlsv1.2",  # and later
+                *own_names,
             ]
             if len(copies) > 2:
                 lines += [f"cafile {copies[2]}", "require_certificate true"]
         config = home / "mosquitto.conf"
         write_private(config, "\n".join(lines) + "\n", self._area.identity)
+        self._applied.wrote(config)
         if not self._passwords.exists():
             self.set_devices([])
         return config
@@ -130,8 +137,8 @@ class Mosquitto:
         passwords = "".join(f"{name}:{line}\n" for name, (_, line) in self._hashes.items())
         write_private(self._rights, "\n".join(rights) + "\n", self._area.identity)
         write_private(self._passwords, passwords, self._area.identity)
-        if pid is not None:
-            os.kill(pid, signal.SIGHUP)
+        self._applied.wrote(self._rights, self._passwords)
+        self._reload(pid)
 
     def spec(self) -> ChildSpec:
         """How a supervisor runs it. Needs `write_config()`."""
@@ -148,6 +155,27 @@ class Mosquitto:
             ready_timeout_s=30.0,
             stage=0,
         )
+
+    def drift(self, pid: int | None) -> list[Text]:
+        """How the files differ from what the hub wrote, and from what process `pid` has read; empty: not at all."""
+        return self._applied.drift(pid)
+
+    def renew_tls(self, pid: int | None) -> None:
+        """Take the certificate anew from its files; new connections get it, those that stand are left alone."""
+        if self._tls is not None:
+            self._copies()
+            self._reload(pid)
+
+    def _reload(self, pid: int | None) -> None:
+        if pid is not None:
+            os.kill(pid, signal.SIGHUP)
+            self._applied.told(pid)
+
+    def _copies(self) -> list[Path]:
+        assert self._tls is not None
+        copies = [self._copy(path, f"tls-{number}.pem") for number, path in enumerate(self._tls.files)]
+        self._applied.wrote(*copies)
+        return copies
 
     @property
     def _passwords(self) -> Path:

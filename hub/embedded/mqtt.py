@@ -59,6 +59,8 @@ class BrokerLimits:
     message_bytes: int = 4 * 1024 * 1024
     """A face terminal's record carries pictures in base64: 1 MiB and more."""
     autosave_s: int = 2
+    connections: int = 10_000
+    """At once, on each listener."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,24 @@ class Broker(Protocol):
         """How a supervisor runs it."""
         ...
 
+    def drift(self, pid: int | None) -> list[Text]:
+        """How what is written differs from what runs, and from what the hub would write; empty: not at all."""
+        ...
+
+    def renew_tls(self, pid: int | None) -> None:
+        """Take the listener's certificate anew from its files."""
+        ...
+
 
 def check_filter(topic: str) -> None:
     """Refuse what is not a topic filter of MQTT's syntax (`+` and `#` as whole levels, `#` last, no `$` topics)."""
     levels = topic.split("/")
     for position, level in enumerate(levels):
         wildcard = level == "+" or (level == "#" and position == len(levels) - 1)
-        plain = level.isprintable() and not _NOT_IN_LEVEL & set(level) and level != ""
+        # Some devices' topics begin with a slash; an empty level elsewhere is a mistake.
+        plain = (
+            level.isprintable() and not _NOT_IN_LEVEL & set(level) and (level != "" or position == 0 < len(levels) - 1)
+        )
         if not wildcard and not plain:
             raise BrokerError(f"not a topic filter: {topic[:200]!r}")
 

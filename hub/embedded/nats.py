@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hub.embedded.area import Area
+from hub.embedded.drift import Applied
 from hub.embedded.mqtt import BrokerError, BrokerLimits, BrokerUser, Tls, hashed_form
 from hub.embedded.process import tcp_open, write_private
 from hub.embedded.supervisor import ChildSpec
@@ -30,9 +31,9 @@ def find_server() -> Path | None:
 def subject(topic: str) -> str:
     """An MQTT topic filter as a NATS subject: `/` becomes `.`, `+` `*`, `#` `>`; a dot within a level becomes `//`."""
     levels = topic.split("/")
-    if any(not level for level in levels):
+    if any(not level for level in levels[1:]):
         raise BrokerError(f"the stand-in broker cannot grant a topic with an empty level: {topic}")
-    return ".".join({"+": "*", "#": ">"}.get(level, level.replace(".", "//")) for level in levels)
+    return ".".join({"+": "*", "#": ">", "": "/"}.get(level, level.replace(".", "//")) for level in levels)
 
 
 class Nats:
@@ -40,10 +41,12 @@ class Nats:
 
     name = "nats"
     warning: Text | None = Text(
-        "Không có Mosquitto: đang dùng nats-server thay thế. Quyền theo từng thiết bị vẫn được áp dụng, nhưng hàng đợi "
-        "theo thiết bị không giới hạn như Mosquitto. Hãy cài Mosquitto cho vận hành chính thức.",
-        "Mosquitto is missing: nats-server stands in. Rights per device hold, but queues per device are not limited as "
-        "Mosquitto's are. Install Mosquitto for production.",
+        "Không có Mosquitto: đang dùng nats-server thay thế. Quyền theo từng thiết bị vẫn được áp dụng, nhưng thiếu: TLS "
+        "cho cổng, giới hạn hàng đợi theo thiết bị, chống chiếm phiên của thiết bị khác, mật khẩu lưu dạng băm. Hãy cài "
+        "Mosquitto cho vận hành chính thức.",
+        "Mosquitto is missing: nats-server stands in. Rights per device hold, but it lacks: TLS for gates, limits on "
+        "queues per device, protection of a session against being taken by another device, and hashed passwords. "
+        "Install Mosquitto for production.",
     )
 
     def __init__(
@@ -65,6 +68,7 @@ class Nats:
         self._limits = limits or BrokerLimits()
         self._home = area.root / "nats"
         self._server: Path | None = None
+        self._applied = Applied("nats.conf")
 
     def write_config(self) -> Path:
         """Write the configuration file and return its path."""
@@ -86,6 +90,7 @@ class Nats:
                 'server_name: "lien-thong"',
                 'listen: "127.0.0.1:-1"',  # its own protocol is not used; a port the system picks, loopback only
                 f"max_payload: {limits.message_bytes}",
+                f"max_connections: {limits.connections}",
                 f'jetstream {{ store_dir: {json.dumps(str(store))}, sync_interval: "{limits.autosave_s}s" }}',
                 f"mqtt {{ host: {json.dumps(self.host)}, port: {self.port},"
                 f" max_ack_pending: {limits.inflight_messages} }}",
@@ -95,6 +100,7 @@ class Nats:
         )
         config = home / "nats.conf"
         write_private(config, text, self._area.identity)
+        self._applied.wrote(config)
         if not self._users.exists():
             self.set_devices([])
         return config
@@ -117,8 +123,10 @@ class Nats:
         if len({user.name for user in users}) != len(users):
             raise BrokerError("two users of one name")
         write_private(self._users, "authorization: " + json.dumps({"users": entries}) + "\n", self._area.identity)
+        self._applied.wrote(self._users)
         if pid is not None:
             os.kill(pid, signal.SIGHUP)
+            self._applied.told(pid)
 
     def spec(self) -> ChildSpec:
         """How a supervisor runs it. Needs `write_config()`."""
@@ -134,6 +142,13 @@ class Nats:
             ready_timeout_s=30.0,
             stage=0,
         )
+
+    def drift(self, pid: int | None) -> list[Text]:
+        """As Mosquitto's."""
+        return self._applied.drift(pid)
+
+    def renew_tls(self, pid: int | None) -> None:
+        """There is no TLS here to renew."""
 
     @property
     def _users(self) -> Path:

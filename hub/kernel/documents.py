@@ -10,6 +10,9 @@ import io
 import re
 import struct
 import zipfile
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
 
 from hub.kernel.ports import Text
 
@@ -66,3 +69,9 @@ def _office(body: bytes) -> str | None:
     ):
         return None
     return next((kind for main, kind in _MAIN.items() if main in names), None)
+
+
+def documents_of(body: Mapping[str, Any]) -> list[UUID]:
+    """The documents kept by the hub that a filing names."""
+    named = [a.get("file") for member in ("attachments", "results") for a in body.get(member) or ()]
+    return [UUID(f) for f in named if f]

@@ -6,8 +6,9 @@ named after images or biometrics, and from anywhere what looks like an image wha
 text, codes and links stay as they are.
 
 JSON is judged by field names and values on the parsed tree (also JSON inside strings); everything else (broken JSON,
-XML, forms, CSV, multipart and other binary bodies) by the shape of its bytes. Office and PDF documents are opaque and
-pass whole: they are documents, not device messages, and may be signed."""
+XML, forms, CSV, multipart and other binary bodies) by the shape of its bytes. A body that is an office or PDF document
+goes whole: a document has doors of its own, where it is kept encrypted. One in base64 inside a field may be signed and
+stays, but for devices, which have none to send (`clean_device`)."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ from hub.kernel.firewall_text import (
     STRONG,
     WEAK,
     Cut,
+    cut_documents,
     is_document,
     is_proof,
     levels,
@@ -49,6 +51,12 @@ EMBEDDING = 64
 
 EMBEDDING_NAMED = 16
 """The same inside a field named after biometrics, where landmarks and boxes are shorter."""
+
+NAME_MAX = 150
+"""Longest topic or name that is kept as it is: below what a fragment of an image would need."""
+
+_ENCLOSED_FROM = 256
+"""A body shorter than this encloses no document."""
 
 _B64_LINE = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
 _HINTS = ("data:", "/9j/", "_9j_", "iVBORw0", "R0lGOD", "UklGR", "%2F9j", "DATA:", "Data:")
@@ -213,6 +221,38 @@ def clean(payload: bytes, hasher: Hasher) -> Cleaned:
     return Cleaned(payload, removed, True, tree)
 
 
+def clean_device(payload: bytes, hasher: Hasher) -> Cleaned:
+    """`clean` for what devices send: a document in base64 goes as well, for a picture may be inside of it."""
+    cleaned = clean(payload, hasher)
+    if len(cleaned.body) < _ENCLOSED_FROM:
+        return cleaned
+    cuts: list[Cut] = []
+    body = cut_documents(cleaned.body, cuts)
+    if not cuts:
+        return cleaned
+    removed = cleaned.removed + _report(cuts, hasher)
+    if cleaned.is_json:
+        try:
+            return Cleaned(body, removed, True, orjson.loads(body))
+        except orjson.JSONDecodeError:
+            # The cut went through an escape: of such a body nothing is kept.
+            return Cleaned(MARK.encode(), [*removed, Removed("", hasher(body), len(body), "document")])
+    return Cleaned(body, removed)
+
+
+def shown(name: str) -> str:
+    """A topic, a file's or a field's name that the sender chose, as it may be kept: of one too long for an honest name
+    only the beginning, for it may be content."""
+    return name if len(name) <= NAME_MAX else f"{name[:24]}…({len(name)})"
+
+
+def holds_image(said: str) -> bool:
+    """Whether a text a person should have written (a purpose, a note) holds what looks like an image."""
+    cuts: list[Cut] = []
+    scan_text(said.encode("utf-8", "replace"), cuts)
+    return bool(cuts)
+
+
 def untouched(payload: bytes, tree: dict[str, Any], keys: int) -> bool:
     """Whether `clean` would certainly leave a JSON object as it is, judged in a tenth of its time; False: let it look.
 
@@ -256,7 +296,7 @@ def _spaced(payload: bytes) -> bool:
 
 def _clean_other(payload: bytes, hasher: Hasher) -> Cleaned:
     if is_document(payload):
-        return Cleaned(payload, [])
+        return Cleaned(MARK.encode(), [Removed("", hasher(payload), len(payload), "document")])
     wide = _from_utf16(payload)
     if wide is not None:
         cleaned = clean(wide, hasher)
@@ -367,4 +407,6 @@ def _escape(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1") if "/" in key or "~" in key else key
 
 
-__all__ = ["MARK", "STRONG", "WEAK", "Cleaned", "clean", "harmless_names", "untouched"]
+__all__ = [
+    "MARK", "NAME_MAX", "STRONG", "WEAK", "Cleaned", "clean", "clean_device", "harmless_names", "holds_image", "shown", "untouched",
+]  # fmt: skip

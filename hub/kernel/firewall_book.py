@@ -12,7 +12,7 @@ import re
 import zipfile
 import zlib
 
-from hub.kernel.firewall import Cleaned
+from hub.kernel.firewall import Cleaned, shown
 from hub.kernel.firewall_text import Cut, scan_text
 from hub.kernel.ports import BookRefused, Hasher, Removed, Text
 
@@ -27,7 +27,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
 _KEPT = re.compile(
     r"\[Content_Types\]\.xml|_rels/\.rels|xl/workbook\.xml|xl/_rels/workbook\.xml\.rels|xl/sharedStrings\.xml|xl/styles\.xml"
-    r"|xl/theme/theme\d+\.xml|xl/worksheets/[^/]+\.xml"
+    r"|xl/theme/theme\d{1,3}\.xml|xl/worksheets/[^/]{1,60}\.xml"
 )
 _HARMLESS = re.compile(r".*\.(?:xml|rels|vml)|.*/")
 _DOCTYPE = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.I)
@@ -95,7 +95,7 @@ def _rewrite(archive: zipfile.ZipFile, hasher: Hasher) -> Cleaned:
         data = _read(archive, member, room)
         room -= len(data)
         if _KEPT.fullmatch(name) is None:
-            removed.append(Removed(f"/{name}", hasher(data), len(data), "image" if "media/" in name else "embedded"))
+            removed.append(Removed(shown(f"/{name}"), hasher(data), len(data), "image" if "media/" in name else "embedded"))
             continue
         parts[name] = _part(name, data, hasher, removed)
     kept = set(parts)
@@ -128,11 +128,10 @@ def _part(name: str, data: bytes, hasher: Hasher, removed: list[Removed]) -> byt
     if name == "[Content_Types].xml" and b"macroEnabled" in data:
         raise BookRefused("macros", _MACRO)
     if name == "xl/workbook.xml":
-        return _book(data)
-    if _SHEET.fullmatch(name):
+        data = _book(data)
+    elif _SHEET.fullmatch(name):
         data = _cells(data)
-    elif name != "xl/sharedStrings.xml":
-        return data
+    # Every part: pictures also hide in a comment of the styles or in the name of a sheet.
     cuts: list[Cut] = []
     cleaned = scan_text(data, cuts)
     removed += [Removed(f"/{name}@{c.offset}", hasher(c.content), len(c.content), c.reason) for c in cuts]

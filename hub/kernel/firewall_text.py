@@ -82,6 +82,9 @@ def unwanted(level: int, value: str) -> bool:
 _DOCUMENTS = (b"%PDF-", b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 # The same, in base64, with XML and DER (signatures, certificates).
 _DOCUMENTS_B64 = (b"JVBERi0", b"UEsDB", b"0M8R4KGx", b"PD94bWw", b"MII")
+_ENCLOSED = re.compile(
+    rb"(?:JVBERi0|UEsDB|0M8R4KGx|PD94bWw|MII)(?:[A-Za-z0-9+/=_-]|\\++(?:[/nrt]|u00[0-9A-Fa-f]{2})|[\r\n])++"
+)
 _PROOF_NAMES = re.compile(rb"(?i:signature(?:value)?|certificate|digest(?:value)?|chu_?ky(?:_?so)?|jws|hmac)\W*$")
 _IMAGES_B64 = (b"/9j/", b"_9j_", b"iVBORw0KGgo", b"R0lGOD", b"UklGR", b"\\/9j\\/", b"%2F9j%2F", b"%2f9j%2f")
 _IMAGE = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP", re.DOTALL)
@@ -115,6 +118,11 @@ _EXTENDS = frozenset(_B64 + b"\\%")
 def is_document(payload: bytes) -> bool:
     """An office, archive or PDF document, or one of those in base64: opaque, never opened here."""
     return payload.startswith(_DOCUMENTS)
+
+
+def cut_documents(data: bytes, cuts: list[Cut]) -> bytes:
+    """Cut documents in base64."""
+    return _replace(_ENCLOSED, data, "document", cuts, lambda _, start, end: start if end - start >= RUN else -1)
 
 
 def _replace(

@@ -71,6 +71,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.SENDING, _S.UNCERTAIN, "unknown", "worker", True, "it may have been taken"),
     Transition(_S.SENDING, _S.PARKED, "needs_person", "worker", True, "a person must act first"),
     Transition(_S.SENDING, _S.DEAD, "never", "worker", True, "the counterparty will never take it"),
+    Transition(_S.SENDING, _S.CANCELLED, "stale", "worker", True, "too long ago to be told: nothing was sent"),
     Transition(_S.WAITING, _S.READY, "due", "recovery", False, "recovery released it"),
     Transition(_S.WAITING, _S.READY, "prerequisite_met", "ledger", False, "what it waited for was delivered"),
     Transition(_S.WAITING, _S.READY, "sent_anyway", "operator", False, "a person had it sent without"),

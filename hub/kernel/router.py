@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,6 +69,8 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     patience_h: float = 24.0
     """Hours a delivery waits for what it needs before a person is asked."""
     allow: tuple[Literal["health"], ...] = ()
+    fresh_within_s: float | None = None
+    """What happened longer ago is not told: asked when it is routed, and once more before it is sent. None: no limit."""
 
 
 class Flow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,6 +93,11 @@ class Route(Struct, frozen=True, kw_only=True):
     coalesce: bool
     priority_s: float
     history_s: float
+    fresh_within_s: float | None = None
+
+    def takes(self, happened: datetime, now: datetime) -> bool:
+        """Whether what happened then is still worth telling."""
+        return self.fresh_within_s is None or (now - happened).total_seconds() <= self.fresh_within_s
 
 
 def _always(draft: Draft, prior: Prior | None, identity: bytes | None) -> bool:
@@ -138,6 +146,9 @@ def load_flows(folder: Path) -> dict[str, Flow]:
                 raise FlowFaulty(
                     f"{path.parent.name}/flow.yaml: no condition {target.when!r}; there are {', '.join(CONDITIONS)}"
                 )
+            if target.fresh_within_s is not None and target.order != "none":
+                # One that is passed over must not have been what others wait behind.
+                raise FlowFaulty(f"{path.parent.name}/flow.yaml: fresh_within_s asks for `order: none`")
             for need in target.needs:
                 spec = TYPES.get(need.type)
                 if spec is None or not 0 < len(need.by) <= len(spec.key_fields):
@@ -185,6 +196,7 @@ class Router:
                     coalesce=target.coalesce == "latest",
                     priority_s=PRIORITY_S[target.priority],
                     history_s=HISTORY_S,
+                    fresh_within_s=target.fresh_within_s,
                 )
                 for record_type in flow.records:
                     if "*" in TYPES[record_type].health_fields and "health" not in target.allow:
@@ -217,6 +229,12 @@ class Router:
         """Whether what this flow's receiver was last given is written down: to send only changes, or for others' needs."""
         target = self.targets.get((flow, connector))
         return target is not None and (target.only_changes or (connector, record_type) in self.needed)
+
+    def fresh_enough(self, flow: str, connector: int, happened: datetime, now: datetime) -> bool:
+        """Whether what happened then may still be sent in this flow."""
+        target = self.targets.get((flow, connector))
+        limit = target.fresh_within_s if target is not None else None
+        return limit is None or (now - happened).total_seconds() <= limit
 
     def steps_aside(self, flow: str, connector: int) -> bool:
         """Whether a parked delivery of this flow lets its followers pass."""

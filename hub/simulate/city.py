@@ -254,8 +254,11 @@ def _share(total: int, place: int, of: int) -> int:
 def _plan(
     rng: random.Random, at: datetime, learners: list[str], count: int, late: int, copied: int
 ) -> list[PlannedCheckin]:
-    """`count` passages: the first `late` of them happened before and were stored, `copied` live ones are sent twice."""
+    """`count` passages: the first `late` of them happened before and were stored, `copied` live ones are sent twice.
+
+    Nobody passes the same way twice: two such punches a moment apart would rightly be one."""
     plan = []
+    ways = [(p, d) for d in ("in", "out") for p in rng.sample(learners, len(learners))]
     for place in range(count):
         at_s = round(rng.uniform(0, _PLAY_S), 3)
         live = place >= late
@@ -263,9 +266,9 @@ def _plan(
         plan.append(
             PlannedCheckin(
                 at_s=at_s,
-                person=rng.choice(learners),
+                person=ways[place][0],
                 happened=happened,
-                direction="in" if rng.random() < 0.9 else "out",
+                direction=ways[place][1],
                 live=live,
                 copies=2 if late <= place < late + copied else 1,
             )

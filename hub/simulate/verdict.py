@@ -266,11 +266,10 @@ def _gate_checks(played: Played) -> list[Check]:
         if len(books) != len(gate.plan) or silent:
             wrong.append(f"{gate.device}: {len(books)}/{len(gate.plan)}, chưa xác nhận / unacknowledged {len(silent)}")
     faulty = {g.device for g in played.city.gates if g.wrong_clock}
-    let_through = [
-        str(x["key"])
+    told = sum(
+        x["type"] == "diemdanh" and str(x["key"]).partition("/")[0] in faulty
         for x in played.effects.get("ministry", [])
-        if x["type"] == "diemdanh" and str(x["key"]).partition("/")[0] in faulty
-    ]
+    )
     sent = sum(b.published for books in played.gates.values() for b in books)
     late = sum(not p.live for g in played.city.gates for p in g.plan)
     return [
@@ -281,10 +280,10 @@ def _gate_checks(played: Played) -> list[Check]:
             f"{e.checkins} lượt, {sent - e.checkins} gửi lặp, {late} gửi muộn / passages, repeats, late",
         ),
         _check(
-            "Cổng sai đồng hồ: giữ lại, không gửi đi",
-            "The gate with the wrong clock: kept, not passed on",
-            let_through,
-            f"{e.quarantined} cách ly / quarantined",
+            "Cổng sai đồng hồ: giữ lại, tính lại giờ rồi mới gửi",
+            "The gate with the wrong clock: set aside, told anew, then passed on",
+            [] if told == e.quarantined else [f"{told}/{e.quarantined}"],
+            f"{e.quarantined} lượt / passages",
         ),
     ]
 

@@ -7,10 +7,12 @@ neither. It must never hold up a delivery for something the hub has never had: t
 from __future__ import annotations
 
 import time
+from uuid import UUID
 
 from msgspec.structs import replace
 
-from hub.kernel.ledger import dependencies
+from hub.kernel.documents import documents_of
+from hub.kernel.ledger import dependencies, files
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.shapes import Claimed, Conclusion, TaskSpec
 from hub.kernel.lifecycle import State
@@ -35,18 +37,49 @@ class Admission:
 
     async def sift(self, mapped: list[Claimed]) -> list[Conclusion]:
         """Take out of `mapped` what is not sent now; how those end. Fills in `content` where changes alone are sent."""
+        ended = await self._badly_signed(mapped)
         flows = {d.flow: self._core.router.targets.get((d.flow, self._target.number)) for d in mapped}
         if not any(f is not None and (f.only_changes or f.needs) for f in flows.values()):
-            return []
+            return ended
         for d in mapped:
             out = d.outgoing
             if out is not None and self._core.router.tracks(d.flow, self._target.number, out.type):
                 d.content = dependencies.content_of(out.event, out.mapped)
-        ended = await self._unchanged(mapped, flows)
+        ended += await self._unchanged(mapped, flows)
         ended += await self._waiting(mapped, flows)
         held = {c.delivery.id for c in ended}
         mapped[:] = [d for d in mapped if d.id not in held]
         return ended
+
+    async def _badly_signed(self, mapped: list[Claimed]) -> list[Conclusion]:
+        """Filings with a document whose signature does not hold: a person looks first. Taken out of `mapped`."""
+        asked: dict[int, list[UUID]] = {}
+        for d in mapped:
+            if d.outgoing is not None and d.outgoing.type == "filing" and (found := documents_of(d.outgoing.body)):
+                asked[d.id] = found
+        if not asked:
+            return []
+        bad = await files.bad(self._core, self._target.number, sorted({f for fs in asked.values() for f in fs}))
+        if not bad:
+            return []
+        ended = [
+            self._unsound(d, next(f for f in asked[d.id] if f in bad))
+            for d in mapped
+            if not bad.isdisjoint(asked.get(d.id, ()))
+        ]
+        held = {c.delivery.id for c in ended}
+        mapped[:] = [d for d in mapped if d.id not in held]
+        return ended
+
+    def _unsound(self, d: Claimed, file: UUID) -> Conclusion:
+        text = Text(
+            "Chữ ký trên một tài liệu của hồ sơ không hợp lệ. Hãy xem chi tiết ở bản ghi; yêu cầu nộp lại, hoặc cho gửi nguyên trạng.",
+            "A signature on one of the filing's documents does not hold. See the record; have it handed in again, or let it go as it is.",
+        )
+        task = TaskSpec(connector=self._target.number, cause="bad_signature", subject=str(file), text=text)
+        return Conclusion(
+            delivery=d, target=State.PARKED, cause="needs_person", outcome="BadSignature", reason=f"document {file.hex}", task=task
+        )  # fmt: skip
 
     async def _unchanged(self, mapped: list[Claimed], flows: dict[str, FlowTarget | None]) -> list[Conclusion]:
         asked: dict[tuple[str, str], Claimed] = {}

@@ -20,29 +20,20 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from hub.kernel.failpoints import reach
-from hub.kernel.firewall import Cleaned, clean
-from hub.kernel.intake import Accepted, Arrival, Source, intake_key
-from hub.kernel.ports import Decoded, DeviceFamily, Hasher, Publication, Reject, Text
+from hub.kernel.firewall import clean_device
+from hub.kernel.intake import Accepted, Arrival, Source
+from hub.kernel.ports import DeviceFamily, Hasher
 from hub.worker import bridge_metrics as metrics
+from hub.worker.bridge_items import Delivered, Item, decode_of, key_of, outcome_of, reduce, retained, school_of
 from hub.worker.bridge_lanes import Lane, is_data_fault
-from hub.worker.bridge_registry import Gates, Route
+from hub.worker.bridge_registry import Gates
+from hub.worker.gate_guard import Guard, GuardOptions
+from hub.worker.gate_places import decode_where
 
 log = logging.getLogger(__name__)
 
 _OFF_LOOP_BYTES = 256 * 1024
 """A batch with more than this is cleaned in a thread: a picture takes milliseconds, and the loop has other work."""
-
-
-class Delivered(Protocol):
-    """One publication as the transport hands it over. `payload` is emptied once the firewall has seen it."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    mid: int
-    generation: int
-    received_at: float
-    """Time of arrival, seconds since 1970."""
 
 
 class Transport(Protocol):
@@ -95,23 +86,7 @@ class BridgeOptions(Struct, frozen=True, kw_only=True):
     `refresh_gap_s`."""
     refresh_gap_s: float = 5.0
     touch_s: float = 2.0
-
-
-class Item:
-    """One publication on its way. `arrival` None: nothing to store."""
-
-    __slots__ = ("acks", "arrival", "decoded", "delivered", "device", "family", "received_at")
-
-    def __init__(
-        self, delivered: Delivered, family: str, device: str | None, decoded: Decoded, received_at: datetime
-    ) -> None:
-        self.delivered = delivered
-        self.family = family
-        self.device = device
-        self.decoded = decoded
-        self.acks: list[Publication] = decoded.acks
-        self.arrival: Arrival | None = None
-        self.received_at = received_at
+    guard: GuardOptions = GuardOptions()
 
 
 class Bridge:
@@ -135,6 +110,7 @@ class Bridge:
         self._options = options or BridgeOptions()
         self._hinted = hinted
         self._gates = Gates(families, load, touch, self._options.refresh_gap_s)
+        self.guard = Guard(self._options.guard)
         self._sources: dict[str, Source] = {}  # of registered devices, hence bounded
         self._live: Lane[Item] = Lane("live", self._options.live_capacity)
         self._history: Lane[Item] = Lane("history", self._options.history_capacity)
@@ -143,6 +119,11 @@ class Bridge:
     def depth(self) -> dict[str, int]:
         """Publications waiting for their commit, per lane."""
         return {lane.name: lane.depth for lane in (self._live, self._history)}
+
+    async def reload(self) -> None:
+        """Read the registry now: a gate was registered, moved or revoked. A gate revoked is a stranger from here on."""
+        if await self._gates.reload():
+            self.guard.forget(self._gates.known)
 
     async def run(self) -> None:
         """Load the registry (waiting for it: without it every gate would be a stranger), then serve."""
@@ -175,7 +156,10 @@ class Bridge:
                 if item.arrival is None:
                     rest.append(item)
                 else:
-                    (history if item.decoded.historical else live).append(item)
+                    late = item.decoded.historical
+                    if item.device is not None and self.guard.sent(item.device, not late):
+                        late = True  # one gate's flood waits behind everybody else's events; none of it is lost
+                    (history if late else live).append(item)
             if rest:
                 self._finish(rest)
             await self._live.put(live)
@@ -195,9 +179,13 @@ class Bridge:
         """Clean and decode. Pure but for the counters: it may run off the loop."""
         original = delivered.payload
         route = self._gates.route(delivered.topic)
-        cleaned = clean(original, self._hasher)
+        cleaned = clean_device(original, self._hasher)
         entry = self._gates.entry(route.device, route.name)
-        decoded = _decode(route, delivered.topic, cleaned, received_at, entry)
+        decoded = decode_where(
+            lambda known: decode_of(route, delivered.topic, cleaned, received_at, known), entry, received_at
+        )
+        if delivered.retain and decoded.advisory is None:
+            decoded = retained(route.device)
         device = route.device if entry is not None else None
         item = Item(delivered, route.name, device, decoded, received_at)
         if decoded.advisory is None:
@@ -211,11 +199,11 @@ class Bridge:
                 body=cleaned.body,
                 content_type="application/json" if cleaned.is_json else "application/octet-stream",
                 digest=digest,
-                key=_key(source, delivered.topic, decoded, digest),
+                key=key_of(source, delivered.topic, decoded, digest),
                 removed=cleaned.removed,
                 drafts=decoded.drafts or None,
                 invalid=decoded.invalid,
-                school=str(entry["school"]) if entry and entry.get("school") else None,
+                school=school_of(entry, decoded),
                 historical=decoded.historical,
                 attributes=route.attributes,
             )
@@ -237,6 +225,9 @@ class Bridge:
         """What the publication tells about its gate; on the loop, where the registry lives."""
         if item.decoded.advisory is not None:
             item.acks = self._gates.advise(item.family, item.decoded, item.received_at)
+            about, state = item.decoded.advisory.get("device"), item.decoded.advisory.get("state")
+            if item.device is not None and about == item.device and state in ("online", "offline"):
+                self.guard.presence(item.device, state == "online")  # only what its own topic says
             if self._hinted is not None and (
                 entry := self._gates.entry(item.decoded.advisory.get("device"), item.family)
             ):
@@ -277,7 +268,7 @@ class Bridge:
                     await self._commit(items[:middle], lane)
                     await self._commit(items[middle:], lane)
                     return
-                if at_fault and _reduce(items[0]):
+                if at_fault and reduce(items[0]):
                     log.error("a message from %s cannot be stored as it is: %s", items[0].device, type(error).__name__)
                     continue
                 log.warning("intake failed (%s), next try in %.1f s", type(error).__name__, wait)
@@ -293,11 +284,13 @@ class Bridge:
         outcomes: dict[tuple[str, str], int] = {}
         taken = not_taken = 0
         for index, item in enumerate(items):
-            outcome = _outcome(item, answers[index] if answers else None)
+            outcome = outcome_of(item, answers[index] if answers else None)
             named = item.family, outcome
             outcomes[named] = outcomes.get(named, 0) + 1
             if item.arrival is not None and outcome != "duplicate":
                 self._gates.count(item.device, item.decoded, outcome == "invalid", len(item.arrival.removed))
+            if item.device in self._gates.traced:
+                self._trace(item, outcome)
             for ack in item.acks:
                 if self._transport.publish(ack.topic, ack.payload, ack.qos) is None:
                     not_taken += 1
@@ -313,56 +306,12 @@ class Bridge:
         if stale:
             metrics.STALE.inc(stale)
 
-
-def _decode(
-    route: Route, topic: str, cleaned: Cleaned, received_at: datetime, entry: Mapping[str, Any] | None
-) -> Decoded:
-    if route.family is None:
-        text = Text("Không họ thiết bị nào nhận chủ đề này.", "No device family takes this topic.")
-        return Decoded(invalid=Reject(pointer="", code="unknown_topic", message=text))
-    if not cleaned.is_json:
-        text = Text("Nội dung không phải JSON hợp lệ (UTF-8).", "The content is not valid JSON (UTF-8).")
-        return Decoded(invalid=Reject(pointer="", code="invalid_json", message=text, key=route.device))
-    try:
-        return route.family.decode(topic, cleaned.tree, received_at, entry)
-    except Exception:
-        # A family's own fault must cost one message its meaning, not all of them the bridge.
-        log.exception("a decoder failed on topic %s", topic[:200])
-        text = Text("Bộ giải mã gặp lỗi với bản tin này.", "The decoder failed on this message.")
-        return Decoded(invalid=Reject(pointer="", code="decoder_failed", message=text, key=route.device))
-
-
-def _key(source: Source, topic: str, decoded: Decoded, digest: bytes) -> bytes:
-    """The event's identity at its device; for what is not understood, its bytes on its topic. The two never meet: an
-    event refused today (the gate is not registered) may be taken tomorrow."""
-    if decoded.invalid is None and decoded.dedupe is not None:
-        return intake_key(source, "event", decoded.dedupe)
-    code = decoded.invalid.code if decoded.invalid else ""
-    return intake_key(source, "bytes", topic, code, digest)
-
-
-def _reduce(item: Item) -> bool:
-    """Make a message that the ledger cannot take one that it can: first as invalid, then without its body. False when
-    both were tried: then not this message but the ledger is at fault."""
-    arrival = item.arrival
-    if arrival is None or (arrival.invalid is not None and arrival.invalid.code == "unstorable" and not arrival.body):
-        return False
-    if arrival.invalid is not None and arrival.invalid.code == "unstorable":
-        arrival.body = b""
-        arrival.removed = []
-        arrival.attributes = {"family": item.family}
-    metrics.POISON.inc()
-    text = Text("Bản tin không thể ghi vào sổ như nó được gửi.", "The message cannot be stored as it was sent.")
-    arrival.invalid = Reject(pointer="", code="unstorable", message=text)
-    arrival.drafts = None
-    arrival.rejects = []
-    arrival.key = intake_key(arrival.source, "bytes", "unstorable", arrival.digest)
-    return True
-
-
-def _outcome(item: Item, answer: Accepted | None) -> str:
-    if item.arrival is None:
-        return "advisory"
-    if answer is not None and answer.duplicate:
-        return "duplicate"
-    return "invalid" if item.arrival.invalid is not None else "stored"
+    def _trace(self, item: Item, outcome: str) -> None:
+        invalid = item.decoded.invalid
+        assert item.device is not None
+        self._gates.trace(
+            item.device, item.received_at, topic=item.delivered.topic, outcome=outcome, code=invalid.code if invalid else None,
+            kind=(item.decoded.advisory or {}).get("kind"), historical=item.decoded.historical,
+            removed=len(item.arrival.removed) if item.arrival else 0,
+            quarantine=next((d.body["quarantine"] for d in item.decoded.drafts), None), acks=len(item.acks),
+        )  # fmt: skip

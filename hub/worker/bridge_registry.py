@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from hub.kernel.firewall import NAME_MAX, shown
 from hub.kernel.ports import Decoded, DeviceFamily, Publication
 from iot.clock import Skew, learn
 
@@ -22,7 +23,8 @@ log = logging.getLogger(__name__)
 
 _COUNTS = ("events", "live", "quarantined", "images", "invalid", "strangers")
 _ROUTES_MOST = 20_000
-_TOPIC_MOST = 300
+_TRACE_MOST = 300
+_TOPIC_MOST = NAME_MAX
 """A longer topic is nobody's: no family has one, and a stranger's must not fill the memory."""
 
 
@@ -64,6 +66,8 @@ class Gates:
         self._entries: dict[str, dict[str, Any]] = {}
         self._skews: dict[str, Skew] = {}
         self._news: dict[str, dict[str, Any]] = {}
+        self.traced: dict[str, int] = {}
+        """Devices somebody looks at just now, with their trace's number: seldom any."""
 
     # -- who is who
 
@@ -79,7 +83,7 @@ class Gates:
         return found
 
     def _find(self, topic: str) -> Route:
-        attributes = {"topic": topic[:500], "family": "none"}
+        attributes = {"topic": shown(topic), "family": "none"}
         for name, family, pattern in self._filters if len(topic) <= _TOPIC_MOST else ():
             if pattern.fullmatch(topic):
                 attributes["family"] = name
@@ -96,6 +100,14 @@ class Gates:
         while not await self._refresh():
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, most_s)
+
+    async def reload(self) -> bool:
+        """Load now: somebody was registered, moved or revoked. False when it could not be loaded."""
+        return await self._refresh()
+
+    def known(self, device: str) -> bool:
+        """Whether a device is registered, in whatever family."""
+        return device in self._entries
 
     async def keep_fresh(self, every_s: float) -> None:
         """Load again and again."""
@@ -125,6 +137,7 @@ class Gates:
             skew = self._skews.get(device)
             entries[device] = {**entry, "clock": skew.estimate if skew else None}
         self._entries = entries
+        self.traced = {device: entry["trace"] for device, entry in entries.items() if entry.get("trace")}
         for device in self._skews.keys() - entries.keys():
             del self._skews[device]
         return True
@@ -186,6 +199,12 @@ class Gates:
         if firmware := facts.get("firmware"):
             news["firmware"] = firmware
         return decoded.acks
+
+    def trace(self, device: str, at: datetime, **what: Any) -> None:
+        """Note a line for whoever looks at a device; no person's data may be in it. May be lost."""
+        lines = self._news.setdefault(device, {}).setdefault("trace", [])
+        if len(lines) < _TRACE_MOST:
+            lines.append((self.traced[device], at, what))
 
     def _news_of(self, device: str, received_at: datetime) -> dict[str, Any]:
         news = self._news.get(device)

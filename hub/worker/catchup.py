@@ -22,7 +22,7 @@ from connectors.address import AddressPolicy
 from connectors.connector import LiveConnector, build
 from connectors.errors import AddressRefused, CredentialsRefused, SettingsInvalid
 from connectors.settings import validate
-from hub.kernel.firewall import clean
+from hub.kernel.firewall import clean_device
 from hub.kernel.intake import Arrival, Source
 from hub.kernel.ledger import alarms, gate_lists, parties
 from hub.kernel.ledger.core import TRANSIENT, Core
@@ -192,7 +192,7 @@ class CatchUp:
             await self._fault(asking, reply)
             return False
         received_at = datetime.now(asking.now.tzinfo)
-        cleaned = clean(reply.body, self._core.hasher)
+        cleaned = clean_device(reply.body, self._core.hasher)
         told = Reply(status=reply.status, body=cleaned.body, headers=reply.headers, elapsed_ms=reply.elapsed_ms)
         tree = cleaned.tree if cleaned.is_json else None
         page = lister.read(entry, span, asking.place, told, tree, received_at, devices)

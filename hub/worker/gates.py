@@ -17,6 +17,7 @@ from hub.kernel.ledger import intake, parties
 from hub.kernel.ports import DeviceFamily
 from hub.settings import Settings
 from hub.wiring import House, open_house
+from hub.worker import gate_watch
 from hub.worker.bridge import Bridge
 from hub.worker.gate_asks import GateAsks
 from iot.face_mqtt.decode import FaceMqtt
@@ -39,7 +40,10 @@ def registry(house: House) -> Any:
     async def load() -> Mapping[str, Mapping[str, Any]]:
         rows = await parties.devices(house.core)
         return {
-            r["id"]: {k: r[k] for k in ("family", "profile", "school", "entrance", "direction", "zone")} for r in rows
+            r["id"]: {
+                k: r[k] for k in ("family", "profile", "school", "entrance", "direction", "zone", "places", "trace")
+            }
+            for r in rows
         }
 
     return load
@@ -70,11 +74,13 @@ async def main(settings: Settings) -> None:
         running = asyncio.create_task(bridge.run())
         refreshing = asyncio.create_task(house.follow())
         asking = asyncio.create_task(asks.run())
+        watching = asyncio.create_task(gate_watch.follow(house, bridge))
+        saying = asyncio.create_task(gate_watch.say(house, bridge))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (running, refreshing, asking, stopping):
+        for task in (running, refreshing, asking, watching, saying, stopping):
             task.cancel()
-        results = await asyncio.gather(running, refreshing, asking, stopping, return_exceptions=True)
+        results = await asyncio.gather(running, refreshing, asking, watching, saying, stopping, return_exceptions=True)
         await client.stop()
         if isinstance(results[0], Exception):
             raise results[0]

@@ -130,6 +130,11 @@ def conclude_unmapped(delivery: Claimed, connector: int, unmapped: Any, how: str
     )
 
 
+def conclude_stale(delivery: Claimed) -> Conclusion:
+    """What happened is too long ago for this flow: nothing is sent."""
+    return Conclusion(delivery=delivery, target=State.CANCELLED, cause="stale", outcome="Stale", reason="too long ago")
+
+
 def conclude_unrenderable(delivery: Claimed, connector: int, error: Exception) -> Conclusion:
     """A record its adapter or field map cannot turn into a message: one task per kind of fault, others go on."""
     text = Text(

@@ -7,6 +7,7 @@ beside it. It must never send.
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
@@ -102,6 +103,8 @@ class Renderer:
         """Fill in `mapped`; a conclusion when the record cannot go out as it is."""
         out = d.outgoing
         assert out is not None
+        if not self.core.router.fresh_enough(d.flow, self.target.number, out.updated_at, datetime.now(UTC)):
+            return judge.conclude_stale(d)
         field_map = self.target.maps.get(d.flow)
         if field_map is None:
             return judge.conclude_unrenderable(d, self.target.number, LookupError(f"flow {d.flow!r} has no field map"))

@@ -9,8 +9,11 @@ import contextlib
 import logging
 import time
 
+from msgspec.structs import replace
+
 from connectors.errors import Refused
 from hub.kernel.failpoints import reach
+from hub.kernel.firewall import clean
 from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ledger import quotas
 from hub.kernel.ledger.core import TRANSIENT, Core
@@ -98,7 +101,7 @@ class Wire:
             if self.quota is not None:
                 self.quota.answered()
         reach("send.after")
-        exchange.reply = reply
+        exchange.reply = reply = self._cleaned(reply)
         exchange.elapsed_ms = (time.monotonic() - started) * 1000
         try:
             reading = restored(call, self.target.adapter.read(call, reply))
@@ -110,6 +113,14 @@ class Wire:
         if self.target.kept is not None:
             await self.target.kept.put(exchange, reading)
         return reading, _fault_of(reply, reading)
+
+    def _cleaned(self, reply: Reply) -> Reply:
+        """A reply as it is read and kept: through the biometric firewall, for a counterparty may answer with a photo."""
+        cleaned = clean(reply.body, self.core.hasher)
+        if not cleaned.removed:
+            return reply
+        log.info("%s: %d pictures taken out of a reply", self.target.name, len(cleaned.removed))
+        return replace(reply, body=cleaned.body)
 
     async def _exchange(self, exchange: Exchange) -> Reply:
         """With quick tries, each of which becomes an attempt. Under a quota every try needs a permit, so there is but one."""
@@ -146,7 +157,7 @@ class Wire:
         started = time.monotonic()
         settlement: Settlement | None = None
         try:
-            exchange.reply = await self.target.connector.send(inquiry, self.target.policy.timeout_s)
+            exchange.reply = self._cleaned(await self.target.connector.send(inquiry, self.target.policy.timeout_s))
             if exchange.reply.status >= 500 or exchange.reply.status == 429:
                 # A counterparty that is ill has not said anything unclear: it has not answered.
                 reason = f"HTTP {exchange.reply.status}"

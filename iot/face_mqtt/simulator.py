@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -24,12 +25,20 @@ class FaceGate(Gate):
     """One terminal: QoS 0, naive local time, a picture in every record, a resend every ten seconds until it hears an
     ack.
 
+    It carries out commands: people added, changed and deleted (`people`), records sent again (`asked`: the spans). `codes`: what
+    it answers to an operator instead, once each, in order. `mute`: it answers no command.
+
     `drift` True: firmware that spells and types some fields differently. A resend says `Sendintime` 0 and encodes the
     picture anew, as seen in the field."""
 
     def __init__(self, options: GateOptions, *, drift: bool = False) -> None:
         super().__init__(options)
         self._drift = drift
+        self.people: dict[str, dict[str, Any]] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.commands: list[tuple[float, str]] = []
+        self.codes: dict[str, list[str]] = {}
+        self.mute = False
 
     def _make_client(self, client_id: str) -> paho.Client:
         return paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True, protocol=paho.MQTTv311)
@@ -56,9 +65,14 @@ class FaceGate(Gate):
             message = json.loads(payload)
         except ValueError:
             return
-        if not isinstance(message, dict) or not isinstance(info := message.get("info"), dict):
+        if not isinstance(message, dict) or not isinstance(info := message.get("info"), dict | list):
             return
         operator = message.get("operator")
+        if operator in ("EditPerson", "AddPersons", "DeletePersons", "ManualPushRecords"):
+            self._command(str(operator), message, info)
+            return
+        if not isinstance(info, dict):
+            return
         if operator == "PushAck" and info.get("PushAckType") == 2:
             self._acknowledged(str(info.get("SnapOrRecordID")))
         elif operator == "RecPushAck" and info.get("result") == "ok":
@@ -66,6 +80,34 @@ class FaceGate(Gate):
             waiting = (e for e in self.books() if not e.acked and e.plan.person == info.get("customId"))
             if (entry := next(waiting, None)) is not None:
                 self._acknowledged(entry.event)
+
+    def _command(self, operator: str, message: dict[str, Any], info: Any) -> None:
+        self.commands.append((time.monotonic(), operator))
+        if self.mute:
+            return
+        waiting = self.codes.get(operator)
+        code = waiting.pop(0) if waiting else "200"
+        if code == "200":
+            self._obey(operator, info)
+        told = {"operator": f"{operator}-Ack", "messageId": message.get("messageId"), "code": code}
+        told["info"] = {"facesluiceId": self.options.device, "result": "ok" if code == "200" else "fail"}
+        self._say(f"mqtt/face/{self.options.device}/Ack", json.dumps(told).encode(), 0)
+
+    def _obey(self, operator: str, info: Any) -> None:
+        match operator:
+            case "EditPerson":
+                self.people[info["customId"]] = info
+            case "AddPersons":
+                self.people |= {person["customId"]: person for person in info}
+            case "DeletePersons":
+                for person in info["customId"]:
+                    self.people.pop(person, None)
+            case "ManualPushRecords":
+                self.asked.append((info["TimeS"], info["TimeE"]))
+                for entry in self.books():
+                    if info["TimeS"] <= entry.device_time <= info["TimeE"]:
+                        self._send(entry, resend=True)
+                        entry.published += 1
 
     def _name(self, number: int) -> str:
         return str(number)

@@ -179,6 +179,24 @@ class CheckIn(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=Tr
     follows: Annotated[int, Meta(ge=1)] | None = None
 
 
+class GatePerson(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A person to be known at one gate, until CANCEL. `person_code` is the learner's or staff member's own code: what the
+    gate then tells needs no linking. `photo_url`: passed through to the gate where the deployment allows it, never fetched
+    or kept by the hub.
+    """
+
+    device: Identifier
+    person_code: Identifier
+    school_code: SchoolCode
+    full_name: Name
+    sex: Code | None = None
+    birth_date: date | None = None
+    card: Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,20}$(?!\n)")] | None = None
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+    photo_url: Url | None = None
+
+
 class Applicant(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Who filed. `vneid`: the account was confirmed with VNeID."""
 

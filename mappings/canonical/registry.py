@@ -234,6 +234,16 @@ TYPES: dict[str, TypeSpec] = {
             names=("device_time_raw", "assumed_zone", "entrance", "quarantine", "namespace"),
         ),
         _spec(
+            name="gate_person",
+            struct=models.GatePerson,
+            stream="entity",
+            key_fields=("device", "person_code"),
+            order_fields=("device", "person_code"),
+            code_fields={"sex": _SEX},
+            personal_fields=("full_name", "birth_date", "card", "photo_url"),
+            names=("full_name",),
+        ),
+        _spec(
             name="filing",
             struct=models.Filing,
             stream="entity",

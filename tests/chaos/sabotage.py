@@ -21,6 +21,7 @@ from hub.kernel.store.db import sql
 from hub.worker import targets
 from hub.worker.bridge import Bridge
 from hub.worker.dispatch import Dispatcher
+from hub.worker.target import Done
 
 
 def ack_before_commit() -> None:
@@ -78,8 +79,7 @@ def no_inquiry() -> None:
             resend=d.intent,
             absent=0,
         )
-        done = sys.modules[Dispatcher.__module__]._Done([again], [])
-        self._finish(done)
+        self._finish(Done([again], []))
 
     Dispatcher._settle = settle  # type: ignore[method-assign]
 

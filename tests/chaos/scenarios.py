@@ -97,10 +97,13 @@ async def no_inquiry(world: World, source: Source, sabotage: str) -> None:
 async def no_settle_after(world: World, source: Source, sabotage: str) -> None:
     """The portal does it, but only after the caller has given up."""
     numbers = await _filed(world, source, 1)
+    # It gives up after 1.2 s, and the portal is done after 3.6: who waits as told asks at 5.2, who does not has asked twice long before.
+    await world.settings_of("public_service", settle_after_s=4.0)
     await _only(world, "worker-1", sabotage)
-    await world.fault("public_service", "slow", count=1, delay_s=2.1, match=_NOTICE)
+    await world.fault("public_service", "slow", count=1, delay_s=3.6, match=_NOTICE)
     await _notices(source, numbers)
-    await asyncio.sleep(6.0)
+    await asyncio.sleep(9.0)
+    await world.settings_of("public_service")
 
 
 PLAYS: dict[str, Play] = {

@@ -17,6 +17,7 @@ _LAST = (1 << 62) - 1
 KINDS = (
     "pause", "resume", "pause_share", "resume_share",
     "resolve", "approve_code", "cancel", "correct", "replay", "configure", "unmask", "sign_in", "sign_out", "sign_in_blocked",
+    "person_linked", "person_unlinked", "gate_namespace", "gate_offset",
     "change_password", "first_admin", "add_user", "reset_password", "block_user", "unblock_user", "client", "client_blocked", "device", "device_revoked",
     "alarm_started", "alarm_ended", "compare", "send_anyway",
     "verification", "verification_done", "verification_cancelled", "verification_sheet",

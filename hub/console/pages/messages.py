@@ -16,7 +16,8 @@ from hub.api.intake import PUSHED
 from hub.console import masks, times
 from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, number, taken, text
 from hub.console.render import respond
-from hub.kernel.ledger import operations
+from hub.kernel.documents import documents_of
+from hub.kernel.ledger import files, operations
 from hub.kernel.receipts import receipt_code, receipt_id
 from hub.kernel.store.db import sql
 from mappings.canonical.registry import TYPES
@@ -159,6 +160,8 @@ async def _record_page(request: Request, visitor: Guest, row: Any, *, clear: boo
         versions = await connection.fetch(sql.console_record_versions, row["type"], row["key"], visitor.schools)
         linked = await connection.fetch(sql.console_corrections, row["key"], row["message"], row["id"], row["type"])
     body = row["body"]
+    named = documents_of(body) if row["type"] == "filing" and body is not None else []
+    signed = await files.verdicts(core, named) if named else {}
     shown = None if body is None else body if clear else masks.mask_record(row["type"], body)
     spec = TYPES.get(row["type"])
     hidden = frozenset() if clear or spec is None else frozenset(spec.sensitive_fields)
@@ -175,7 +178,7 @@ async def _record_page(request: Request, visitor: Guest, row: Any, *, clear: boo
     return respond(
         request, "record.html", visitor=visitor, row=row, deliveries=deliveries, attempts=_by(attempts, "delivery"), lines=_by(lines, "subject"),
         versions=versions, shown=shown, codes=codes, titles=titles, clear=clear, schools=core.directory,
-        names={number: name for name, number in core.connectors.items()}, correctable=correctable(row), linked=linked,
+        names={number: name for name, number in core.connectors.items()}, correctable=correctable(row), linked=linked, signed=signed,
     )  # fmt: skip
 
 

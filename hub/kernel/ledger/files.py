@@ -54,8 +54,9 @@ async def keep(
     name: str,
     body: bytes,
     seal: Seal,
+    verdict: tuple[str, Any] = ("unsigned", None),
 ) -> bool:
-    """Keep a document. False when this id is kept already: the same upload sent again."""
+    """Keep a document with what was found on its signatures (state and details). False when this id is kept already: the same upload sent again."""
     pieces = [
         (file, n, seal(body[at : at + PIECE], place_of(file, n))) for n, at in enumerate(range(0, len(body), PIECE))
     ]
@@ -65,7 +66,8 @@ async def keep(
         number = await core.source_id(source)
         async with core.pool.acquire() as connection, connection.transaction():
             made = await connection.fetchval(
-                sql.file_add, file, number, school, content_type, len(body), PIECE, digest, seal(name.encode(), _name_place(file))
+                sql.file_add, file, number, school, content_type, len(body), PIECE, digest, seal(name.encode(), _name_place(file)),
+                *verdict,
             )  # fmt: skip
             if made is None:
                 return False
@@ -101,6 +103,19 @@ async def read(core: Core, file: File, first: int, last: int, unseal: Seal) -> A
         start = number * file.piece
         plain = unseal(r["data"], place_of(file.id, number))
         yield plain[max(0, first - start) : last - start + 1]
+
+
+async def bad(core: Core, connector: int, files: list[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of the documents whose signatures do not hold and which nobody has let go to this connector."""
+    async with core.pool.acquire() as connection:
+        return {r["id"] for r in await connection.fetch(sql.files_bad, files, connector)}
+
+
+async def verdicts(core: Core, files: list[uuid.UUID]) -> dict[str, Any]:
+    """By document (hex): `{state, signatures}` as found when it was taken in."""
+    async with core.pool.acquire() as connection:
+        rows = await connection.fetch(sql.files_verdicts, files)
+    return {r["id"].hex: {"state": r["verdict_state"] or "unsigned", "signatures": r["verdict"] or []} for r in rows}
 
 
 async def said(core: Core, actor: str, file: File, first: int, last: int) -> None:

@@ -243,7 +243,9 @@ async def _active(connection: Connection, device: str) -> Any:
 
 
 def _unknown(device: str) -> GateRefused:
-    return GateRefused("unknown", f"Không có cổng đang dùng {device[:60]!r}", f"There is no gate in use {device[:60]!r}")
+    return GateRefused(
+        "unknown", f"Không có cổng đang dùng {device[:60]!r}", f"There is no gate in use {device[:60]!r}"
+    )
 
 
 async def rotate(core: Core, actor: str, device: str, seal: Seal, overlap: timedelta) -> Credential:
@@ -270,7 +272,8 @@ async def move(
         await connection.execute(sql.gate_place_first, device, actor, "")
         await connection.execute(sql.gate_place_add, device, school, entrance, direction, since, actor, why)
         await connection.fetch(sql.gates_settle, device)
-        data = {"from": row["school"], "from_entrance": row["entrance"], "school": school, "entrance": entrance, "direction": direction, "since": since, "why": why}  # fmt: skip
+        before = {"from": row["school"], "from_entrance": row["entrance"]}
+        data = {**before, "school": school, "entrance": entrance, "direction": direction, "since": since, "why": why}
         await _history(core, connection, [device], actor, "moved", [data])
     core.on_commit("devices")
 

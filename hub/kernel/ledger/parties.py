@@ -9,7 +9,7 @@ from typing import Any
 
 from hub.kernel.access import Scope
 from hub.kernel.intake import Source
-from hub.kernel.ledger import silence
+from hub.kernel.ledger import gates, silence
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.operations import note
 from hub.kernel.store.db import sql
@@ -111,7 +111,7 @@ async def revoke_device(core: Core, actor: str, device: str) -> bool:
 
 async def touch_devices(core: Core, facts: dict[str, dict[str, Any]]) -> None:
     """Add to what is seen of devices, by device: `state` (online, offline), `offset_s`, and counts since the last call:
-    `events`, of them `live`, `quarantined`, `images` (see `hub.worker.bridge_registry.Gates`). May be lost."""
+    `events`, of them `live`, `quarantined`, `images`, and `trace` lines (see `hub.worker.bridge_registry.Gates`). May be lost."""
     names = sorted(facts)
     rows = [facts[n] for n in names]
     async with core.pool.acquire() as connection:
@@ -122,6 +122,8 @@ async def touch_devices(core: Core, facts: dict[str, dict[str, Any]]) -> None:
     live = {n: int(facts[n]["live"]) for n in names if facts[n].get("live")}
     if live:
         await silence.add_noise(core, live)
+    if lines := [line for n in names for line in facts[n].get("trace", ())]:
+        await gates.traced(core, lines)
 
 
 async def receipt(core: Core, number: int, after: int, limit: int) -> dict[str, Any] | None:

@@ -27,7 +27,8 @@ _ZEROS = re.compile(r"^0+(?=.)")
 
 
 class CannotLink(ValueError):
-    """Không liên kết được. / The link cannot be made; the argument is a word of the console that says why."""
+    """Không liên kết được. / The link cannot be made; the argument says why: `no_learner`, `linked_already`, `bad_times`,
+    `bad_namespace`, `shared` (with gates of schools that are not the actor's)."""
 
 
 class Suggestion(Struct, frozen=True):
@@ -101,7 +102,9 @@ async def inbox(core: Core, schools: list[str] | None, most: int = _INBOX) -> li
     """Ids without a person, the most wanted first, each with whom it may mean in the schools it was seen at."""
     async with core.pool.acquire() as connection:
         rows = await connection.fetch(sql.person_waits, schools, most)
-        bodies = {r["id"]: r["body"] for r in await connection.fetch(sql.message_bodies_of, [r["sample"] for r in rows])}
+        bodies = {
+            r["id"]: r["body"] for r in await connection.fetch(sql.message_bodies_of, [r["sample"] for r in rows])
+        }
         places = sorted({s for r in rows for s in r["schools"] if s})
         rosters: dict[str, list[tuple[str, str]]] = {}
         for r in await connection.fetch(sql.roster_of, places) if places else ():
@@ -113,9 +116,16 @@ async def inbox(core: Core, schools: list[str] | None, most: int = _INBOX) -> li
         roster = [one for s in seen for one in rosters.get(s, ())]
         found.append(
             Unknown(
-                namespace=r["namespace"], local=r["local"], count=r["n"], since=r["since"], latest=r["latest"], schools=seen,
-                devices=list(r["devices"]), name=name, suggestions=suggest(r["local"], name, roster),
-            )  # fmt: skip
+                namespace=r["namespace"],
+                local=r["local"],
+                count=r["n"],
+                since=r["since"],
+                latest=r["latest"],
+                schools=seen,
+                devices=list(r["devices"]),
+                name=name,
+                suggestions=suggest(r["local"], name, roster),
+            )
         )
     return found
 
@@ -130,18 +140,22 @@ async def link(
     id means somebody else in that time.
     """
     if since is not None and until is not None and until <= since:
-        raise CannotLink("people.bad_times")
+        raise CannotLink("bad_times")
     async with core.pool.acquire() as connection, connection.transaction():
         await connection.execute(sql.person_lock, namespace, local)
+        if schools is not None and await connection.fetchval(sql.namespace_beyond, namespace, schools):
+            raise CannotLink("shared")
         found = await connection.fetchrow(sql.learner_there, learner)
         if found is None or (schools is not None and found["school"] not in schools):
-            raise CannotLink("people.no_learner")
+            raise CannotLink("no_learner")
         if await connection.fetchval(sql.person_overlap, namespace, local, since, until) is not None:
-            raise CannotLink("people.linked_already")
+            raise CannotLink("linked_already")
         number = await connection.fetchval(sql.person_link, namespace, local, learner, since, until, actor, why)
         waiting = [r["record"] for r in await connection.fetch(sql.person_followers, namespace, local, None)]
         await connection.execute(sql.rejudge_ask, waiting)
-        await note(core, connection, actor, "person_linked", subject=number, namespace=namespace, why=why, waited=len(waiting))
+        await note(
+            core, connection, actor, "person_linked", subject=number, namespace=namespace, why=why, waited=len(waiting)
+        )
     core.on_commit("rejudge")
     return len(waiting)
 
@@ -159,12 +173,23 @@ async def undo(core: Core, actor: str, number: int, why: str, schools: list[str]
         found = await connection.fetchrow(sql.person_link_one, number)
         if found is None or (schools is not None and found["school"] not in schools):
             return None
+        if schools is not None and await connection.fetchval(sql.namespace_beyond, found["namespace"], schools):
+            raise CannotLink("shared")
         await connection.execute(sql.person_lock, found["namespace"], found["local"])
         if await connection.fetchrow(sql.person_undo, number, actor) is None:
             return None
         used = [r["record"] for r in await connection.fetch(sql.person_used, number)]
         await connection.execute(sql.rejudge_ask, used)
-        await note(core, connection, actor, "person_unlinked", subject=number, namespace=found["namespace"], why=why, named=len(used))
+        await note(
+            core,
+            connection,
+            actor,
+            "person_unlinked",
+            subject=number,
+            namespace=found["namespace"],
+            why=why,
+            named=len(used),
+        )
     core.on_commit("rejudge")
     return len(used)
 
@@ -173,7 +198,7 @@ async def set_namespace(core: Core, actor: str, device: str, namespace: str | No
     """Say what the user ids on a gate mean: None, the department's codes; else the namespace they are local to. False when
     there is no such gate. Raises `CannotLink` for a name that cannot be one."""
     if namespace is not None and not NAMESPACE.fullmatch(namespace):
-        raise CannotLink("people.bad_namespace")
+        raise CannotLink("bad_namespace")
     async with core.pool.acquire() as connection, connection.transaction():
         school = await connection.fetchval(sql.namespace_set, device, namespace)
         if school is not None:

@@ -7,6 +7,7 @@ identity order: the order of versions is the order in which streams were locked.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -224,6 +225,9 @@ def _one(
     content = content_hash(draft.event, body)
     if spec.stream == "event":
         routes = core.router.route(draft, None) if disposition == FACT else []
+        if any(r.fresh_within_s is not None for r in routes):
+            now = datetime.now(UTC)
+            routes = [r for r in routes if r.takes(draft.updated_at, now)]
     else:
         prior = streams.get((name, key))
         if prior is not None and prior.event != "CANCEL" and prior.school != school and not work.scope.whole:

@@ -59,7 +59,15 @@ async def _clock(core: Core, device: str) -> int:
             if same is None:
                 why = f"{found.lag_s:+.0f} s"
                 await connection.fetchval(
-                    sql.offset_add, device, found.lag_s, found.uncertainty_s, found.since, found.until, False, "hub", why
+                    sql.offset_add,
+                    device,
+                    found.lag_s,
+                    found.uncertainty_s,
+                    found.since,
+                    found.until,
+                    False,
+                    "hub",
+                    why,
                 )
             elif same["until"] < found.until:
                 await connection.execute(sql.offset_extend, same["id"], found.until)
@@ -71,7 +79,9 @@ async def _clock(core: Core, device: str) -> int:
 
 
 def _offset(row: Any) -> Offset:
-    return Offset(row["lag_s"], row["uncertainty_s"], row["since"], row["until"], row["by_hand"])
+    # An infinite time comes without a zone.
+    since, until = (t if t.tzinfo else t.replace(tzinfo=UTC) for t in (row["since"], row["until"]))
+    return Offset(row["lag_s"], row["uncertainty_s"], since, until, row["by_hand"])
 
 
 async def advance(core: Core, limit: int = BATCH) -> int:
@@ -109,7 +119,11 @@ async def _judge(core: Core, connection: Connection, source: int, rows: Sequence
         for r in await connection.fetch(sql.offsets_of, clocks):
             offsets.setdefault(r["device"], []).append(_offset(r))
     window = timedelta(seconds=core.punch_window_s)
-    was = [(spot_of_person(b), moment_of(b.get("corrected_time")), r["record"]) for r in rows if (b := r["latest_body"]) is not None]
+    was = [
+        (spot_of_person(b), moment_of(b.get("corrected_time")), r["record"])
+        for r in rows
+        if (b := r["latest_body"]) is not None
+    ]
     left = await connection.fetch(
         sql.punch_leave, [s for s, at, _ in was if at], [at for _, at, _ in was if at], [n for _, at, n in was if at], window
     )  # fmt: skip
@@ -120,13 +134,21 @@ async def _judge(core: Core, connection: Connection, source: int, rows: Sequence
         c = candidate(body, r["updated_at"])
         if c is not None:
             if body.get("namespace") is None:
-                c.device = None  # its ids were the department's when it came: a later setting does not change what it said
+                c.device = (
+                    None  # its ids were the department's when it came: a later setting does not change what it said
+                )
             candidates[r["record"]] = c
     sieve = await Sieve.load(core, connection, candidates.values())
     out = Rows()
     kept: list[int] = []
     message = 0
-    for r in sorted(rows, key=lambda r: (candidates[r["record"]].at or r["updated_at"] if r["record"] in candidates else r["updated_at"], r["record"])):
+    for r in sorted(
+        rows,
+        key=lambda r: (
+            candidates[r["record"]].at or r["updated_at"] if r["record"] in candidates else r["updated_at"],
+            r["record"],
+        ),
+    ):
         c = candidates.get(r["record"])
         if c is None:
             continue
@@ -199,7 +221,9 @@ async def _add(
     core: Core, connection: Connection, out: Rows, message: int, row: Any, draft: Draft, disposition: int
 ) -> None:
     """The rows of one version. A withdrawal goes wherever it was told."""
-    routes = core.router.route(draft, None) if disposition == FACT or draft.event == "CANCEL" else []
+    now = datetime.now(UTC)
+    routed = core.router.route(draft, None) if disposition == FACT or draft.event == "CANCEL" else []
+    routes = [r for r in routed if r.takes(draft.updated_at, now)]
     ids = await core.ids.take(connection, 1 + len(routes))
     body = sorted_json(draft.body)
     klass = retention_class(TYPE)

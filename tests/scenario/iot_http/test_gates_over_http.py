@@ -239,8 +239,9 @@ def test_zkteco_options_commands_and_tables_that_are_not_kept(gateway: Any, stor
                 for bad in ({}, {"from": "yesterday", "to": "x"}, {"from": span["to"], "to": span["from"]}):
                     async with session.post(address, json=bad, headers=headers) as reply:
                         assert reply.status == 422
-                async with session.post(address.replace("ZK02", "HIK01"), json=span, headers=headers) as reply:
-                    assert reply.status == 404
+                for other, status in (("HIK01", 409), ("NOBODY", 404)):
+                    async with session.post(address.replace("ZK02", other), json=span, headers=headers) as reply:
+                        assert reply.status == status, "a list that was never set up, a gate that is not there"
                 before = await here.value("SELECT count(*) FROM messages")
                 for table in ("OPERLOG", "ATTPHOTO", "BIODATA", "USERPIC", "BIOPHOTO", "options", ""):
                     async with session.post(
@@ -256,6 +257,8 @@ def test_zkteco_options_commands_and_tables_that_are_not_kept(gateway: Any, stor
             await gate.poll()
             (command,) = gate.commands
             assert command.endswith(":DATA QUERY ATTLOG StartTime=2026-11-19 00:00:00\tEndTime=2026-11-19 23:59:59")
+            (row,) = await here.rows("SELECT device, state, code FROM gate_commands")
+            assert (row["device"], row["state"], row["code"]) == ("ZK02", "done", "0")
 
     asyncio.run(scenario())
 

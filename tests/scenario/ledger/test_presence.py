@@ -97,9 +97,20 @@ def test_one_of_two_punches_travels_and_the_other_is_kept(ledger: Any) -> None:
                 ],
             )
             assert sorted(k for k, *_ in await told(led)) == ["g1/a", "g1/d", "g1/e", "g1/f"]
-            rows = {r["key"]: r for r in await led.rows("SELECT id, key, disposition, (body->>'merged_into')::bigint AS into FROM records")}
-            assert {k: r["disposition"] for k, r in rows.items() if r["disposition"] != 1} == {"g2/b": 5, "g1/c": 5, "g1/g": 3}
-            assert rows["g2/b"]["into"] == rows["g1/c"]["into"] == rows["g1/a"]["id"], "a chain leads to the one that travels"
+            rows = {
+                r["key"]: r
+                for r in await led.rows(
+                    "SELECT id, key, disposition, (body->>'merged_into')::bigint AS into FROM records"
+                )
+            }
+            assert {k: r["disposition"] for k, r in rows.items() if r["disposition"] != 1} == {
+                "g2/b": 5,
+                "g1/c": 5,
+                "g1/g": 3,
+            }
+            assert rows["g2/b"]["into"] == rows["g1/c"]["into"] == rows["g1/a"]["id"], (
+                "a chain leads to the one that travels"
+            )
             again = await intake.accept(led.core, [passage("g1", "HS1", AT, "a")])
             assert again[0].duplicate
 
@@ -118,9 +129,17 @@ def test_an_earlier_punch_that_comes_late_takes_the_others_place(ledger: Any) ->
             await led.owner.execute("UPDATE rejudgements SET due_at = now()")
             await settled(led)
             assert [t[:2] for t in await told(led)] == [("g1/later", "CANCEL")]
-            row = (await led.rows("SELECT version, (body->>'follows')::bigint AS follows, (body->>'merged_into')::bigint AS into, m.source, o.records FROM records r JOIN messages m ON m.id = r.message JOIN message_results o ON o.message = m.id WHERE r.event = 'CANCEL'"))[0]  # noqa: E501 - a query
+            (row,) = await led.rows(
+                "SELECT version, (r.body->>'follows')::bigint AS follows, (r.body->>'merged_into')::bigint AS into, o.records"
+                " FROM records r JOIN message_results o ON o.message = r.message WHERE r.event = 'CANCEL'"
+            )
             ids = {r["key"]: r["id"] for r in await led.rows("SELECT key, id FROM records WHERE version = 1")}
-            assert (row["version"], row["follows"], row["into"], row["records"]) == (2, ids["g1/later"], ids["g1/first"], 1)
+            assert (row["version"], row["follows"], row["into"], row["records"]) == (
+                2,
+                ids["g1/later"],
+                ids["g1/first"],
+                1,
+            )
             assert await led.value("SELECT count(*) FROM rejudgements") == 0
 
     asyncio.run(go())
@@ -202,7 +221,9 @@ def test_unknown_persons_wait_and_follow_in_order_once_linked(ledger: Any) -> No
                 ("g1/a", "NEW", "3112345678"), ("g1/b", "NEW", "3112345678"), ("g2/c", "NEW", "3112345678"),
             ]  # fmt: skip
             # From now on at once; a double punch is known across the gates of the namespace.
-            await intake.accept(led.core, [passage("g1", "007", AT + 9.5 * minute, "d"), passage("g1", "007", AT + 30 * minute, "e")])
+            await intake.accept(
+                led.core, [passage("g1", "007", AT + 9.5 * minute, "d"), passage("g1", "007", AT + 30 * minute, "e")]
+            )
             assert {t[0] for t in await told(led)} == {"g1/a", "g1/b", "g2/c", "g1/e"}
             assert [u.local for u in await persons.inbox(led.core, None)] == ["8"]
 
@@ -215,7 +236,9 @@ def test_a_wrong_link_is_taken_back_and_the_right_person_follows(ledger: Any) ->
             await ground(led, "g1", namespace="g1")
             await learner(led, "HS1", "Lê Văn Tám")
             await learner(led, "HS2", "Trần Thị Bưởi")
-            await intake.accept(led.core, [passage("g1", "7", AT, "a"), passage("g1", "7", AT + timedelta(seconds=5), "b")])
+            await intake.accept(
+                led.core, [passage("g1", "7", AT, "a"), passage("g1", "7", AT + timedelta(seconds=5), "b")]
+            )
             await persons.link(led.core, "an", "g1", "7", "HS1", "?")
             await settled(led)
             assert [t[:3] for t in await told(led)] == [("g1/a", "NEW", "HS1")]
@@ -231,8 +254,15 @@ def test_a_wrong_link_is_taken_back_and_the_right_person_follows(ledger: Any) ->
             await persons.link(led.core, "an", "g1", "7", "HS2", "Đúng người")
             await settled(led)
             assert [t[:3] for t in await told(led)] == [("g1/a", "NEW", "HS2")]
-            versions = await led.rows("SELECT version, event, body->>'person_code' AS p FROM records WHERE key = 'g1/a' ORDER BY version")
-            assert [tuple(v) for v in versions] == [(1, "NEW", "7"), (2, "NEW", "HS1"), (3, "CANCEL", "HS1"), (4, "NEW", "HS2")]
+            versions = await led.rows(
+                "SELECT version, event, body->>'person_code' AS p FROM records WHERE key = 'g1/a' ORDER BY version"
+            )
+            assert [tuple(v) for v in versions] == [
+                (1, "NEW", "7"),
+                (2, "NEW", "HS1"),
+                (3, "CANCEL", "HS1"),
+                (4, "NEW", "HS2"),
+            ]
 
     asyncio.run(go())
 
@@ -256,7 +286,9 @@ def test_a_kill_inside_a_round_leaves_the_order_and_nothing_else(ledger: Any, mo
             assert await led.value("SELECT count(*) FROM rejudgements") == 1
             await settled(led)
             assert len(await told(led)) == 1
-            await led.owner.execute("INSERT INTO rejudgements (record) SELECT id FROM records WHERE version = 1 AND type = 'checkin'")
+            await led.owner.execute(
+                "INSERT INTO rejudgements (record) SELECT id FROM records WHERE version = 1 AND type = 'checkin'"
+            )
             await deliver(led)
             await settled(led)
             assert await told(led) == [], "judged again without news, nothing follows"

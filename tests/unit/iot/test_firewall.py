@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import io
 import json
 import random
 import struct
@@ -17,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.kernel.firewall import MARK, clean
+from hub.kernel.firewall import MARK, clean, clean_device, holds_image, shown
 
 
 def hasher(data: bytes) -> str:
@@ -219,10 +218,26 @@ def test_ordinary_content_is_the_very_same_bytes() -> None:
     assert clean(broken, hasher).body == broken, "broken JSON is stored as it came"
 
 
-def test_documents_pass_whole() -> None:
-    buffer = io.BytesIO(b"PK\x03\x04" + jpeg("doc"))
-    for document in (buffer.getvalue(), b"%PDF-1.7\n" + jpeg("doc")):
-        assert clean(document, hasher).body == document
+def test_a_document_is_no_message() -> None:
+    for document in (b"PK\x03\x04" + jpeg("doc"), b"%PDF-1.7\n" + jpeg("doc")):
+        cleaned = clean(document, hasher)
+        assert cleaned.body == MARK.encode() and [r.reason for r in cleaned.removed] == ["document"]
+
+
+@pytest.mark.parametrize("escape", [b"/", b"\\/", b"\\u002f"])
+def test_a_device_has_no_document_to_send(escape: bytes) -> None:
+    inside = base64.b64encode(b"%PDF-1.7\n" + jpeg("doc")).replace(b"/", escape)
+    body = b'{"id":"E1","order":"' + inside + b'","after":1}'
+    assert inside in clean(body, hasher).body, "it may be signed"
+    cleaned = clean_device(body, hasher)
+    assert cleaned.tree == {"id": "E1", "order": MARK, "after": 1} and orjson.loads(cleaned.body) == cleaned.tree
+    assert [r.reason for r in cleaned.removed] == ["document"]
+
+
+def test_names_and_sentences() -> None:
+    assert shown("campus/v1/31HP0000001/G1/evt") == "campus/v1/31HP0000001/G1/evt"
+    assert len(shown(b64("<MARK-X>"))) < 40
+    assert holds_image(b64("<MARK-X>")[:250]) and not holds_image("Kiểm tra danh sách đầu năm học của trường")
 
 
 def test_xml_and_csv_without_images_stay() -> None:

@@ -12,9 +12,8 @@ from typing import Any
 import asyncpg
 import orjson
 import pytest
-from redis.exceptions import RedisError
 
-from hub.api import device_registry, devices
+from hub.api import device_commands, device_registry, devices
 from hub.api.device_commands import Commands
 from hub.api.device_registry import RegistryAway, WebGates
 from hub.api.devices import FAMILIES, Door
@@ -297,18 +296,26 @@ def test_an_account_speaks_for_its_own_cameras_only(registry: Registry) -> None:
     asyncio.run(scenario())
 
 
-def test_commands_are_few_in_order_and_may_be_lost() -> None:
-    class Away:
-        async def lpop(self, name: str) -> bytes:
-            raise RedisError
+def test_a_poll_costs_no_question_while_nothing_waits_and_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def waiting(core: Any, stale_s: float) -> frozenset[str]:
+        asked.append("waiting")
+        if core == "away":
+            raise ConnectionError
+        return frozenset()
+
+    monkeypatch.setattr(device_commands.gate_commands, "waiting", waiting)
 
     async def scenario() -> None:
-        commands = Commands(None)
-        for n in range(30):
-            await commands.put("Z1", {"id": n})
-        assert await commands.take("Z2") is None
-        assert [(await commands.take("Z1") or {}).get("id") for _ in range(21)] == [*range(10, 30), None]
-        away: Any = Away()
-        assert await Commands(away).take("Z1") is None
+        core: Any = "here"
+        commands = Commands(core)
+        for _ in range(20):
+            assert await commands.take({"id": "Z1"}) is None
+        assert asked == ["waiting"]
+        away: Any = "away"
+        assert await Commands(away).take({"id": "Z1"}) is None
+        for strange in ("", "-1", "x" * 40, "1" * 20, None):
+            await Commands(away).answered("Z1", {"id": strange, "code": "0"})
 
     asyncio.run(scenario())

@@ -98,12 +98,12 @@ def test_a_perfect_morning_passes(perfect: Played, tmp_path: Path) -> None:
     assert verdict.ok, [c for c in verdict.checks if not c.ok] + [r for r in verdict.rows if not r.ok]
     out = io.StringIO()
     assert summary.show(verdict, Console(file=out, width=80))
-    assert "3406" in out.getvalue()
+    assert "3606" in out.getvalue()
     assert "✘" not in out.getvalue()
     summary.keep(verdict, tmp_path / "morning.json")
     kept = msgspec.json.decode((tmp_path / "morning.json").read_bytes())
     assert kept["ok"] is True
-    assert [r["expected"] for r in kept["rows"]] == [1261, 2400, 3406, 1188, 40]
+    assert [r["expected"] for r in kept["rows"]] == [1261, 2400, 3606, 1188, 40]
 
 
 def _wrong_gate(p: Played) -> str:
@@ -120,7 +120,7 @@ SPOILED: dict[str, Callable[[Played], object]] = {
     "a learner lost at the Ministry": lambda p: p.effects["ministry"].pop(100),
     "a look-up made twice": lambda p: p.effects["population"].append(p.effects["population"][0]),
     "a filing doubled": lambda p: p.effects["public_service"].append(p.effects["public_service"][3]),
-    "the wrong clock's passage passed on": lambda p: p.effects["ministry"].append(
+    "a passage of the wrong clock told twice": lambda p: p.effects["ministry"].append(
         _effect(("diemdanh", _wrong_gate(p), "X", p.city.schools[2].code), 1, datetime.now(UTC).isoformat())
     ),
     "a split ward's learner not parked": lambda p: p.receipts[p.city.schools[2].code].update(

@@ -1,5 +1,6 @@
 -- name: file_add
-INSERT INTO files (id, source, school, content_type, bytes, piece, digest, name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING id
+INSERT INTO files (id, source, school, content_type, bytes, piece, digest, name, verdict_state, verdict)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING RETURNING id
 
 -- name: file_row
 SELECT id, school, content_type, bytes, piece, digest, name, erased_at FROM files WHERE id = $1
@@ -20,3 +21,11 @@ SELECT id FROM files WHERE erased_at IS NULL AND ((linked_at IS NULL AND kept_at
 -- name: files_erase
 WITH gone AS (UPDATE files SET erased_at = clock_timestamp() WHERE id = ANY ($1::uuid[]) AND erased_at IS NULL RETURNING id)
 DELETE FROM file_pieces p USING gone WHERE p.file = gone.id
+
+-- name: files_bad
+-- Documents whose signatures do not hold, but for those a person has let go to this connector.
+SELECT f.id FROM files f WHERE f.id = ANY ($1::uuid[]) AND f.verdict_state = 'bad' AND NOT EXISTS (
+  SELECT 1 FROM tasks t WHERE t.cause = 'bad_signature' AND t.subject = f.id::text AND t.connector = $2 AND t.state = 'resolved')
+
+-- name: files_verdicts
+SELECT id, verdict_state, verdict FROM files WHERE id = ANY ($1::uuid[])

@@ -32,10 +32,10 @@ SELECT w.hash, w.device, $3, clock_timestamp() + $4::interval FROM unnest($1::by
 UPDATE gate_codes SET used_at = clock_timestamp() WHERE hash = $1 AND used_at IS NULL AND expires_at > clock_timestamp() RETURNING device
 
 -- name: gate_secret_set
--- With an overlap, the secret before goes on opening for so long.
+-- With an overlap, the secret before goes on opening for so long, under the name it has at the broker.
 UPDATE devices SET old_secret = CASE WHEN $3::interval > interval '0' THEN secret END,
   old_until = CASE WHEN $3::interval > interval '0' THEN clock_timestamp() + $3 END,
-  secret = $2, generation = generation + 1 WHERE id = $1 RETURNING generation, old_until
+  secret = $2, generation = generation + ($3::interval > interval '0')::int WHERE id = $1 RETURNING generation, old_until
 
 -- name: gates_old_secrets_end
 UPDATE devices SET old_secret = NULL, old_until = NULL WHERE old_until < clock_timestamp() RETURNING id

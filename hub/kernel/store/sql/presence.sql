@@ -113,6 +113,10 @@ SELECT s.key, s.school, r.body->>'full_name' AS name FROM streams s JOIN records
 -- name: person_lock
 SELECT pg_advisory_xact_lock(hashtextextended($1 || E'\x1f' || $2, 18))
 
+-- name: namespace_beyond
+-- Whether gates of other schools than these use the namespace too.
+SELECT EXISTS (SELECT FROM devices WHERE namespace = $1 AND school <> ALL ($2::text[]))
+
 -- name: person_overlap
 SELECT id FROM gate_persons WHERE namespace = $1 AND local = $2 AND undone_at IS NULL
   AND since < coalesce($4, 'infinity'::timestamptz) AND until > coalesce($3, '-infinity'::timestamptz) LIMIT 1

@@ -1,0 +1,185 @@
+"""People to face terminals and away from them: canonical gate_person to the commands of the `mqtt/face` dialect.
+
+One concern: those commands and what their answers mean. Pure. It must never put a picture itself into a command, name a
+picture's address unless the deployment allows it, or delete a person before the gate was asked for its stored records.
+
+What a kill leaves: every command is harmless twice. A deletion is a conversation: the gate is asked for its records, given
+time to send them, and only then told to delete; where it stood is the ledger's to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta, timezone
+from typing import Any
+
+import orjson
+
+from adapters.kit import code_of, http_outcome, json_object
+from hub.kernel.ports import (
+    Call,
+    InProgress,
+    NeedsPerson,
+    Outcome,
+    Outgoing,
+    Reading,
+    Receipt,
+    Reply,
+    Text,
+    TryLater,
+    Unknown,
+)
+
+_LOCAL = timezone(timedelta(hours=7))
+_SILENT = "x-no-answer"
+
+
+class PhotoNotPassed(ValueError):
+    """Hub không chuyển ảnh đến cổng (đang tắt): đăng ký khuôn mặt tại cổng, hoặc bật allow_photo_url nếu được phép. / The hub
+    passes no pictures on (switched off): enrol the face at the gate, or set allow_photo_url where that is permitted."""
+
+    def __init__(self) -> None:
+        super().__init__(" ".join((PhotoNotPassed.__doc__ or "").split()))
+
+
+class FaceGates:
+    """See `hub.kernel.ports.Adapter` and `Converser`. Settings: `allow_photo_url`, `drain_first`."""
+
+    def __init__(self, settings: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+        self._photos = bool(settings["allow_photo_url"])
+        self._drain = bool(settings["drain_first"])
+        self._profile = profile
+
+    def render(self, batch: Sequence[Outgoing]) -> list[Call]:
+        """EditPerson each, AddPersons where several of one gate go by address, DeletePersons (or, first, the question for
+        the gate's records) for those that are cancelled. Raises `PhotoNotPassed` for a picture that must not travel."""
+        gates: dict[tuple[str, str], list[Outgoing]] = {}
+        for one in batch:
+            gates.setdefault((_device(one), self._kind(one)), []).append(one)
+        calls: list[Call] = []
+        for (device, kind), ones in gates.items():
+            most = {"add": self._profile["add_max"], "delete": self._profile["delete_max"]}.get(kind, 1)
+            for start in range(0, len(ones), most):
+                part = ones[start : start + most]
+                if kind == "delete":
+                    calls.append(self._records(device, part) if self._drain else self._deletion(device, part))
+                elif kind == "add" and len(part) > 1:
+                    calls.append(self._addition(device, part))
+                else:
+                    calls += [self._edit(device, one) for one in part]
+        return calls
+
+    def resume(self, one: Outgoing, state: Mapping[str, str]) -> Call:
+        """The gate has had its time to send its records: delete."""
+        return self._deletion(_device(one), [one])
+
+    def read(self, call: Call, reply: Reply) -> Reading:
+        """Read a gate's answer: `code` says it for the whole command."""
+        return Reading(outcomes=dict.fromkeys(call.deliveries, self._outcome(call, reply)))
+
+    # -- commands
+
+    def _kind(self, one: Outgoing) -> str:
+        if one.event == "CANCEL":
+            return "delete"
+        if one.mapped.get("picURI") and not self._photos:
+            raise PhotoNotPassed
+        return "add" if one.mapped.get("picURI") else "edit"
+
+    def _person(self, one: Outgoing) -> dict[str, Any]:
+        given = {k: v for k, v in one.mapped.items() if v is not None}
+        info = {**given, "personType": self._profile["person_type"]}
+        if "gender" in info:
+            info["gender"] = self._profile["gender"].get(str(info["gender"]), 0)
+        for name in ("validBegin", "validEnd"):
+            if name in info:
+                info[name] = str(info[name]).replace("T", " ")
+        info["tempValid"] = int("validEnd" in info)
+        return info
+
+    def _edit(self, device: str, one: Outgoing) -> Call:
+        info = self._person(one)
+        kind = "uri" if "picURI" in info else "plain"
+        return self._call(device, "edit_person", "EditPerson", [one], {"facesluiceId": device, **info}, {}, kind)
+
+    def _addition(self, device: str, ones: Sequence[Outgoing]) -> Call:
+        people = [self._person(one) for one in ones]
+        return self._call(device, "add_persons", "AddPersons", ones, people, {"PersonNum": len(ones), **_FLAGS}, "uri")
+
+    def _deletion(self, device: str, ones: Sequence[Outgoing]) -> Call:
+        people = [_person_code(one) for one in ones]
+        info = {"facesluiceId": device, "customId": people}
+        return self._call(
+            device, "delete_persons", "DeletePersons", ones, info, {"PersonNum": len(ones), **_FLAGS}, "plain"
+        )
+
+    def _records(self, device: str, ones: Sequence[Outgoing]) -> Call:
+        last = max(one.updated_at for one in ones).astimezone(_LOCAL) + timedelta(days=1)
+        first = last - timedelta(days=self._profile["drain_days"] + 1)
+        info = {"facesluiceId": device, "TimeS": f"{first:%Y-%m-%d %H:%M:%S}", "TimeE": f"{last:%Y-%m-%d %H:%M:%S}"}
+        return self._call(device, "drain", "ManualPushRecords", ones, info, {}, "plain")
+
+    def _call(
+        self,
+        device: str,
+        name: str,
+        operator: str,
+        ones: Sequence[Outgoing],
+        info: Any,
+        beside: Mapping[str, Any],
+        gap: str,
+    ) -> Call:
+        message = f"hub-{name}-{ones[0].delivery}-{ones[0].version}"
+        told = {"operator": operator, "messageId": message, **beside, "info": info}
+        return Call(
+            operation=name,
+            deliveries=tuple(one.delivery for one in ones),
+            body=orjson.dumps(told),
+            content_type="application/json",
+            idempotent=True,
+            path=self._profile["topic"].format(device=device),
+            headers={
+                "reply-topic": self._profile["reply_topic"].format(device=device),
+                "reply-key": "messageId",
+                "reply-value": message,
+                "gap-ms": str(self._profile["gap_ms"][gap]),
+            },
+            key=ones[0].key,
+            meta={"device": device, "operator": operator},
+        )
+
+    # -- answers
+
+    def _outcome(self, call: Call, reply: Reply) -> Outcome:
+        device, operator = str(call.meta.get("device", "")), str(call.meta.get("operator", ""))
+        if reply.headers.get(_SILENT):
+            return TryLater(reason="gate_silent", after_s=self._profile["silent_s"])
+        if (outcome := http_outcome(reply, device)) is not None:
+            return outcome
+        said = json_object(reply.body) or {}
+        info = said.get("info")
+        code = code_of(said.get("code", info.get("code") if isinstance(info, dict) else None))
+        if said.get("operator") != f"{operator}-Ack" or code is None:
+            return Unknown(reason="the gate's answer cannot be read")
+        if code in self._profile["later"]:
+            return TryLater(reason=f"gate_busy {code}", after_s=self._profile["busy_s"])
+        if (known := self._profile["person"].get(code)) is not None:
+            text = Text(f"Cổng {device}: {known['vi']}", f"Gate {device}: {known['en']}")
+            return NeedsPerson(cause=f"gate_refused_{code}", subject=call.key or device, message=text)
+        if code not in self._profile["done"]:
+            text = Text(f"Cổng {device} trả lời mã {code}.", f"Gate {device} answers with code {code}.")
+            return NeedsPerson(cause="gate_refused", subject=f"{device} {code}", message=text)
+        if call.operation == "drain":
+            return InProgress(state={"drained": device}, after_s=self._profile["drain_wait_s"])
+        return Receipt(reference=code)
+
+
+_FLAGS = {"DataBegin": "BeginFlag", "DataEnd": "EndFlag"}
+
+
+def _device(one: Outgoing) -> str:
+    return str(one.body.get("device") or one.key.partition("/")[0])
+
+
+def _person_code(one: Outgoing) -> str:
+    return str(one.body.get("person_code") or one.key.partition("/")[2])

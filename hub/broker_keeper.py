@@ -1,0 +1,129 @@
+"""Keeping the embedded broker as the registry says: its users, its certificate, and what is told of it.
+
+One concern: those. Runs in the supervisor's process. It must never let one gate's bad entry keep the others from the
+broker, nor put a secret into the status it writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Any
+
+from hub.embedded.authority import Authority
+from hub.embedded.broker import Broker, BrokerError, BrokerUser
+from hub.embedded.supervisor import Supervisor
+from hub.gate_topics import gate_topics
+from hub.kernel.ledger import parties
+from hub.kernel.ledger.core import TRANSIENT
+from hub.kernel.ledger.gates import username
+from hub.keys import CannotDecrypt, Keys
+from hub.setting_groups import Mqtt
+from hub.wiring import House
+
+log = logging.getLogger("hub.broker")
+
+LOOK_S = 30.0
+"""How often drift is looked for, and users written without the bell: it may be lost."""
+_CERT_LOOK_S = 3600.0
+
+
+def users_of(rows: list[Any], keys: Keys) -> list[BrokerUser]:
+    """The broker's users out of the registry: one for each gate that speaks to it, two while a rotation overlaps."""
+    found: list[BrokerUser] = []
+    for d in rows:
+        topics = gate_topics(d["id"], d["family"], d["school"], (p["school"] for p in d["places"] or ()))
+        if topics is None:
+            continue
+        secrets = [(username(d["id"], d["generation"]), d["secret"])]
+        if d["old_secret"] is not None and d["generation"] > 1:
+            secrets.append((username(d["id"], d["generation"] - 1), d["old_secret"]))
+        for name, sealed in secrets:
+            try:
+                # What follows a blank is a vendor's signing secret.
+                secret = keys.decrypt(sealed, d["id"].encode()).decode().partition(" ")[0]
+                user = BrokerUser(name, secret, reads=topics[0], writes=topics[1])
+                user.check()
+                found.append(user)
+            except (CannotDecrypt, UnicodeDecodeError, BrokerError) as error:
+                log.error("gate %s cannot be a user of the broker: %s", d["id"], error)
+    return found
+
+
+class BrokerKeeper:
+    """One per hub. `renew` at once, `run` for good."""
+
+    def __init__(
+        self, broker: Broker | None, house: House, supervisor: Supervisor, settings: Mqtt, authority: Authority | None
+    ) -> None:
+        self._broker = broker
+        self._house = house
+        self._supervisor = supervisor
+        self._settings = settings
+        self._authority = authority
+        # Two at once would write the same files, and the one with the older list might be the last.
+        self._one_at_a_time = asyncio.Lock()
+        self._written: list[BrokerUser] | None = None
+        self._certificate_at = time.monotonic()
+
+    async def renew(self) -> None:
+        """Make the registry's gates the broker's users now. Does nothing where nothing has changed."""
+        if self._broker is None:
+            return
+        async with self._one_at_a_time:
+            users = users_of(await parties.devices(self._house.core), self._house.keys)
+            if users != self._written:
+                await asyncio.to_thread(self._broker.set_devices, users, self._pid())
+                self._written = users
+            self._note()
+
+    async def run(self) -> None:
+        """Follow the registry, the certificate's end and the files."""
+        if self._broker is None:
+            return
+        await asyncio.gather(self._by_bell(), self._by_clock())
+
+    async def _by_bell(self) -> None:
+        async for word in self._house.bell.heard():
+            if word in ("devices", "lost"):
+                with contextlib.suppress(*TRANSIENT):
+                    await self.renew()
+
+    async def _by_clock(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            with contextlib.suppress(*TRANSIENT):
+                await self.renew()
+            if self._authority is not None and time.monotonic() - self._certificate_at > _CERT_LOOK_S:
+                self._certificate_at = time.monotonic()
+                if (
+                    await asyncio.to_thread(self._authority.ensure, self._settings.tls_names)
+                    and self._broker is not None
+                ):
+                    self._broker.renew_tls(self._pid())
+                    log.warning("the broker's certificate was renewed")
+
+    def _pid(self) -> int | None:
+        assert self._broker is not None
+        return self._supervisor.pid(self._broker.spec().name)
+
+    def _note(self) -> None:
+        broker, authority = self._broker, self._authority
+        assert broker is not None
+        ends = authority.ends() if authority else None
+        self._supervisor.note(
+            "broker",
+            {
+                "name": broker.name,
+                "warning": {"vi": broker.warning.vi, "en": broker.warning.en} if broker.warning else None,
+                "port": broker.port,
+                "tls_port": self._settings.tls_port or None,
+                "ca_pem": authority.ca.read_text() if authority else None,
+                "certificate_ends": ends.isoformat() if ends else None,
+                "users": len(self._written or []),
+                "looked_at": time.time(),
+                "drift": [{"vi": t.vi, "en": t.en} for t in broker.drift(self._pid())],
+            },
+        )

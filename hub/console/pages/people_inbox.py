@@ -1,0 +1,119 @@
+"""People at gates: ids nobody is linked to, links and their undoing, clocks that wait, gates with ids of their own.
+
+Names and ids are masked until somebody states a purpose; only then can an id be linked, for only then can it be read.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from hub.console import masks, times
+from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, taken, text
+from hub.console.render import redirect, respond
+from hub.kernel.ledger import operations, persons
+from hub.kernel.ledger.persons import CannotLink
+
+router = APIRouter(prefix="/people")
+
+_MOST_OFF = timedelta(days=36_500)
+
+
+async def _page(request: Request, visitor: Guest, *, clear: bool = False, error: str | None = None) -> Response:
+    core = core_of(request)
+    show = (lambda s: s) if clear else masks.mask_text
+    gates = await persons.gates(core, visitor.schools)
+    return respond(
+        request, "people.html", status=422 if error else 200, visitor=visitor, error=error, clear=clear, show=show,
+        inbox=await persons.inbox(core, visitor.schools), links=await persons.links(core, visitor.schools),
+        clocks=await persons.clocks(core, visitor.schools), own=[g for g in gates if g["namespace"]], gates=gates,
+        schools=core.directory,
+    )  # fmt: skip
+
+
+@router.get("")
+async def index(request: Request, visitor: Visitor) -> Response:
+    """What waits, masked."""
+    return await _page(request, visitor)
+
+
+@router.post("/show")
+async def show(request: Request, visitor: Visitor) -> Response:
+    """The same page in clear, this once; the purpose is journaled first."""
+    form = await taken(request, visitor)
+    purpose = text(form, "purpose", 300)
+    if not purpose:
+        return redirect("/people", done="done.reason_needed")
+    await operations.unmask(core_of(request), visitor.person.name, 0, purpose)
+    return await _page(request, visitor, clear=True)
+
+
+@router.post("/link")
+async def link(request: Request, visitor: Visitor) -> Response:
+    """Say whom an id means; what waited for it follows."""
+    form = await taken(request, visitor)
+    why = text(form, "why", 300)
+    if not why:
+        return redirect("/people", done="done.reason_needed")
+    ends = [text(form, name, 40) for name in ("since", "until")]
+    since, until = (times.parse_local(e) if e else None for e in ends)
+    if any(e and moment is None for e, moment in zip(ends, (since, until), strict=True)):
+        return await _page(request, visitor, error="bad_times")
+    try:
+        waited = await persons.link(
+            core_of(request), visitor.person.name, text(form, "namespace", 80), text(form, "local", 60),
+            text(form, "other", 60) or text(form, "learner", 60), why, since=since, until=until, schools=visitor.schools,
+        )  # fmt: skip
+    except CannotLink as refusal:
+        return await _page(request, visitor, error=str(refusal))
+    return redirect("/people", done="done.person_linked", n=waited)
+
+
+@router.post("/links/{number}/undo")
+async def undo(request: Request, visitor: Visitor, number: str) -> Response:
+    """Take a wrong link back; what was told under it is withdrawn."""
+    form = await taken(request, visitor)
+    why = text(form, "why", 300)
+    if not why:
+        return redirect("/people", done="done.reason_needed")
+    try:
+        named = await persons.undo(core_of(request), visitor.person.name, known_id(number), why, visitor.schools)
+    except CannotLink as refusal:
+        return await _page(request, visitor, error=str(refusal))
+    if named is None:
+        raise Refused(404, "error.missing")
+    return redirect("/people", done="done.person_unlinked", n=named)
+
+
+@router.post("/offset")
+async def offset(request: Request, visitor: Visitor) -> Response:
+    """Say what a gate's clock showed when it was really another time."""
+    form = await taken(request, visitor)
+    device, why = text(form, "device", 80), text(form, "why", 300)
+    if device not in {g["id"] for g in await persons.gates(core_of(request), visitor.schools)}:
+        raise Refused(404, "error.missing")
+    shown, true = (times.parse_local(text(form, name, 40)) for name in ("shown", "true"))
+    if not why:
+        return redirect("/people", done="done.reason_needed")
+    if shown is None or true is None or abs(true - shown) > _MOST_OFF or true > times.now():
+        return await _page(request, visitor, error="bad_times")
+    lag = (true - shown).total_seconds()
+    tried = await persons.set_offset(core_of(request), visitor.person.name, device, lag, why)
+    return redirect("/people", done="done.gate_offset", n=tried)
+
+
+@router.post("/namespace")
+async def namespace(request: Request, visitor: Visitor) -> Response:
+    """Say what the ids on a gate mean."""
+    form = await taken(request, visitor, "admin", whole=True)
+    try:
+        found = await persons.set_namespace(
+            core_of(request), visitor.person.name, text(form, "device", 80), text(form, "namespace", 80) or None
+        )
+    except CannotLink as refusal:
+        return await _page(request, visitor, error=str(refusal))
+    if not found:
+        return await _page(request, visitor, error="no_gate")
+    return redirect("/people", done="done.gate_namespace")

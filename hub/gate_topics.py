@@ -1,0 +1,27 @@
+"""What a gate may read and write at the broker, by its family: its own topics, and nothing of anybody else's.
+
+One concern: those topics. Pure. It must never grant a filter that reaches into another gate's topics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def gate_topics(
+    device: str, family: str, school: str, before: Iterable[str] = ()
+) -> tuple[list[str], list[str]] | None:
+    """Topics a gate may read, and may write; None for families that do not speak to the broker. `before`: schools it
+    stood at, whose topics it may still be set to. The shared topics of a family are advisory to the hub."""
+    if family == "face_mqtt":
+        return [f"mqtt/face/{device}"], [f"mqtt/face/{device}/+", "mqtt/face/basic", "mqtt/face/heartbeat"]
+    if family == "hanet":
+        return [], [f"/topic/detected/{device}"]
+    if family != "native":
+        return None
+    reads, writes = [], []
+    for code in dict.fromkeys([school, *before]):
+        own = f"campus/v1/{code}/{device}"
+        reads.append(f"{own}/cmd")
+        writes += [f"{own}/evt", f"{own}/state", f"{own}/res"]
+    return [*reads, "campus/v1/STATE"], writes

@@ -1,0 +1,68 @@
+"""Signatures on documents: PAdES in PDF, XAdES in XML. Documents pass untouched; the verdict is kept beside them.
+
+One concern: who signed, when, over what, and whether that holds. It must never change a byte, fetch anything from a network,
+or call a signature good that covers less than the document.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hub.kernel.documents import PDF, XML
+from hub.kernel.ports import Text
+
+if TYPE_CHECKING:
+    from hub.signatures.trust import Trust
+
+
+class Signature(Struct, frozen=True, kw_only=True):
+    """One signature of a document. `problems` is empty when it holds; `signed_at` is what the signer says (ISO 8601)."""
+
+    form: str
+    signer: str
+    issuer: str
+    serial: str
+    signed_at: str | None
+    problems: tuple[Text, ...] = ()
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What was found on a document. One without signatures is `unsigned`: nothing to hold against it."""
+
+    signatures: tuple[Signature, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """`unsigned`, `good`, or `bad` when any signature does not hold."""
+        if not self.signatures:
+            return "unsigned"
+        return "bad" if any(s.problems for s in self.signatures) else "good"
+
+
+ALTERED = Text("Nội dung đã bị sửa sau khi ký.", "The content was altered after signing.")
+PARTIAL = Text("Chữ ký không bao trùm toàn bộ tài liệu.", "The signature does not cover the whole document.")
+UNREADABLE = Text("Không đọc được chữ ký.", "The signature cannot be read.")
+UNTRUSTED = Text(
+    "Chứng thư không dẫn về một tổ chức chứng thực được tin cậy, hoặc đã hết hạn lúc ký.",
+    "The certificate does not lead to a trusted authority, or had expired when it signed.",
+)
+REVOKED = Text("Chứng thư đã bị thu hồi.", "The certificate was revoked.")
+
+
+async def verify(body: bytes, content_type: str, trust: Trust) -> Verdict:
+    """The verdict on a document of one of the kinds the hub keeps. Raises nothing for any bytes.
+
+    It takes milliseconds to seconds: call it in a thread of its own.
+    """
+    # The libraries behind it are large: they come with the first signed document.
+    if content_type == PDF and b"/ByteRange" in body:
+        from hub.signatures import pades
+
+        return Verdict(signatures=await pades.signatures(body, trust))
+    if content_type == XML and b"http://www.w3.org/2000/09/xmldsig#" in body:
+        from hub.signatures import xades
+
+        return Verdict(signatures=await xades.signatures(body, trust))
+    return Verdict()

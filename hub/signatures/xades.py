@@ -1,0 +1,131 @@
+"""XAdES: the signatures inside an XML document.
+
+One concern: each signature by itself, with its own signer's certificate, and whether what it signs is the whole document.
+It must never follow a reference out of the document, nor take one element signed for the document (signature wrapping).
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime, timedelta
+from typing import Any
+
+from asn1crypto import x509 as asn1
+from cryptography import x509
+from lxml import etree
+from signxml.exceptions import InvalidInput
+from signxml.xades import XAdESSignatureConfiguration, XAdESVerifier
+
+from hub.kernel.ports import Text
+from hub.signatures import ALTERED, PARTIAL, UNREADABLE, UNTRUSTED, Signature
+from hub.signatures.trust import Trust, aware
+
+_DS = "http://www.w3.org/2000/09/xmldsig#"
+_XADES = "http://uri.etsi.org/01903/v1.3.2#"
+_MOST = 20
+_FUTURE = timedelta(hours=1)
+_PARSER_OPTIONS: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
+
+
+def _nothing_outside(uri: str) -> bytes:
+    raise InvalidInput("a reference leads out of the document")
+
+
+async def signatures(body: bytes, trust: Trust) -> tuple[Signature, ...]:
+    """Every signature of an XML document. Raises nothing for any bytes whatever."""
+    unreadable = Signature(form="XAdES", signer="", issuer="", serial="", signed_at=None, problems=(UNREADABLE,))
+    try:
+        root = etree.fromstring(body, etree.XMLParser(**_PARSER_OPTIONS))
+    except (etree.XMLSyntaxError, ValueError):
+        return (unreadable,)
+    found = list(root.iter(f"{{{_DS}}}Signature"))
+    if not found:
+        return ()
+    info: Any = root.getroottree().docinfo
+    if len(found) > _MOST or info.doctype or _repeated_ids(root):
+        return (unreadable,)
+    return tuple([await _one(body, root, element, trust) for element in found])
+
+
+def _repeated_ids(root: Any) -> bool:
+    """Two elements of one id: which of them is signed would be a matter of who reads."""
+    seen: set[str] = set()
+    for element in root.iter():
+        for name in ("Id", "ID", "id"):
+            value = element.get(name) if isinstance(element.tag, str) else None
+            if value is not None:
+                if value in seen:
+                    return True
+                seen.add(value)
+    return False
+
+
+async def _one(body: bytes, root: Any, element: Any, trust: Trust) -> Signature:
+    try:
+        certificates = [
+            base64.b64decode(c.text or "") for c in element.findall(f"{{{_DS}}}KeyInfo//{{{_DS}}}X509Certificate")
+        ]
+        leaf = asn1.Certificate.load(certificates[0])
+        names = {
+            "signer": leaf.subject.human_friendly[:300], "issuer": leaf.issuer.human_friendly[:300], "serial": f"{leaf.serial_number:x}",
+        }  # fmt: skip
+        others = [asn1.Certificate.load(der) for der in certificates[1:]]
+        at = _time(element)
+    except Exception:
+        return Signature(form="XAdES", signer="", issuer="", serial="", signed_at=None, problems=(UNREADABLE,))
+    problems: list[Text] = []
+    try:
+        verifier = XAdESVerifier()
+        references = len(element.findall(f"{{{_DS}}}SignedInfo/{{{_DS}}}Reference"))
+        results = verifier.verify(
+            body, x509_cert=x509.load_der_x509_certificate(certificates[0]), uri_resolver=_nothing_outside,
+            parser=etree.XMLParser(**_PARSER_OPTIONS),
+            expect_config=XAdESSignatureConfiguration(
+                require_x509=True, expect_references=references, location=_location(root, element)
+            ),
+        )  # fmt: skip
+        if not _whole(root, element, results):
+            problems.append(PARTIAL)
+    except Exception:
+        problems.append(ALTERED)
+    moment = aware(at)
+    if (bad := await trust.problem(leaf, others, moment)) is not None:
+        problems.append(bad)
+    if at is not None and moment > aware(None) + _FUTURE:
+        problems.append(UNTRUSTED)
+    return Signature(
+        form="XAdES", signed_at=moment.isoformat() if at else None, problems=tuple(dict.fromkeys(problems)), **names
+    )
+
+
+def _location(root: Any, element: Any) -> str:
+    """The path of a signature's parent, so that exactly this one is verified."""
+    if element is root:
+        return ".//"
+    path = root.getroottree().getelementpath(element.getparent())
+    place = [c for c in element.getparent() if c.tag == element.tag].index(element)
+    if place:
+        raise InvalidInput("two signatures side by side cannot be told apart")
+    return "./" if path == "." else f"./{path}/"
+
+
+def _time(element: Any) -> datetime | None:
+    said = element.findtext(f".//{{{_XADES}}}SignedSignatureProperties/{{{_XADES}}}SigningTime")
+    return datetime.fromisoformat(said.strip().replace("Z", "+00:00")) if said else None
+
+
+def _whole(root: Any, element: Any, results: list[Any]) -> bool:
+    """Whether one of the references is the document itself: its root (without the signature), or, in an enveloping signature,
+    the one object there is."""
+    tags = [r.signed_xml.tag for r in results if r.signed_xml is not None]
+    if element is root:
+        objects = [
+            o for o in element.findall(f"{{{_DS}}}Object") if o.find(f"{{{_XADES}}}QualifyingProperties") is None
+        ]
+        return len(objects) == 1 and f"{{{_DS}}}Object" in tags
+    own = root.get("Id") or root.get("ID") or root.get("id")
+    for reference in element.findall(f"{{{_DS}}}SignedInfo/{{{_DS}}}Reference"):
+        uri = reference.get("URI")
+        if uri == "" or (own and uri == f"#{own}"):
+            return root.tag in tags
+    return False

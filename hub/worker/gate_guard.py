@@ -1,0 +1,124 @@
+"""Gates that send too much or come and go too often: held back alone, so that nobody else waits for them.
+
+One concern: telling them, by device, in memory. It must never drop what a gate says: a gate that is held back has its
+events stored behind everybody else's, and is let go by itself once it has been calm for a while."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from hub.kernel.ledger.alarms import Alarm
+from hub.kernel.ports import Text
+
+FLOOD, FLAPPING = "gate_flood", "gate_flapping"
+KINDS = (FLOOD, FLAPPING)
+
+
+class GuardOptions(Struct, frozen=True, kw_only=True):
+    """What is too much. A gate lets one person through a second or two; a burst is what piled up while it was away."""
+
+    per_s: float = 20.0
+    burst: float = 200.0
+    flaps: int = 10
+    """So many comings and goings within `flap_window_s` are too many."""
+    flap_window_s: float = 300.0
+    calm_s: float = 300.0
+    """How long a gate must behave before it is let go."""
+
+
+class _Gate:
+    __slots__ = ("at", "flaps", "held", "online", "tokens")
+
+    def __init__(self, tokens: float, at: float) -> None:
+        self.tokens = tokens
+        self.at = at
+        self.flaps: deque[float] = deque()
+        self.online: bool | None = None
+        self.held: dict[str, float] = {}
+
+
+class Guard:
+    """One per bridge; registered devices only, so it is bounded."""
+
+    def __init__(self, options: GuardOptions | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._o = options or GuardOptions()
+        self._clock = clock
+        self._gates: dict[str, _Gate] = {}
+
+    def sent(self, device: str, live: bool) -> bool:
+        """Count an event; True: the gate is held back. History sent after an outage has its own lane and is not counted."""
+        now = self._clock()
+        gate = self._gate(device, now)
+        if live:
+            gate.tokens = min(self._o.burst, gate.tokens + (now - gate.at) * self._o.per_s)
+            gate.at = now
+            if gate.tokens < 1.0:
+                gate.held[FLOOD] = now + self._o.calm_s
+            else:
+                gate.tokens -= 1.0
+        return bool(gate.held) and self._still(gate, now)
+
+    def presence(self, device: str, online: bool) -> None:
+        """Note a coming or a going."""
+        now = self._clock()
+        gate = self._gate(device, now)
+        if gate.online is online:
+            return
+        gate.online = online
+        gate.flaps.append(now)
+        while gate.flaps and gate.flaps[0] < now - self._o.flap_window_s:
+            gate.flaps.popleft()
+        if len(gate.flaps) > self._o.flaps:
+            gate.held[FLAPPING] = now + self._o.calm_s
+
+    def standing(self) -> dict[str, list[str]]:
+        """Devices held back now, by kind."""
+        now = self._clock()
+        found: dict[str, list[str]] = {kind: [] for kind in KINDS}
+        for device, gate in self._gates.items():
+            if gate.held and self._still(gate, now):
+                for kind in gate.held:
+                    found[kind].append(device)
+        return found
+
+    def forget(self, known: Callable[[str], bool]) -> None:
+        """Drop devices that are registered no longer."""
+        for device in [d for d in self._gates if not known(d)]:
+            del self._gates[device]
+
+    def _gate(self, device: str, now: float) -> _Gate:
+        gate = self._gates.get(device)
+        if gate is None:
+            gate = self._gates[device] = _Gate(self._o.burst, now)
+        return gate
+
+    @staticmethod
+    def _still(gate: _Gate, now: float) -> bool:
+        for kind in [k for k, until in gate.held.items() if until <= now]:
+            del gate.held[kind]
+        return bool(gate.held)
+
+
+def alarms_of(standing: dict[str, list[str]]) -> dict[str, list[Alarm]]:
+    """The alarms that stand, by kind: one for each gate and kind, whatever it goes on doing."""
+    said = {
+        FLOOD: Text(
+            "Cổng gửi quá nhiều; vẫn lưu đủ nhưng xếp sau các cổng khác.",
+            "The gate sends too much; all is stored, but behind the other gates.",
+        ),
+        FLAPPING: Text(
+            "Cổng nối rồi ngắt liên tục; vẫn lưu đủ nhưng xếp sau các cổng khác.",
+            "The gate connects and disconnects again and again; all is stored, but behind the other gates.",
+        ),
+    }
+    return {
+        kind: [
+            Alarm(kind, device, Text(f"{device}: {text.vi}", f"{device}: {text.en}"))
+            for device in sorted(standing.get(kind, []))
+        ]
+        for kind, text in said.items()
+    }

@@ -1,0 +1,130 @@
+"""People sent to face terminals over a real broker: pace, refusals, gates that are off, and records before deletions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters import manifest as manifests
+from iot.face_mqtt.simulator import FaceGate
+from iot.gate import GateOptions
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
+SCHOOL = "31HP0123001"
+
+
+@contextlib.asynccontextmanager
+async def broker(folder: Path) -> AsyncIterator[int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = folder / "mosquitto.conf"
+    config.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence false\nlog_type error\n"
+    )
+    assert MOSQUITTO is not None
+    process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 0.2).close()
+                break
+            await asyncio.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextlib.asynccontextmanager
+async def gate(device: str, port: int) -> AsyncIterator[FaceGate]:
+    made = FaceGate(GateOptions(device=device, school=SCHOOL, port=port))
+    await made._open()
+    try:
+        yield made
+    finally:
+        await made._close()
+
+
+def person(device: str, code: str, event: str = "UPDATE", **more: Any) -> dict[str, Any]:
+    data = {
+        "device": device, "person_code": code, "school_code": SCHOOL, "full_name": "Trần Thị Mẫu", "sex": "Nữ",
+        "birth_date": "2014-03-05", **more,
+    }  # fmt: skip
+    return {"event": event, "updated_at": "2026-09-07T08:00:00+07:00", "data": data}
+
+
+async def connect(stage: Any, port: int) -> None:
+    transport = {
+        "kind": "mqtt", "host": "127.0.0.1", "port": port, "client_id": "people", "answers": "mqtt/face/+/Ack", "answer_s": 1.0,
+    }  # fmt: skip
+    timeouts = {"connect_s": 2.0, "read_s": 8.0}
+    await stage.connect("face_gates", transport, {"scheme": "none"}, {}, {}, {"timeouts": timeouts})
+
+
+async def until(what: Any, seconds: float = 25.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not await what():
+            await asyncio.sleep(0.1)
+
+
+def test_people_reach_their_gates_and_one_gate_does_not_hold_up_another(
+    stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = manifests._profile(manifests.load("face_gates").folder / "profile-face-mqtt.yaml")
+    for name, seconds in (("silent_s", 0.5), ("busy_s", 0.2), ("drain_wait_s", 0.3)):
+        monkeypatch.setitem(profile, name, seconds)
+
+    async def go() -> None:
+        async with broker(tmp_path) as port, stage() as s:
+            await connect(s, port)
+
+            async with gate("G1", port) as one:
+                one.codes["EditPerson"] = ["410", "464"]
+                await s.push("gate_person", *(person("G1", f"HS{i}") for i in range(4)), person("G2", "HS9"))
+                await s.work()
+
+                async def three() -> bool:
+                    return len(one.people) == 3
+
+                await until(three)
+                times = [at for at, word in one.commands if word == "EditPerson"]
+                assert min(b - a for a, b in pairwise(times)) >= 0.95, "a second apart"
+                tasks = await s.led.rows("SELECT cause, text FROM tasks")
+                assert [t["cause"] for t in tasks] == ["gate_refused_464"]
+                assert await s.led.value("SELECT state FROM connectors WHERE name = 'face_gates'") == "active"
+                async with gate("G2", port) as two:
+
+                    async def there() -> bool:
+                        return "HS9" in two.people
+
+                    await until(there)
+                known = sorted(one.people)
+                del one.commands[:]
+                await s.push("gate_person", person("G1", known[0], "CANCEL"))
+
+                async def gone() -> bool:
+                    return known[0] not in one.people
+
+                await until(gone)
+                words = [word for _, word in one.commands]
+                assert words.index("ManualPushRecords") < words.index("DeletePersons")
+                assert one.asked, "its records were asked for first"
+            await s.push("gate_person", person("G1", "HS7", photo_url="https://files.example.invalid/a.jpg"))
+
+            async def refused() -> bool:
+                return bool(await s.led.rows("SELECT 1 FROM tasks WHERE cause = 'cannot_render'"))
+
+            await until(refused)
+
+    asyncio.run(go())

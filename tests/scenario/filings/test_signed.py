@@ -1,0 +1,73 @@
+"""Signed documents attached to filings: verified when taken in, passed on untouched, and a person asked when one does not hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from lxml import etree
+from signxml import SignatureConstructionMethod
+from signxml.xades import XAdESSigner
+
+from hub.kernel.intake import Source
+from hub.kernel.ledger import files, operations
+from hub.signatures import verify
+from hub.signatures.trust import load
+from tests.pki import World
+
+GOOD, BAD, PLAIN = uuid.UUID(int=1), uuid.UUID(int=2), uuid.UUID(int=3)
+
+
+def signed(world: World) -> bytes:
+    signer = XAdESSigner(
+        method=SignatureConstructionMethod.enveloped, signature_algorithm="rsa-sha256", digest_algorithm="sha256"
+    )
+    made = signer.sign(
+        etree.fromstring("<hocba><diem>8.5</diem></hocba>"),
+        key=world.signer.key_pem,
+        cert=(world.signer.pem + world.authority.pem).decode(),
+    )
+    return bytes(etree.tostring(made))
+
+
+def test_a_filing_with_a_bad_signature_waits_for_a_person_and_the_others_go(
+    stage: Any, items: Any, tmp_path: Path
+) -> None:
+    async def go() -> None:
+        world = World(tmp_path / "trusted")
+        body = signed(world)
+        async with stage() as s:
+            portal = await s.portal()
+            for number, content in ((GOOD, body), (BAD, body.replace(b"8.5", b"9.5")), (PLAIN, b"<hocba/>")):
+                verdict = await verify(content, "application/xml", load(world.folder))
+                said = verdict.state, msgspec.to_builtins(verdict.signatures) or None
+                await files.keep(
+                    s.core, Source("client", "test"), number, None, "application/xml", "hoc-ba.xml", content, s.house.keys.encrypt, said
+                )  # fmt: skip
+            names = {}
+            for n, number in enumerate((GOOD, BAD, PLAIN), 1):
+                names[number] = f"000.00.12.H24-261122-000{n}"
+                attachments = [{"id": f"TL{n}", "name": "Học bạ", "file": number.hex}]
+                await s.push("filing", items.filing(names[number], attachments=attachments))
+            await s.work()
+            await s.settled(delivered=2, parked=1)
+            sent = {e.key for e in portal.books.effects}
+            assert names[GOOD] in sent and names[PLAIN] in sent and names[BAD] not in sent
+            (task,) = await s.led.rows("SELECT id, cause, subject FROM tasks WHERE state = 'open'")
+            assert (task["cause"], task["subject"]) == ("bad_signature", str(BAD))
+            found = await files.verdicts(s.core, [GOOD, BAD, PLAIN])
+            assert [found[f.hex]["state"] for f in (GOOD, BAD, PLAIN)] == ["good", "bad", "unsigned"]
+            assert "sửa sau khi ký" in json.dumps(found[BAD.hex], ensure_ascii=False)
+            # Passed on untouched, whatever was found.
+            kept = await files.find(s.core, GOOD, s.house.keys.decrypt)
+            assert kept is not None
+            assert b"".join([p async for p in files.read(s.core, kept, 0, kept.size - 1, s.house.keys.decrypt)]) == body
+            await operations.resolve_task(s.core, "an", task["id"], "release", "Đã gọi điện xác nhận")
+            await s.settled(delivered=3)
+            assert names[BAD] in {e.key for e in portal.books.effects}
+
+    asyncio.run(go())

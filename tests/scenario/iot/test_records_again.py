@@ -1,0 +1,166 @@
+"""A face terminal asked over a real broker to send its records again: what never came comes, what came is known."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from connectors.transports.mqtt import MqttClient, MqttSettings
+from hub.kernel.ledger import gate_commands, intake, parties
+from hub.worker.bridge import Bridge, BridgeOptions
+from hub.worker.gate_asks import GateAsks
+from hub.worker.gates import families, registry
+from iot.face_mqtt.decode import PROFILES
+from iot.face_mqtt.simulator import FaceGate
+from iot.gate import GateOptions, PlannedCheckin
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
+SCHOOL = "31HP0000001"
+
+
+@contextlib.asynccontextmanager
+async def broker(folder: Path) -> AsyncIterator[int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = folder / "mosquitto.conf"
+    config.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence false\nlog_type error\n"
+    )
+    assert MOSQUITTO is not None
+    process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 0.2).close()
+                break
+            await asyncio.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextlib.asynccontextmanager
+async def bridge(port: int, core: Any) -> AsyncIterator[GateAsks]:
+    known = families()
+    client = MqttClient(
+        MqttSettings(host="127.0.0.1", port=port, client_id="bridge-1"),
+        subscriptions=[(topic, 1) for family in known.values() for topic in family.subscriptions],
+    )
+    asks = GateAsks(core, lambda p: client.publish(p.topic, p.payload, p.qos) is not None, every_s=0.1)
+    house: Any = SimpleNamespace(core=core)
+    made = Bridge(
+        client, lambda arrivals: intake.accept(core, arrivals), known, registry(house), core.hasher,
+        lambda facts: parties.touch_devices(core, facts), BridgeOptions(touch_s=0.2), hinted=asks.hinted,
+    )  # fmt: skip
+    await client.start()
+    assert await client.connected(10)
+    tasks = [asyncio.create_task(made.run()), asyncio.create_task(asks.run())]
+    try:
+        yield asks
+        for task in tasks:
+            assert not task.done(), task.exception()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await client.stop()
+
+
+async def until(what: Any, seconds: float = 15.0) -> Any:
+    async with asyncio.timeout(seconds):
+        while not (found := await what()):
+            await asyncio.sleep(0.1)
+        return found
+
+
+def test_what_a_terminal_never_sent_comes_when_it_is_asked(
+    ledger: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: Any = PROFILES.get("push-ack").settings
+    monkeypatch.setitem(settings, "command_later", {"468": 0.2})
+    now = datetime.now(UTC)
+
+    async def go() -> None:
+        async with broker(tmp_path) as port, ledger() as here:
+            await here.school(SCHOOL)
+            await here.connector("ministry", "ministry")
+            await parties.add_device(
+                here.core, "test", "2001001", family="face_mqtt", profile="push-ack", title="G", school=SCHOOL, entrance="",
+                direction="in", zone="Asia/Ho_Chi_Minh", secret=b"x",
+            )  # fmt: skip
+            gate = FaceGate(
+                GateOptions(device="2001001", school=SCHOOL, port=port, image_bytes=2_000, resend_s=1000, patience_s=60)
+            )
+            gate.codes["ManualPushRecords"] = ["468"]
+            # Every other record is kept to itself.
+            plan = [
+                PlannedCheckin(
+                    at_s=0.3, person=f"HS{i}", happened=now - timedelta(minutes=20 - i), copies=i % 2, live=False
+                )
+                for i in range(10)
+            ]
+            async with bridge(port, here.core):
+                running = asyncio.create_task(gate.run(plan))
+
+                async def stored(count: int) -> bool:
+                    return await here.value("SELECT count(*) FROM records WHERE type = 'checkin'") == count
+
+                await until(lambda: stored(5))
+                number = await gate_commands.add(here.core, "2001001", now - timedelta(hours=1), now, "test")
+                again = await gate_commands.add(here.core, "2001001", now - timedelta(minutes=30), now, "test")
+                assert number == again, "a span that is asked for already is not asked for twice"
+                await until(lambda: stored(10))
+                await asyncio.wait_for(running, 20)
+                assert all(entry.acked for entry in gate.books())
+
+                async def ended() -> Any:
+                    row = await gate_commands.one(here.core, number)
+                    return row if row["state"] == "done" else None
+
+                row = await until(ended)
+                assert (row["tries"], row["code"], len(gate.asked)) == (2, "200", 1)
+                assert await here.value("SELECT count(*) FROM records WHERE type = 'checkin'") == 10
+
+    asyncio.run(go())
+
+
+def test_a_terminal_that_was_away_is_asked_for_that_time(ledger: Any, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with broker(tmp_path) as port, ledger() as here:
+            await here.school(SCHOOL)
+            await here.connector("ministry", "ministry")
+            await parties.add_device(
+                here.core, "test", "2001001", family="face_mqtt", profile="push-ack", title="G", school=SCHOOL, entrance="",
+                direction="in", zone="Asia/Ho_Chi_Minh", secret=b"x",
+            )  # fmt: skip
+            gate = FaceGate(GateOptions(device="2001001", school=SCHOOL, port=port, patience_s=1))
+            async with bridge(port, here.core):
+                for _ in range(3):
+                    await gate._open()
+                    await asyncio.sleep(0.5)
+                    gate._say("mqtt/face/basic", gate._presence("Offline"), 0)
+                    await asyncio.sleep(0.3)
+                    await gate._close()
+
+                async def asked() -> Any:
+                    return await here.rows("SELECT device, reason FROM gate_commands")
+
+                rows = await until(asked)
+                assert [(r["device"], r["reason"]) for r in rows] == [("2001001", "offline")], (
+                    "once, however often it flaps"
+                )
+
+    asyncio.run(go())
