@@ -93,6 +93,8 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`module:Class` of the workbook templates the counterparty gives schools (`hub.kernel.ports.Workbooks`)."""
     pulls: dict[str, DeclaredPull] = field(default_factory=dict)
     """Lists the adapter's `pull` and `pulled` know, by name."""
+    listings: list[str] = field(default_factory=list)
+    """Record types whose whole holding the counterparty lists as hashes (`pull("holds:<type>", …)`), for reconciliation."""
     callbacks: bool = False
     """Whether the counterparty tells of events by itself: the adapter has `decode`, its profiles say `callback`."""
     assumptions: list[str] = field(default_factory=list)

@@ -45,11 +45,18 @@ FAULTS: dict[str, str] = {
     "missing_item": "done, the last item of the answer left out",
     "expired_session": "refused: not (or no longer) authenticated, nothing done",
     "half_open": "request taken, never done nor answered",
+    "wrong_schema": "done, then a well-formed answer of another shape",
+    "fault_500": "500 with a fault of its own (SOAP Fault, JSON error), nothing done",
+    "reset_mid_body": "done, the connection reset in the middle of the answer",
 }
 """Fault kinds. What the last word of each says about *done* is the truth the books hold."""
 
 _BODY_MAX = 16 * 1024 * 1024
-_BEFORE = {"down_503", "maintenance_html", "reset_after_read", "quota_429", "expired_session", "half_open"}
+_ODD_XML = (
+    b'<?xml version="1.0"?><soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>'
+    b'<KetQua xmlns="urn:khac"><TrangThai>OK</TrangThai></KetQua></soap:Body></soap:Envelope>'
+)
+_BEFORE = {"down_503", "maintenance_html", "reset_after_read", "quota_429", "expired_session", "half_open", "fault_500"}
 
 
 class Ask(Struct, frozen=True):
@@ -144,6 +151,16 @@ class Twin(ABC):
     def duplicated(self, say: Say) -> Say:
         """The answer with every item twice."""
         return say
+
+    def misshapen(self, say: Say) -> Say:
+        """An answer that can be read and says nothing the contract knows."""
+        if "xml" in say.content_type:
+            return Say(say.status, _ODD_XML, say.content_type)
+        return Say(say.status, b'{"phienBan":"9.0","duLieu":{"trangThai":"OK"}}', say.content_type)
+
+    def failed(self) -> Say:
+        """What it says when something of its own broke."""
+        return Say.of({"error": "internal error"}, 500)
 
     def expired(self, ask: Ask) -> Say:
         """What the system says to a caller whose session or token has ended."""
@@ -272,6 +289,12 @@ class Twin(ABC):
                 return _response(self.shortened(say))
             case "reset_after_read":
                 return _cut(request)
+            case "wrong_schema":
+                return _response(self.misshapen(say))
+            case "fault_500":
+                return _response(self.failed())
+            case "reset_mid_body":
+                return await _half(request, say)
             case "commit_then_timeout" | "half_open":
                 await self._hold(request, fault)
                 return _cut(request)
@@ -359,6 +382,15 @@ class Twin(ABC):
 def _response(say: Say) -> web.Response:
     headers = {"Content-Type": say.content_type, **say.headers}
     return web.Response(status=say.status, body=say.body, headers=headers)
+
+
+async def _half(request: web.BaseRequest, say: Say) -> web.Response:
+    """The head and half of an answer, then a reset."""
+    response = web.StreamResponse(status=say.status, headers={"Content-Type": say.content_type, **say.headers})
+    response.content_length = len(say.body) or 2
+    await response.prepare(request)
+    await response.write(say.body[: len(say.body) // 2])
+    return _cut(request)
 
 
 def _cut(request: web.BaseRequest) -> web.Response:

@@ -25,6 +25,7 @@ from hub.api import (
     comparison,
     control,
     control_filings,
+    control_reconcile,
     control_schedules,
     devices,
     files,
@@ -116,6 +117,8 @@ def create(settings: Settings) -> FastAPI:
     app.include_router(workbooks.router)
     app.include_router(control_filings.router)
     app.include_router(control_schedules.router)
+    app.include_router(control_reconcile.router)
+    app.include_router(rosters.router)
     app.include_router(callbacks.router)
     app.include_router(files.router)
     app.include_router(anchors.router)

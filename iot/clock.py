@@ -64,11 +64,13 @@ class Judged(Struct, frozen=True):
 class Skew:
     """Running estimate for one device, from its live events only. Not thread-safe."""
 
-    __slots__ = ("_estimate", "_strange", "_unseen", "_window")
+    __slots__ = ("_estimate", "_run", "_strange", "_unseen", "_window")
 
     def __init__(self, window: int = 64) -> None:
         self._window: deque[float] = deque(maxlen=window)
         self._strange: deque[tuple[float, float]] = deque(maxlen=5)
+        self._run = (0.0, 0.0)
+        """When the strange lags that agree began, and the first of them: many may come within a second."""
         self._estimate: Estimate | None = None
         self._unseen = 0
 
@@ -85,7 +87,10 @@ class Skew:
         """Take in one live event that was received `lag` seconds after its device's time."""
         estimate = self._estimate
         if estimate is not None and abs(lag - estimate.lag_s) > _NEAR_S:
-            self._strange.append((received_at.timestamp(), lag))
+            at = received_at.timestamp()
+            if not self._strange or abs(lag - self._run[1]) > _AGREE_S:
+                self._run = (at, lag)
+            self._strange.append((at, lag))
             if not self._moved(estimate.lag_s):
                 return
             self._window.clear()
@@ -116,7 +121,7 @@ class Skew:
         if len(self._strange) < 5 or ahead:
             return False
         lags = [lag for _, lag in self._strange]
-        return max(lags) - min(lags) <= _AGREE_S and self._strange[-1][0] - self._strange[0][0] >= _SPAN_S
+        return max(lags) - min(lags) <= _AGREE_S and self._strange[-1][0] - self._run[0] >= _SPAN_S
 
 
 def judge(device_time: datetime | None, received_at: datetime, live: bool, known: Estimate | None) -> Judged:

@@ -19,7 +19,8 @@ import orjson
 
 from adapters.kit import code_of, http_outcome, json_object
 from adapters.ministry.answers import Answers, by_id
-from hub.kernel.ports import Call, Draft, Outcome, Outgoing, Reading, Receipt, Reply, Settlement, Unknown
+from adapters.ministry.holdings import Holdings
+from hub.kernel.ports import Call, Draft, Outcome, Outgoing, Pulled, Reading, Receipt, Reply, Settlement, Unknown
 
 TEMPORARY = "TAM-"
 """How the codes begin that schools use until the Ministry gives one."""
@@ -42,6 +43,8 @@ class Ministry:
         self._answers = Answers(profile)
         self._code_field: str = profile["given_code_field"]
         self._absent_code: str = profile["absent_code"]
+        self._holdings = Holdings(profile["listing"], profile["tables"], profile["accepted"])
+        self.pulls: Sequence[str] = self._holdings.names
 
     def render(self, batch: Sequence[Outgoing]) -> list[Call]:
         """One call per table and at most `batch_max` records; one key at most once per call, so answers are clear.
@@ -147,6 +150,14 @@ class Ministry:
                     meta={"id": key, "version": version},
                 )
         raise KeyError(delivery)
+
+    def pull(self, what: str, cursor: str | None) -> Call:
+        """The first page of what is held of a type, `holds:<type>`. Raises KeyError for a name that is not in `pulls`."""
+        return self._holdings.question(what, cursor)
+
+    def pulled(self, what: str, call: Call, reply: Reply) -> Pulled:
+        """A page of what is held: a draft each, whose body is `{version, content, group}`; none of it is a record to store."""
+        return self._holdings.page(what, reply, call)
 
     def settle(self, inquiry: Call, reply: Reply) -> Settlement:
         """Present when the version held is ours or higher; absent when it is lower or there is none."""

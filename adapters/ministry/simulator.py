@@ -18,6 +18,7 @@ import yaml
 
 from adapters.books import Effect
 from adapters.contract import compiled
+from adapters.ministry.simulated_holdings import Holdings, held_of
 from adapters.twin import Ask, Say, Twin
 
 HERE = Path(__file__).parent
@@ -52,9 +53,11 @@ class Simulator(Twin):
         self._held: dict[tuple[str, str], int] = {}
         self._types = {name: compiled(schema, name) for name, schema in SCHEMA["$defs"].items()}
         self._routes: dict[str, str] = {PROFILE["push_path"].format(table=t): t for t in PROFILE["tables"].values()}
+        self._lists = {PROFILE["listing"]["path"].format(table=t): t for t in PROFILE["tables"].values()}
         self._reads: dict[str, str] = {
             PROFILE["inquiry_path"].format(table=t, id=""): t for t in PROFILE["tables"].values()
         }
+        self._holdings = Holdings()
         super().__init__(**common)
 
     def restore(self, effect: Effect) -> None:
@@ -63,6 +66,7 @@ class Simulator(Twin):
         self._name(effect.type, effect.event, effect.content)
         if code := effect.content.get("given"):
             self._given[effect.key] = code
+        self._holdings.note(effect.type, effect.key, effect.version, effect.event, effect.content)
 
     def authorised(self, url: str, headers: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
         """With the bearer token."""
@@ -76,6 +80,8 @@ class Simulator(Twin):
         if ask.method == "POST" and (table := self._routes.get(ask.path)):
             return self._push(table, ask.body)
         if ask.method == "GET":
+            if table := self._lists.get(ask.path):
+                return Say.of(self._holdings.page(table, ask.query, PROFILE["listing"]["page"]))
             for prefix, table in self._reads.items():
                 if ask.path.startswith(prefix):
                     return self._one(table, ask.path[len(prefix) :])
@@ -129,7 +135,7 @@ class Simulator(Twin):
             told = {"idbanghi": key, "ma": "01", "thongbao": "Phiên bản không mới hơn", "phienban": held}
             return told | ({"mahocsinh": self._given[key]} if table == "hocsinh" and key in self._given else {})
         self._held[(table, key)] = version
-        content = {"ma": record.get(_KEY_FIELD.get(table, "mahocsinh")), "matruong": school}
+        content = {"ma": record.get(_KEY_FIELD.get(table, "mahocsinh")), "matruong": school, **held_of(record)}
         said = {
             "idbanghi": key,
             "ma": "00",
@@ -140,6 +146,7 @@ class Simulator(Twin):
         if table == "hocsinh" and kind != "cancel" and str(record["mahocsinh"]).startswith("TAM-"):
             said["mahocsinh"] = content["given"] = self._given.setdefault(key, str(_CODE_BLOCK + len(self._given) + 1))
         self._name(table, record["sukien"], content)
+        self._holdings.note(table, key, version, record["sukien"], content)
         self.books.put(key=key, version=version, event=record["sukien"], type=table, content=content)
         return said
 

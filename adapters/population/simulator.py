@@ -310,6 +310,10 @@ class Simulator(Twin):
         """What a caller whose account has ended is told."""
         return self._unauthenticated("Tài khoản đã hết hạn", "account ended")
 
+    def failed(self) -> Say:
+        """A SOAP Fault of the database's own."""
+        return self._fault("Server", "Lỗi hệ thống", "broken")
+
     def over_quota(self, ask: Ask) -> Say:
         """Beyond the quota: HTTP 429, or a SOAP fault where the platform in front speaks only SOAP."""
         if self._quota_as == "fault":

@@ -19,6 +19,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -27,7 +28,7 @@ from connectors.transports import mqtt_packets as packets
 from connectors.transports.mqtt_link import Link, Refused, dial
 from connectors.transports.mqtt_packets import Malformed
 from connectors.transports.mqtt_settings import MqttSettings
-from connectors.transports.mqtt_shapes import Arrived, MqttStats
+from connectors.transports.mqtt_shapes import Arrived, MqttStats, Presence
 from connectors.transports.tls import tls_context
 
 _CONNECT_S = 10.0
@@ -42,7 +43,8 @@ class MqttClient:
 
     With `persistent` the broker keeps the session under the client id while the client is away. `guard` limits the
     addresses it connects to; without one, any: for the broker the hub's own configuration names. `redeliver_gap_s`: at
-    least this long between two reconnects for what was shed. `patience_s`: how long a full queue stops the reading.
+    least this long between two reconnects for what was shed. `patience_s`: how long a full queue stops the reading. `presence`:
+    what the session tells about itself.
     """
 
     def __init__(
@@ -55,13 +57,15 @@ class MqttClient:
         guard: AddressPolicy | None = None,
         redeliver_gap_s: float = 5.0,
         patience_s: float = 2.0,
+        presence: Presence | None = None,
     ) -> None:
         self._settings = settings
         self._subscriptions = [(f, min(q, 1)) for f, q in subscriptions]
         self._guard = guard
         self._tls: ssl.SSLContext | None = tls_context(settings.ca_pem) if settings.tls else None
-        self._hello = packets.connect(
-            settings.client_id, settings.keepalive_s, not persistent, settings.username, password
+        self._presence = presence
+        self._hello = partial(
+            packets.connect, settings.client_id, settings.keepalive_s, not persistent, settings.username, password
         )
         self._queue: deque[Arrived] = deque()
         self._queued_bytes = 0
@@ -114,6 +118,8 @@ class MqttClient:
                 timer.cancel()
         link = self._link
         if link is not None:
+            if self._presence is not None:
+                link.write(packets.publish(self._presence.topic, self._presence.death(), retain=True))
             link.close(packets.GOODBYE)
             await link.ended
         if self._keeping is not None:
@@ -156,7 +162,8 @@ class MqttClient:
         try:
             async with asyncio.timeout(_CONNECT_S):
                 link = await dial(s.host, s.port, self._tls, self._guard, self._heard, self._over, s.capacity_bytes)
-                link.write(self._hello)
+                will = (self._presence.topic, self._presence.will()) if self._presence is not None else None
+                link.write(self._hello(will))
                 if await answer:
                     return link
         except Refused as error:
@@ -188,6 +195,8 @@ class MqttClient:
                 self._queued_bytes = sum(len(a.payload) for a in self._queue)
             if self._subscriptions:
                 link.write(packets.subscribe(self._number(), self._subscriptions))
+            if self._presence is not None:
+                link.write(packets.publish(self._presence.topic, self._presence.birth(), retain=True))
             self._tell()
         self._answer.set_result(not self._refused)
 

@@ -120,10 +120,21 @@ def number(body: bytes | memoryview) -> int:
     return body[0] << 8 | body[1]
 
 
-def connect(client_id: str, keepalive_s: int, clean: bool, username: str | None, password: str | None) -> bytes:
-    """CONNECT without a will. Raises `ValueError` for texts that are too long."""
+def connect(
+    client_id: str,
+    keepalive_s: int,
+    clean: bool,
+    username: str | None,
+    password: str | None,
+    will: tuple[str, bytes] | None = None,
+) -> bytes:
+    """CONNECT. `will`: topic and payload the broker publishes, retained and at QoS 1, when the session breaks off. Raises
+    `ValueError` for texts that are too long."""
     flags = 0x02 if clean else 0
     rest = [_text(client_id)]
+    if will is not None:
+        flags |= 0x2C
+        rest += (_text(will[0]), len(will[1]).to_bytes(2, "big") + will[1])
     if username is not None:
         flags |= 0x80
         rest.append(_text(username))
@@ -138,13 +149,13 @@ def subscribe(mid: int, topics: Sequence[tuple[str, int]]) -> bytes:
     return _packet(0x82, mid.to_bytes(2, "big") + b"".join(_text(topic) + bytes([qos]) for topic, qos in topics))
 
 
-def publish(topic: str, payload: bytes, qos: int = 0, mid: int = 0) -> bytes:
-    """PUBLISH, not retained. Raises `ValueError` for a topic that cannot be published to, or too long a payload."""
+def publish(topic: str, payload: bytes, qos: int = 0, mid: int = 0, retain: bool = False) -> bytes:
+    """PUBLISH. Raises `ValueError` for a topic that cannot be published to, or too long a payload."""
     if not topic or "+" in topic or "#" in topic or "\x00" in topic:
         raise ValueError("not a topic to publish to")
     if qos:
-        return _packet(0x32, _text(topic) + mid.to_bytes(2, "big") + payload)
-    return _packet(0x30, _text(topic) + payload)
+        return _packet(0x32 | retain, _text(topic) + mid.to_bytes(2, "big") + payload)
+    return _packet(0x30 | retain, _text(topic) + payload)
 
 
 def puback(mid: int) -> bytes:

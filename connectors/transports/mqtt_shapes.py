@@ -5,6 +5,8 @@ One concern: shapes. It must never acknowledge, queue or connect.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from msgspec import Struct
 
 from connectors.transports import mqtt_packets as packets
@@ -22,6 +24,24 @@ class Arrived:
         self.generation = generation
         self.received_at = received_at
         self.settled = False
+
+
+class Presence(Protocol):
+    """What a session says about itself, retained under one topic, so that whoever comes later knows too."""
+
+    topic: str
+
+    def will(self) -> bytes:
+        """For the session about to be opened: what the broker says when it breaks off."""
+        ...
+
+    def birth(self) -> bytes:
+        """When it stands."""
+        ...
+
+    def death(self) -> bytes:
+        """When it is ended on purpose."""
+        ...
 
 
 class MqttStats(Struct, kw_only=True):

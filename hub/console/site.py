@@ -28,6 +28,7 @@ from hub.console.pages import (
     door,
     evidence,
     filings,
+    gate_orders,
     gates,
     messages,
     overview,
@@ -35,6 +36,7 @@ from hub.console.pages import (
     people_inbox,
     receipts,
     replay,
+    twins,
     uploads,
     users,
     verify,
@@ -45,7 +47,7 @@ from hub.console.render import FOLDER, HEADERS, redirect, respond
 router = APIRouter(include_in_schema=False)
 for _page in (
     door, overview, connectors, messages, corrections, uploads, receipts, deliveries, evidence, replay, parked,
-    codes, filings, gates, calendar, airflow, audit, users,
+    codes, filings, gates, gate_orders, calendar, airflow, audit, twins, users,
     verify, people_inbox,
 ):  # fmt: skip
     router.include_router(_page.router)

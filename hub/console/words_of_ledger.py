@@ -69,6 +69,8 @@ LEDGER_WORDS: dict[str, tuple[str, str]] = {
     "resolution.cancel": ("Hủy", "Withdraw"),
     "resolution.cancel.help": ("Không cần gửi nữa.", "No longer wanted."),
     "task.unmapped_code": ("Mã chưa ánh xạ", "Unmapped code"),
+    "kind.query_granted": ("Cho phép phân hệ hỏi", "Query granted"),
+    "kind.query_withdrawn": ("Thu hồi quyền hỏi", "Query withdrawn"),
     "signed.title": ("Chữ ký trên tài liệu", "Signatures on documents"),
     "signed.unsigned": ("Không có chữ ký", "Not signed"),
     "signed.good": ("Hợp lệ", "Holds"),

@@ -369,6 +369,8 @@ class Decoded(Struct, kw_only=True):
     advisory: dict[str, Any] | None = None
     historical: bool = False
     """True for stored-and-forwarded events: they take the lane of history."""
+    number: int | None = None
+    """The event's place in its device's own count, where it keeps one: a missing number is a missing event."""
 
 
 class DeviceFamily(Protocol):

@@ -102,13 +102,15 @@ class Bridge:
         touch: Touch,
         options: BridgeOptions | None = None,
         hinted: Callable[[str, dict[str, Any], Mapping[str, Any]], None] | None = None,
+        numbered: Callable[[str, str, int], None] | None = None,
     ) -> None:
-        """`hinted`: told family, facts and registry entry of every presence and command result of a registered gate."""
+        """`numbered`: told device, school and number of events that their gates count. `hinted`: told family, facts and registry entry of every presence and command result of a registered gate."""
         self._transport = transport
         self._accept = accept
         self._hasher = hasher
         self._options = options or BridgeOptions()
         self._hinted = hinted
+        self._numbered = numbered
         self._gates = Gates(families, load, touch, self._options.refresh_gap_s)
         self.guard = Guard(self._options.guard)
         self._sources: dict[str, Source] = {}  # of registered devices, hence bounded
@@ -234,6 +236,8 @@ class Bridge:
                 self._hinted(item.family, item.decoded.advisory, entry)
         else:
             self._gates.learn(item.device, item.decoded, item.received_at)
+            if self._numbered is not None and item.device is not None and item.decoded.number is not None:
+                self._numbered(item.device, item.decoded.drafts[0].school or "", item.decoded.number)
 
     # -- committing
 

@@ -66,6 +66,7 @@ class Gates:
         self._entries: dict[str, dict[str, Any]] = {}
         self._skews: dict[str, Skew] = {}
         self._news: dict[str, dict[str, Any]] = {}
+        self._births: dict[str, int] = {}  # of registered devices, hence bounded
         self.traced: dict[str, int] = {}
         """Devices somebody looks at just now, with their trace's number: seldom any."""
 
@@ -190,6 +191,11 @@ class Gates:
         device = facts.get("device")
         if not isinstance(device, str) or self.entry(device, family) is None:
             return []
+        if (number := facts.get("bd")) is not None:
+            if facts.get("state") == "online":
+                self._births[device] = number
+            elif number != self._births.get(device, number):
+                facts.pop("state")  # the death of a session before: the gate has been born again since
         news = self._news_of(device, received_at)
         if facts.get("kind") == "stranger":
             news["strangers"] = news.get("strangers", 0) + 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,9 +21,11 @@ from hub.wiring import House, open_house
 from hub.worker import gate_watch
 from hub.worker.bridge import Bridge
 from hub.worker.gate_asks import GateAsks
+from hub.worker.gate_gaps import Gaps
 from iot.face_mqtt.decode import FaceMqtt
 from iot.hanet.mqtt import HanetMqtt
 from iot.native.decode import Native
+from iot.native.host import HostState
 
 log = logging.getLogger("hub.gates")
 
@@ -60,11 +63,19 @@ async def main(settings: Settings) -> None:
                          username=mqtt.username, client_id=_CLIENT_ID),
             password=mqtt.password.get_secret_value(),
             subscriptions=[(topic, 1) for family in known.values() for topic in family.subscriptions],
+            presence=HostState(time.time_ns() // 1_000_000),
         )  # fmt: skip
         asks = GateAsks(house.core, lambda p: client.publish(p.topic, p.payload, p.qos) is not None)
+        gaps = Gaps(lambda p: client.publish(p.topic, p.payload, p.qos) is not None)
+
+        def hinted(family: str, facts: dict[str, Any], entry: Mapping[str, Any]) -> None:
+            asks.hinted(family, facts, entry)
+            gaps.hinted(family, facts, entry)
+
         bridge = Bridge(
             client, lambda arrivals: intake.accept(house.core, arrivals), known, registry(house), house.core.hasher,
-            lambda facts: parties.touch_devices(house.core, facts), hinted=asks.hinted,
+            lambda facts: parties.touch_devices(house.core, facts), hinted=hinted,
+            numbered=gaps.seen,
         )  # fmt: skip
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -74,13 +85,14 @@ async def main(settings: Settings) -> None:
         running = asyncio.create_task(bridge.run())
         refreshing = asyncio.create_task(house.follow())
         asking = asyncio.create_task(asks.run())
+        counting = asyncio.create_task(gaps.run())
         watching = asyncio.create_task(gate_watch.follow(house, bridge))
         saying = asyncio.create_task(gate_watch.say(house, bridge))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (running, refreshing, asking, watching, saying, stopping):
+        for task in (running, refreshing, asking, counting, watching, saying, stopping):
             task.cancel()
-        results = await asyncio.gather(running, refreshing, asking, watching, saying, stopping, return_exceptions=True)
+        results = await asyncio.gather(running, refreshing, asking, counting, watching, saying, stopping, return_exceptions=True)
         await client.stop()
         if isinstance(results[0], Exception):
             raise results[0]

@@ -60,8 +60,8 @@ class Standing(Struct, kw_only=True):
     after_s: float | None = None
 
 
-class _Stopped(Exception):
-    """The run cannot go on now. `over`: it has failed for good and the next one begins anew."""
+class Stopped(Exception):
+    """Tạm dừng lấy danh sách. / The run cannot go on now. `over`: it has failed for good and the next one begins anew."""
 
     def __init__(self, text: Text, *, over: bool = False, after_s: float | None = None) -> None:
         super().__init__(text.en)
@@ -70,25 +70,100 @@ class _Stopped(Exception):
         self.after_s = after_s
 
 
-class Pull:
-    """One list of one connector."""
+class Asking:
+    """Asking a counterparty for pages: within its quota and calendar, with a few quick tries. Keeps nothing."""
 
-    def __init__(
-        self, core: Core, row: Mapping[str, Any], what: str, keys: Keys, addresses: AddressPolicy, owner: str
-    ) -> None:
-        """`row`: the connector's. Raises `UnknownPull` when it cannot pull that."""
+    def __init__(self, core: Core, row: Mapping[str, Any], what: str, keys: Keys, addresses: AddressPolicy) -> None:
+        """`row`: the connector's; `what`: a name the adapter's `pull` knows."""
         settings = validate(row["settings"])
-        manifest = manifests.load(row["system"])
-        if what not in manifest.pulls:
-            raise UnknownPull(f"{row['name']}: {what}")
-        self._core, self._row, self._what, self._owner = core, row, what, owner
-        self._declared: DeclaredPull = manifest.pulls[what]
-        adapter: Any = manifest.build(settings.adapter, settings.profile)
+        self._core, self._row, self._what = core, row, what
+        adapter: Any = manifests.load(row["system"]).build(settings.adapter, settings.profile)
         self._adapter: Puller = adapter
         self._policy = settings.policy
         self._open = Calendar(settings.policy.calendar)
         self._timeout_s = settings.policy.timeouts.connect_s + settings.policy.timeouts.read_s
         self._connector: LiveConnector = live(row, keys, addresses)
+
+    async def listing(self, cursor: str | None) -> Pulled:
+        """The page behind `cursor`. Raises `Stopped`."""
+        page, _, _ = await self.ask(self._adapter.pull(self._what, cursor))
+        if page.fault is not None:
+            raise await self.stopped(page.fault)
+        return page
+
+    async def close(self) -> None:
+        """Give back the connection."""
+        await self._connector.close()
+
+    async def ask(self, call: Call) -> tuple[Pulled, bytes, str]:
+        """One page, with a few quick tries: asking twice does no harm."""
+        for attempt in range(1, _QUIET_TRIES + 1):
+            await self._slot()
+            try:
+                reply = await self._connector.send(call, self._timeout_s)
+            except CredentialsRefused as error:
+                text = Text(
+                    "Đối tác từ chối tài khoản của kết nối.", "The counterparty refused the connector's credentials."
+                )
+                await operations.pause(self._core, "hub", self._row["name"], text, "credentials_refused")
+                raise Stopped(text, over=True) from error
+            except AddressRefused as error:
+                text = Text("Địa chỉ của kết nối không được phép.", "The connector's address is not allowed.")
+                raise Stopped(text, over=True) from error
+            except (NotSent, MaybeSent) as error:
+                if attempt == _QUIET_TRIES:
+                    said = str(error)[:200]
+                    raise Stopped(Text(f"Đối tác không trả lời: {said}", f"No answer: {said}"), after_s=30.0) from error
+                await asyncio.sleep(0.2 * attempt)
+                continue
+            return (
+                self._adapter.pulled(self._what, call, reply),
+                reply.body,
+                reply.headers.get("content-type", "application/json"),
+            )
+        raise AssertionError("unreachable")
+
+    async def _slot(self) -> None:
+        """A place within the connector's quota and calendar; the dispatcher's calls are counted in the same."""
+        if self._row["state"] == "paused":
+            raise Stopped(Text("Kết nối đang tạm dừng.", "The connector is paused."), after_s=300.0)
+        if not self._open.open_at(datetime.now(UTC)):
+            raise Stopped(Text("Ngoài giờ cho phép gọi đối tác.", "Outside the counterparty's hours."), after_s=600.0)
+        quota = self._policy.quota
+        if quota.per_second or quota.per_day:
+            wait = await pulls.take_slot(
+                self._core, self._row["id"], 1.0 / quota.per_second if quota.per_second else 0.0, quota.per_day
+            )
+            if wait is None or wait > _LEASE_S / 2:
+                raise Stopped(
+                    Text("Hạn mức của đối tác đã hết.", "The counterparty's quota is used up."), after_s=300.0
+                )
+            await asyncio.sleep(wait)
+
+    async def stopped(self, fault: Outcome) -> Stopped:
+        if isinstance(fault, NeedsPerson):
+            if fault.scope == "connector":
+                await operations.pause(self._core, "hub", self._row["name"], fault.message, fault.cause)
+            return Stopped(fault.message, over=True)
+        reason = getattr(fault, "reason", "")
+        after = fault.after_s if isinstance(fault, TryLater) else None
+        said = Text(f"Chưa lấy được danh mục: {reason}", f"The list could not be pulled: {reason}")
+        return Stopped(said, after_s=after or 60.0)
+
+
+class Pull(Asking):
+    """One list of one connector, stored."""
+
+    def __init__(
+        self, core: Core, row: Mapping[str, Any], what: str, keys: Keys, addresses: AddressPolicy, owner: str
+    ) -> None:
+        """`row`: the connector's. Raises `UnknownPull` when it cannot pull that."""
+        declared = manifests.load(row["system"]).pulls.get(what)
+        if declared is None:
+            raise UnknownPull(f"{row['name']}: {what}")
+        super().__init__(core, row, what, keys, addresses)
+        self._owner = owner
+        self._declared: DeclaredPull = declared
 
     async def run(self, key: str, for_s: float, *, even_if_shrunk: bool = False) -> Standing:
         """Pull for at most about `for_s` seconds. Raises `PullBusy` when another process is at it."""
@@ -98,7 +173,7 @@ class Pull:
             try:
                 while not run.done and time.monotonic() < until:
                     run = await self._page(run, key, even_if_shrunk)
-            except _Stopped as stopped:
+            except Stopped as stopped:
                 await pulls.fault(self._core, run, self._owner, stopped.text, over=stopped.over)
                 return _standing(run, stopped.text, stopped.after_s)
             finally:
@@ -106,14 +181,14 @@ class Pull:
                     await pulls.let_go(self._core, run, self._owner)
             return _standing(run, None, None)
         finally:
-            await self._connector.close()
+            await self.close()
 
     async def _page(self, run: Run, key: str, even_if_shrunk: bool) -> Run:
         call = run.next if run.next is not None else self._adapter.pull(self._what, run.cursor)
         at = datetime.now(UTC)
-        page, body, content_type = await self._ask(call)
+        page, body, content_type = await self.ask(call)
         if page.fault is not None:
-            raise await self._stopped(page.fault)
+            raise await self.stopped(page.fault)
         cleaned = clean(body, self._core.hasher)
         source = Source("connector", self._row["name"])
         drafts = [self._dated(d, at) for d in page.drafts]
@@ -133,69 +208,12 @@ class Pull:
             return await pulls.begin(self._core, run.connector, run.what, key, self._owner, _LEASE_S)
         except Shrunk as error:
             vi, _, en = (Shrunk.__doc__ or "").partition(" / ")
-            raise _Stopped(Text(f"{vi} ({error})", f"{en} ({error})"), over=True) from error
+            raise Stopped(Text(f"{vi} ({error})", f"{en} ({error})"), over=True) from error
         return run
 
     def _dated(self, draft: Draft, at: datetime) -> Draft:
         self._core.catalogue.standardise_record(TYPES[draft.type], draft.body, today_of(at))
         return replace(draft, updated_at=at) if draft.updated_at.year < _UNTIMED else draft
-
-    async def _ask(self, call: Call) -> tuple[Pulled, bytes, str]:
-        """One page, with a few quick tries: asking twice does no harm."""
-        for attempt in range(1, _QUIET_TRIES + 1):
-            await self._slot()
-            try:
-                reply = await self._connector.send(call, self._timeout_s)
-            except CredentialsRefused as error:
-                text = Text(
-                    "Đối tác từ chối tài khoản của kết nối.", "The counterparty refused the connector's credentials."
-                )
-                await operations.pause(self._core, "hub", self._row["name"], text, "credentials_refused")
-                raise _Stopped(text, over=True) from error
-            except AddressRefused as error:
-                text = Text("Địa chỉ của kết nối không được phép.", "The connector's address is not allowed.")
-                raise _Stopped(text, over=True) from error
-            except (NotSent, MaybeSent) as error:
-                if attempt == _QUIET_TRIES:
-                    said = str(error)[:200]
-                    raise _Stopped(
-                        Text(f"Đối tác không trả lời: {said}", f"No answer: {said}"), after_s=30.0
-                    ) from error
-                await asyncio.sleep(0.2 * attempt)
-                continue
-            return (
-                self._adapter.pulled(self._what, call, reply),
-                reply.body,
-                reply.headers.get("content-type", "application/json"),
-            )
-        raise AssertionError("unreachable")
-
-    async def _slot(self) -> None:
-        """A place within the connector's quota and calendar; the dispatcher's calls are counted in the same."""
-        if self._row["state"] == "paused":
-            raise _Stopped(Text("Kết nối đang tạm dừng.", "The connector is paused."), after_s=300.0)
-        if not self._open.open_at(datetime.now(UTC)):
-            raise _Stopped(Text("Ngoài giờ cho phép gọi đối tác.", "Outside the counterparty's hours."), after_s=600.0)
-        quota = self._policy.quota
-        if quota.per_second or quota.per_day:
-            wait = await pulls.take_slot(
-                self._core, self._row["id"], 1.0 / quota.per_second if quota.per_second else 0.0, quota.per_day
-            )
-            if wait is None or wait > _LEASE_S / 2:
-                raise _Stopped(
-                    Text("Hạn mức của đối tác đã hết.", "The counterparty's quota is used up."), after_s=300.0
-                )
-            await asyncio.sleep(wait)
-
-    async def _stopped(self, fault: Outcome) -> _Stopped:
-        if isinstance(fault, NeedsPerson):
-            if fault.scope == "connector":
-                await operations.pause(self._core, "hub", self._row["name"], fault.message, fault.cause)
-            return _Stopped(fault.message, over=True)
-        reason = getattr(fault, "reason", "")
-        after = fault.after_s if isinstance(fault, TryLater) else None
-        said = Text(f"Chưa lấy được danh mục: {reason}", f"The list could not be pulled: {reason}")
-        return _Stopped(said, after_s=after or 60.0)
 
 
 def _standing(run: Run, fault: Text | None, after_s: float | None) -> Standing:

@@ -109,6 +109,8 @@ def _levels(topic: str) -> tuple[str, str, str] | None:
 
 def _state(state: State) -> dict[str, Any]:
     facts: dict[str, Any] = {"state": "online" if state.state == "birth" else "offline", "bd": state.bd}
+    if state.state == "birth" and state.seq is not None:
+        facts["seq"] = state.seq
     if state.firmware:
         facts["firmware"] = text(state.firmware)
     return facts
@@ -176,7 +178,7 @@ def _event(school: str, name: str, event: Event, received_at: datetime, device: 
         updated_at=judged.corrected or received_at,
         school=school,
     )
-    return Decoded(drafts=[draft], dedupe=dedupe, acks=[_ack(school, name, event.id)], historical=not live)
+    return Decoded(drafts=[draft], dedupe=dedupe, acks=[_ack(school, name, event.id)], historical=not live, number=event.seq)
 
 
 FAMILY = Native()

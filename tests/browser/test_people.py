@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ def waiting(site: Any) -> Any:
     """Five passages of two unknown ids and three under a wrong clock, as the intake leaves them; a learner to be found by name."""
     records = site.sql("SELECT id FROM records WHERE type = 'checkin' ORDER BY id LIMIT 8")
     learner = site.sql(
-        "SELECT s.key, r.body->>'full_name' AS name FROM streams s JOIN records r ON r.id = s.record WHERE s.type = 'learner' AND s.school = $1 ORDER BY s.key LIMIT 1",
+        "SELECT s.key, r.body->>'full_name' AS name FROM streams s JOIN records r ON r.id = s.record"
+        " WHERE s.type = 'learner' AND s.school = $1 ORDER BY s.key LIMIT 1",
         SCHOOL,
     )[0]
     site.sql("UPDATE devices SET namespace = 'truong-1' WHERE id IN ('gate-01', 'gate-02')")
@@ -32,7 +34,7 @@ def waiting(site: Any) -> Any:
         )  # fmt: skip
     site.sql(
         "UPDATE messages SET body = convert_to($1, 'UTF8') WHERE id IN (SELECT message FROM records WHERE id = ANY ($2))",
-        '{"info": {"persionName": "%s"}}' % learner["name"].upper(), [r["id"] for r in records],
+        json.dumps({"info": {"persionName": learner["name"].upper()}}), [r["id"] for r in records],
     )  # fmt: skip
     yield learner
     site.sql("DELETE FROM checkin_waits")
@@ -71,7 +73,12 @@ def test_linking_and_undoing(site: Any, sign_in: Any, waiting: Any) -> None:
     page = sign_in()
     page.goto("/people")
     show(page)
-    assert site.sql("SELECT count(*) AS n FROM journal WHERE kind = 'unmask' AND data->>'purpose' = 'Liên kết mã máy'")[0]["n"] >= 1
+    assert (
+        site.sql("SELECT count(*) AS n FROM journal WHERE kind = 'unmask' AND data->>'purpose' = 'Liên kết mã máy'")[0][
+            "n"
+        ]
+        >= 1
+    )
     card = page.locator("article", has_text="00017")
     card.locator(f"input[value='{waiting['key']}']").check()
     card.locator("[name=why]").fill("Danh sách lớp 1A")

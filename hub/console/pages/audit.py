@@ -21,7 +21,7 @@ KINDS = (
     "change_password", "first_admin", "add_user", "reset_password", "block_user", "unblock_user", "client", "client_blocked", "device", "device_revoked",
     "alarm_started", "alarm_ended", "compare", "send_anyway",
     "verification", "verification_done", "verification_cancelled", "verification_sheet",
-    "day_off", "day_off_removed", "sessions",
+    "day_off", "day_off_removed", "sessions", "rehearse", "query_granted", "query_withdrawn",
 )  # fmt: skip
 
 

@@ -52,7 +52,9 @@ class Compared(Struct, kw_only=True):
         self.next = other.next
 
 
-class _Candidate(Struct, frozen=True):
+class Candidate(Struct, frozen=True):
+    """A current version whose content, as it would travel, is not what the counterparty was given."""
+
     key: str
     record: int
     school: str | None
@@ -74,12 +76,14 @@ async def compare(
     `maps`: field maps by name. Entities of every flow to the connector that sends only changes take part, type by type.
     """
     found = Compared()
-    names = sorted({t for f in core.router.flows.values() for t in f.records if _route(core, connector, t) is not None})
+    names = sorted(
+        {t for f in core.router.flows.values() for t in f.records if route_to(core, connector, t) is not None}
+    )
     place, _, key = (after or "").partition(":")
     for record_type in names:
         if record_type < place:
             continue
-        route = _route(core, connector, record_type)
+        route = route_to(core, connector, record_type)
         assert route is not None
         target = core.router.targets[route.flow, connector]
         field_map = maps[target.map].allowing(target.allow)
@@ -97,7 +101,7 @@ async def compare(
     return found
 
 
-def _route(core: Core, connector: int, record_type: str) -> Route | None:
+def route_to(core: Core, connector: int, record_type: str) -> Route | None:
     """The route to this connector that sends only changes."""
     for route in core.router.of(record_type):
         if route.connector == connector and core.router.targets[route.flow, connector].only_changes:
@@ -117,7 +121,7 @@ async def _page(
     if not rows:
         return None
     found = Compared(compared=len(rows))
-    different: list[_Candidate] = []
+    different: list[Candidate] = []
     catalogue = core.catalogue
     for n, r in enumerate(rows):
         if n % _BREATH == 0:
@@ -139,10 +143,10 @@ async def _page(
             found.unchanged += 1
         else:
             order = order_hash(order_of(record_type, r["key"], body))
-            different.append(_Candidate(r["key"], r["record"], r["school"], content, order))
+            different.append(Candidate(r["key"], r["record"], r["school"], content, order))
     if different:
         async with core.pool.acquire() as connection, connection.transaction():
-            queued = await _queue(core, connection, connector, record_type, route, different)
+            queued = len(await queue(core, connection, connector, record_type, route, different))
             if queued:
                 await note(
                     core, connection, actor, "compare", connector=connector, record_type=record_type, queued=queued
@@ -153,10 +157,10 @@ async def _page(
     return found, rows[-1]["key"]
 
 
-async def _queue(
-    core: Core, connection: Connection, connector: int, record_type: str, route: Route, different: list[_Candidate]
-) -> int:
-    """Deliveries for what still differs and has none open. Whoever adds or ends deliveries of these keys is locked out."""
+async def queue(
+    core: Core, connection: Connection, connector: int, record_type: str, route: Route, different: list[Candidate]
+) -> list[str]:
+    """Deliveries for what still differs and has none open; their keys. Whoever adds or ends deliveries of these is locked out."""
     await connection.fetchval(sql.order_locks, sorted({c.order for c in different}))
     rows = await connection.fetch(
         sql.delta_again, connector, record_type, [c.key for c in different], [c.order for c in different]
@@ -177,4 +181,4 @@ async def _queue(
         ],
         columns=DELIVERY_COLUMNS,
     )  # fmt: skip
-    return len(wanted)
+    return [c.key for c in wanted]

@@ -152,7 +152,7 @@ async def seen(core: Core, device: str, start: datetime, end: datetime) -> set[t
     """(person's code, second since 1970) of the passages the ledger has of a device in a span."""
     async with core.pool.acquire() as connection:
         rows = await connection.fetch(sql.gate_seen, device, start, end)
-    return {(r["person"], int(r["updated_at"].timestamp())) for r in rows}
+    return {(r["person"], int(r["sent"].timestamp())) for r in rows}
 
 
 async def standing(core: Core) -> list[Any]:

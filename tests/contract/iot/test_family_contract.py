@@ -134,15 +134,15 @@ def test_the_same_event_again(family: str, case: str) -> None:
         return
     again = copy.deepcopy(sample)
     for holder in (again["payload"], again["payload"].get("info", {})):
-        if "Sendintime" in holder:
-            holder["Sendintime"] = 1 - int(holder["Sendintime"])
+        for name in {"Sendintime", "realtime"} & holder.keys():
+            holder[name] = 1 - int(holder[name])
         if "is_historical" in holder:
             holder["is_historical"] = not holder["is_historical"]
     second = run(family, again, seed=2, received_at="2026-11-20T00:09:00+00:00")
     assert (second.dedupe, second.drafts[0].key) == (first.dedupe, first.drafts[0].key)
     assert second.historical != first.historical
     other = copy.deepcopy(sample)
-    other["payload"].get("info", other["payload"]).update({"RecordID": "777", "id": "another-777"})
+    other["payload"].get("info", other["payload"]).update({"RecordID": "777", "id": "another-777", "sequence_no": 777})
     assert run(family, other).dedupe != first.dedupe
 
 

@@ -118,8 +118,8 @@ class Gateway:
     def __init__(self, url: str, keys: Keys, log: Any) -> None:
         self.url, self.keys, self.log = url, keys, log
 
-    async def register(self, core: Any, device: str, family: str, profile: str, secret: str = "") -> None:
-        sealed = self.keys.encrypt(secret.encode(), device.encode()) if secret else None
+    async def register(self, core: Any, device: str, family: str, profile: str, secret: str) -> None:
+        sealed = self.keys.encrypt(secret.encode(), device.encode())
         await parties.add_device(
             core, "test", device, family=family, profile=profile, title=device, school=SCHOOL, entrance="Cổng chính",
             direction="in", zone="Asia/Ho_Chi_Minh", secret=sealed,
@@ -148,7 +148,7 @@ def gateway(
     port = free_port()
     settings = load(
         data_dir=tmp_path / "data", master_key_file=key_file, database_url=SecretStr(postgres.dsn(database, APP).url),
-        redis_url=SecretStr(redis_server.url), http={"port": port},
+        redis_url=SecretStr(redis_server.url), http={"port": port}, intake={"client_requests_per_s": 100_000},
     )  # fmt: skip
     server = uvicorn.Server(uvicorn.Config(create(settings), port=port, log_level="info", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)

@@ -33,7 +33,13 @@ def gate(name: str, family: str, school: str = "S1") -> BrokerUser:
     return BrokerUser(name, f"secret-of-{name}", *topics)
 
 
-GATES = [gate("F1", "face_mqtt"), gate("F2", "face_mqtt"), gate("N1", "native"), gate("N2", "native", "S2"), gate("H1", "hanet")]
+GATES = [
+    gate("F1", "face_mqtt"),
+    gate("F2", "face_mqtt"),
+    gate("N1", "native"),
+    gate("N2", "native", "S2"),
+    gate("H1", "hanet"),
+]
 
 
 class Client:
@@ -143,7 +149,10 @@ def test_every_gate_has_its_own_topics_and_nobody_elses(tmp_path: Path) -> None:
     """Generated: every gate tries every topic there is, both ways; what the registry gives it, and no more, gets through."""
 
     def scene(stage: Stage) -> None:
-        writes = sorted({t.replace("+", "Rec") for g in GATES for t in g.writes} | {"campus/v1/STATE", "$SYS/broker/x", "other/topic"})
+        writes = sorted(
+            {t.replace("+", "Rec") for g in GATES for t in g.writes}
+            | {"campus/v1/STATE", "$SYS/broker/x", "other/topic"}
+        )
         reads = sorted({t for g in GATES for t in g.reads} | {"mqtt/face/F1/Ack", "campus/v1/S1/N1/evt"})
         with stage.client(BRIDGE) as bridge:
             bridge.subscribe(*BRIDGE.reads)

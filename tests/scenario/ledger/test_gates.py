@@ -54,7 +54,9 @@ def test_a_code_opens_once_and_no_trace_of_it_is_kept(ledger: Any) -> None:
         late = await gates.new_codes(led.core, "test", ["g2"], KEY, timedelta(seconds=-1))
         assert await gates.enrolled(led.core, fresh["g2"], KEY, seal) is None
         assert await gates.enrolled(led.core, late["g2"], KEY, seal) is None
-        dump = str([tuple(r) for t in ("gate_codes", "gate_history", "journal") for r in await led.rows(f"SELECT * FROM {t}")])  # noqa: S608
+        dump = str(
+            [tuple(r) for t in ("gate_codes", "gate_history", "journal") for r in await led.rows(f"SELECT * FROM {t}")]
+        )  # noqa: S608
         assert not any(secret in dump for secret in [*codes.values(), got.secret])
         kinds = [r["kind"] for r in (await gates.history(led.core, "g1"))[0]]
         assert kinds == ["enrolled", "registered"]
@@ -97,7 +99,11 @@ def test_a_rotation_overlaps_and_ends(ledger: Any) -> None:
         second = await gates.rotate(led.core, "test", "g1", seal, timedelta(hours=1))
         assert first and first.secret != second.secret and second.old_until is not None
         users = {u.name: u.secret for u in users_of(await parties.devices(led.core), led.keys)}
-        assert users == {"g1": first.secret, "g1@2": second.secret} == {first.username: first.secret, second.username: second.secret}
+        assert (
+            users
+            == {"g1": first.secret, "g1@2": second.secret}
+            == {first.username: first.secret, second.username: second.secret}
+        )
         await led.owner.execute("UPDATE devices SET old_until = now() - interval '1 second'")
         users = {u.name for u in users_of(await parties.devices(led.core), led.keys)}
         assert users == {"g1@2"}

@@ -34,6 +34,7 @@ class Delivered:
         self.qos = qos
         self.mid = mid
         self.generation = 1
+        self.retain = False
         self.received_at = time.time()
 
 

@@ -211,6 +211,5 @@ def test_a_strange_topic_of_any_length_costs_no_memory_and_is_kept_as_invalid() 
         assert not rig.bridge._gates._routes
 
     stored = play(scenario).ledger.stored
-    assert {a.invalid.code for a in stored if a.invalid} == {"unknown_topic"} and len(
-        stored[0].attributes["topic"]
-    ) == 500
+    assert {a.invalid.code for a in stored if a.invalid} == {"unknown_topic"}
+    assert len(stored[0].attributes["topic"]) < 60

@@ -87,7 +87,8 @@ GRANT UPDATE (until, uncertainty_s) ON gate_offsets TO hub_app;
 -- Times may be null: such a check-in takes no place.
 CREATE FUNCTION presence_look(devices text[], persons text[], places text[], ats timestamptz[], receipts timestamptz[], span interval)
 RETURNS TABLE (n int, namespace text, link bigint, learner text, place bigint, near_at timestamptz[], near_record bigint[], near_leader bigint[])
-LANGUAGE plpgsql AS $$
+-- Always by the key, also while the table is too new for the planner to know how large it is.
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   spaces text[]; links bigint[]; learners text[]; hashes bigint[];
 BEGIN

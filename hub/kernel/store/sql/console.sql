@@ -191,14 +191,6 @@ WHERE task = ANY ($1::bigint[]) AND state = 5 AND ($2::text[] IS NULL OR school 
 -- name: console_approved
 SELECT source_system, code, target_system, canonical, actor, note, at FROM approved_codes ORDER BY id DESC LIMIT 100
 
--- name: console_gates
-SELECT d.id, d.family, d.profile, d.title, d.school, d.entrance, d.direction, d.zone, d.state, d.registered_at, d.source,
-  s.seen_at, s.online, s.offset_s, coalesce(s.events, 0) AS events, coalesce(s.quarantined, 0) AS quarantined,
-  coalesce(s.images_removed, 0) AS images_removed, s.last_event_at, extract(epoch FROM clock_timestamp() - s.seen_at)::float8 AS silent_s, s.detail
-FROM devices d LEFT JOIN device_state s ON s.device = d.id
-WHERE ($1::text[] IS NULL OR d.school = ANY ($1)) AND ($2::text IS NULL OR d.id = $2)
-ORDER BY d.state, d.school, d.id LIMIT 2000
-
 -- name: console_gate_events
 SELECT id, key, updated_at, created_at, disposition, body, message FROM records
 WHERE class = 1 AND type = 'checkin' AND id >= id_day((clock_timestamp() AT TIME ZONE 'UTC')::date - 2)

@@ -19,5 +19,5 @@ UPDATE devices SET state = 'revoked' WHERE id = ANY ($1::text[]) AND state = 'ac
 -- name: fleet_checkins
 -- The check-ins of a fleet received since a moment, as their devices named them.
 SELECT body->>'device' AS device, body->>'person_code' AS person, body->>'device_time_raw' AS raw, count(*) AS times
-FROM records WHERE type = 'checkin' AND class = 1 AND school = ANY ($1::text[]) AND body->>'received_at' >= $2
+FROM records WHERE type = 'checkin' AND class = 1 AND version = 1 AND school = ANY ($1::text[]) AND body->>'received_at' >= $2
 GROUP BY 1, 2, 3

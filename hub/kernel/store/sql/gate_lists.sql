@@ -58,7 +58,9 @@ SELECT device, settings, done_to, span_end, page, due_at, told_at, finished_at, 
 
 -- name: gate_seen
 -- Passages of a device the ledger has in a span: what a list without common names is compared with.
-SELECT body->>'person_code' AS person, updated_at FROM records
+-- By the device's own time, as the list has it, not by the corrected one.
+SELECT body->>'person_code' AS person,
+  updated_at + coalesce((body->>'estimated_offset_s')::float8, 0) * interval '1 second' AS sent FROM records
 WHERE key >= $1 || '/' AND key < $1 || '0' AND type = 'checkin' AND updated_at >= $2 AND updated_at < $3
 
 -- name: gate_command_add

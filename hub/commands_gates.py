@@ -1,0 +1,218 @@
+"""`hub gates …`: the registry of gates from a shell.
+
+One concern: showing and ordering. A secret or a code is printed by the command that made it, and by no other.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+from rich.table import Table
+
+from hub.kernel.ledger import gates
+from hub.kernel.ledger.gates import Credential, Gate, GateRefused
+from hub.kernel.store.db import sql
+from hub.wiring import House
+
+T = TypeVar("T")
+_ACTOR = "cli"
+_COLUMNS = ("id", "family", "profile", "title", "school", "entrance", "direction", "zone", "serial", "model")
+_NEEDED = _COLUMNS[:7]
+_FILE_MOST = 20_000
+
+
+def _run(work: Callable[[House], Awaitable[T]]) -> T:
+    from hub.commands import with_house
+
+    try:
+        return with_house(work)
+    except GateRefused as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _key(house: House) -> bytes:
+    return house.keys.hmac("gate-code")
+
+
+@click.group("gates")
+def group() -> None:
+    """Cổng điểm danh: đăng ký, mã, khóa, chuyển, thay, thu hồi / attendance gates: the registry."""
+
+
+@group.command("list")
+@click.option("--school", help="Mã trường / school code")
+def listing(school: str | None) -> None:
+    """Các cổng / the gates."""
+    from hub.commands import screen
+
+    async def work(house: House) -> list[Any]:
+        async with house.core.pool.acquire() as connection:
+            return list(await connection.fetch(sql.gates_standing, [school] if school else None, None))
+
+    table = Table(
+        "cổng / gate", "họ / family", "trường / school", "lối vào / entrance", "trạng thái / state", "lệch / offset"
+    )
+    for r in _run(work):
+        online = "–" if r["seen_at"] is None else "online" if r["online"] and r["silent_s"] < 600 else "offline"
+        offset = "–" if r["offset_s"] is None else f"{r['offset_s']:+.1f} s"
+        table.add_row(
+            r["id"], r["family"], r["school"], r["entrance"], online if r["state"] == "active" else r["state"], offset
+        )
+    screen.print(table)
+
+
+def read_gates(lines: Any) -> tuple[list[Gate], list[str]]:
+    """Gates out of CSV (header: `id,family,profile,title,school,entrance,direction` and perhaps `zone,serial,model`), and
+    what is wrong with the file, by line."""
+    reader = csv.DictReader(lines)
+    names = [n.strip() for n in reader.fieldnames or ()]
+    reader.fieldnames = names
+    if missing := [n for n in _NEEDED if n not in names]:
+        return [], [f"Thiếu cột / missing columns: {', '.join(missing)}"]
+    found: list[Gate] = []
+    wrong: list[str] = []
+    for number, row in enumerate(reader, 2):
+        if len(found) >= _FILE_MOST:
+            return [], [f"Quá {_FILE_MOST} dòng / more than {_FILE_MOST} lines"]
+        given = {k: (row.get(k) or "").strip() for k in _COLUMNS}
+        if None in row or any(len(v) > 200 for v in given.values()):
+            wrong.append(f"Dòng {number}: thừa ô hoặc quá dài / line {number}: too many cells, or too long")
+            continue
+        more = {k: given[k] for k in ("zone", "serial", "model") if given[k]}
+        found.append(Gate(**{k: given[k] for k in _NEEDED}, **more))
+    return found, wrong
+
+
+@group.command("register")
+@click.argument("file", type=click.File("r", encoding="utf-8-sig"))
+@click.option("--hours", default=72.0, show_default=True, help="Hạn của mã / life of the codes")
+@click.option(
+    "--codes",
+    "codes_file",
+    type=click.File("w", encoding="utf-8", lazy=True),
+    default="-",
+    help="Nơi ghi mã / where codes are written",
+)
+def register(file: Any, hours: float, codes_file: Any) -> None:
+    """Đăng ký hàng loạt từ CSV, tất cả hoặc không; in mã một lần / register from CSV, all or none; prints one-time codes."""
+    try:
+        found, wrong = read_gates(file)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise click.ClickException(f"Không đọc được tệp / the file cannot be read: {error}") from None
+
+    async def work(house: House) -> dict[str, str]:
+        faults = wrong + [f"Dòng {p + 2}: {t.vi} / line {p + 2}: {t.en}" for p, t in gates.faults(house.core, found)]
+        if faults or not found:
+            raise click.ClickException("\n".join(faults[:50]) or "Tệp rỗng. / The file is empty.")
+        return await gates.register(house.core, _ACTOR, found, house.keys.encrypt, _key(house), timedelta(hours=hours))
+
+    began = time.monotonic()
+    codes = _run(work)
+    writer = csv.writer(codes_file)
+    writer.writerow(["id", "code"])
+    writer.writerows(sorted(codes.items()))
+    click.echo(f"Đã đăng ký / registered: {len(codes)} ({time.monotonic() - began:.1f} s)", err=True)
+
+
+@group.command("code")
+@click.argument("gate", nargs=-1, required=True)
+@click.option("--hours", default=72.0, show_default=True)
+def code(gate: tuple[str, ...], hours: float) -> None:
+    """Mã một lần mới; mã cũ hết hiệu lực / new one-time codes; those before end."""
+    made = _run(lambda h: gates.new_codes(h.core, _ACTOR, gate, _key(h), timedelta(hours=hours)))
+    for name, value in made.items():
+        click.echo(f"{name}\t{value}")
+
+
+@group.command("rotate")
+@click.argument("gate")
+@click.option(
+    "--overlap-hours", default=24.0, show_default=True, help="Khóa cũ còn dùng được / the old one goes on opening"
+)
+def rotate(gate: str, overlap_hours: float) -> None:
+    """Cấp khóa mới / a new secret."""
+    made: Credential = _run(
+        lambda h: gates.rotate(h.core, _ACTOR, gate, h.keys.encrypt, timedelta(hours=overlap_hours))
+    )
+    click.echo(f"username\t{made.username}\nsecret\t{made.secret}")
+
+
+@group.command("move")
+@click.argument("gate")
+@click.option("--school", required=True)
+@click.option("--entrance", required=True)
+@click.option("--direction", required=True, type=click.Choice(gates.DIRECTIONS))
+@click.option("--since", type=click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]), help="UTC; mặc định: bây giờ / now")
+@click.option("--why", required=True)
+def move(gate: str, school: str, entrance: str, direction: str, since: datetime | None, why: str) -> None:
+    """Chuyển chỗ từ một thời điểm / moved, from a moment on."""
+    when = since.replace(tzinfo=UTC) if since else datetime.now(UTC)
+    _run(lambda h: gates.move(h.core, _ACTOR, gate, school, entrance, direction, when, why))
+    click.echo("Đã ghi. / Noted.")
+
+
+@group.command("replace")
+@click.argument("gate")
+@click.argument("new")
+@click.option("--serial")
+@click.option("--model", default="")
+@click.option("--why", required=True)
+def replace(gate: str, new: str, serial: str | None, model: str, why: str) -> None:
+    """Thiết bị mới vào chỗ cổng cũ; in mã / a new device takes a gate's place; prints its code."""
+    made = _run(lambda h: gates.replace(h.core, _ACTOR, gate, new, serial, model, h.keys.encrypt, _key(h), why))
+    click.echo(f"{new}\t{made}")
+
+
+@group.command("revoke")
+@click.argument("gate", nargs=-1, required=True)
+@click.option("--why", required=True)
+def revoke(gate: tuple[str, ...], why: str) -> None:
+    """Thu hồi ngay / revoke at once."""
+    done = _run(lambda h: gates.revoke(h.core, _ACTOR, gate, why))
+    click.echo(f"Đã thu hồi / revoked: {', '.join(done) or '–'}")
+    if len(done) < len(set(gate)):
+        raise click.ClickException("Có cổng không tồn tại hoặc đã thu hồi. / Some are unknown, or were revoked before.")
+
+
+@group.command("history")
+@click.argument("gate")
+def history(gate: str) -> None:
+    """Lịch sử một cổng / a gate's history."""
+    from hub.commands import screen
+
+    lines, places = _run(lambda h: gates.history(h.core, gate))
+    table = Table("lúc / at", "ai / who", "việc / what", "")
+    for r in lines:
+        table.add_row(f"{r['at']:%Y-%m-%d %H:%M:%S}", r["actor"], r["kind"], str(r["data"] or ""))
+    screen.print(table)
+    for p in places:
+        since = f"{p['since']:%Y-%m-%d %H:%M}" if p["since"] else "…"
+        click.echo(f"{since}\t{p['school']}\t{p['entrance']}\t{p['direction']}")
+
+
+@group.command("broker")
+def broker() -> None:
+    """Máy chủ MQTT: đang chạy có đúng như đã ghi / the broker: whether what runs is what was written."""
+    from hub.commands import read_status
+    from hub.settings import load
+
+    told = (read_status(load().data_dir).get("notes") or {}).get("broker")
+    if not told:
+        raise click.ClickException("Không có máy chủ nhúng đang chạy. / No embedded broker is running.")
+    for name in ("name", "port", "tls_port", "users", "certificate_ends"):
+        click.echo(f"{name}\t{told.get(name) or '–'}")
+    if told.get("warning"):
+        click.echo(f"⚠ {told['warning']['vi']} / {told['warning']['en']}")
+    for line in told.get("drift") or ():
+        click.echo(f"✘ {line['vi']} / {line['en']}")
+    if told.get("drift"):
+        raise click.ClickException("Cấu hình lệch. / The configuration has drifted.")
+    click.echo("✔ Khớp / as written")
+
+
+ALL: tuple[click.Command, ...] = (group,)

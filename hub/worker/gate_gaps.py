@@ -1,0 +1,143 @@
+"""Holes in what gates of the hub's own tree number: seen, asked for again, and in the end told.
+
+One concern: the numbers. It must never hold up the bridge (hints are only noted), ask a gate without end, or take an event
+that is merely late for a lost one. What is known of a gate's numbers is lost with the process: the first number seen after it
+is where counting goes on, and what the gate holds it sends anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prometheus_client import Counter
+
+from hub.kernel.ports import Publication
+from iot.native.host import resend
+
+log = logging.getLogger("hub.gates")
+
+_GRACE_S = 5.0
+_AGAIN_S = 60.0
+_TRIES = 3
+_HOLES_MOST = 100
+_SPAN_MOST = 1_000_000
+_EVERY_S = 1.0
+
+MISSING = Counter("gate_numbers_missing_total", "Events missing by a gate's numbers that it could not send again")
+ASKED = Counter("gate_resend_requests_total", "Requests to gates to send numbered events again")
+
+
+class _Hole:
+    __slots__ = ("due", "first", "last", "tries")
+
+    def __init__(self, first: int, last: int, due: float) -> None:
+        self.first, self.last, self.due, self.tries = first, last, due, 0
+
+
+class _Gate:
+    __slots__ = ("highest", "holes", "school")
+
+    def __init__(self, school: str, highest: int) -> None:
+        self.school, self.highest = school, highest
+        self.holes: list[_Hole] = []
+
+
+class Gaps:
+    """One per bridge. `seen` and `hinted` are called by it; `run` ends by cancellation only."""
+
+    def __init__(
+        self, publish: Callable[[Publication], bool], *, grace_s: float = _GRACE_S, again_s: float = _AGAIN_S
+    ) -> None:
+        """`publish`: hands a publication to the session; False when it was not taken. `grace_s`: how long a hole may be
+        merely late."""
+        self._publish = publish
+        self._grace_s, self._again_s = grace_s, again_s
+        self._gates: dict[str, _Gate] = {}  # of registered devices, hence bounded
+        self._waiting: set[str] = set()
+        self._asked = 0
+
+    def seen(self, device: str, school: str, number: int) -> None:
+        """An event with this number came."""
+        gate = self._gates.get(device)
+        if gate is None or gate.school != school:
+            self._gates[device] = _Gate(school, number)
+            self._waiting.discard(device)
+        elif number > gate.highest:
+            if number > gate.highest + 1:
+                self._open(device, gate, gate.highest + 1, number - 1)
+            gate.highest = number
+        elif gate.holes:
+            self._fill(device, gate, number)
+
+    def hinted(self, family: str, facts: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
+        """A birth tells the last number given: what lies between is missing, or on its way; a lower one than was seen is a
+        gate that counts anew."""
+        device, number, school = facts.get("device"), facts.get("seq"), entry.get("school")
+        if family != "native" or not isinstance(device, str) or type(number) is not int or not isinstance(school, str):
+            return
+        gate = self._gates.get(device)
+        if gate is None or gate.school != school or number < gate.highest:
+            self._gates[device] = _Gate(school, number)
+            self._waiting.discard(device)
+        elif number > gate.highest:
+            self._open(device, gate, gate.highest + 1, number)
+            gate.highest = number
+
+    def _open(self, device: str, gate: _Gate, first: int, last: int) -> None:
+        if last - first >= _SPAN_MOST:
+            log.warning("gate %s jumps from number %d to %d: it counts anew", device, first, last)
+            return
+        if len(gate.holes) >= _HOLES_MOST:
+            gate.holes[-1].last = last  # what lies between came already: sent again it is known again
+            return
+        gate.holes.append(_Hole(first, last, time.monotonic() + self._grace_s))
+        self._waiting.add(device)
+
+    def _fill(self, device: str, gate: _Gate, number: int) -> None:
+        for place, hole in enumerate(gate.holes):
+            if not hole.first <= number <= hole.last:
+                continue
+            if hole.first == hole.last:
+                del gate.holes[place]
+            elif number == hole.first:
+                hole.first += 1
+            elif number == hole.last:
+                hole.last -= 1
+            elif len(gate.holes) < _HOLES_MOST:
+                rest = _Hole(number + 1, hole.last, hole.due)
+                rest.tries, hole.last = hole.tries, number - 1
+                gate.holes.insert(place + 1, rest)
+            break
+        if not gate.holes:
+            self._waiting.discard(device)
+
+    def ask(self) -> None:
+        """Ask for what is due; give up, and say so, what was asked for often enough."""
+        now = time.monotonic()
+        for device in list(self._waiting):
+            gate = self._gates[device]
+            for hole in list(gate.holes):
+                if hole.due > now:
+                    continue
+                if hole.tries >= _TRIES:
+                    gate.holes.remove(hole)
+                    MISSING.inc(hole.last - hole.first + 1)
+                    log.warning("gate %s: events numbered %d to %d are missing", device, hole.first, hole.last)
+                    continue
+                self._asked += 1
+                if self._publish(resend(gate.school, device, f"r{self._asked}", hole.first, hole.last)):
+                    ASKED.inc()
+                    hole.tries += 1
+                hole.due = now + self._again_s
+            if not gate.holes:
+                self._waiting.discard(device)
+
+    async def run(self) -> None:
+        """Ask, once a second."""
+        while True:
+            await asyncio.sleep(min(_EVERY_S, self._grace_s))
+            self.ask()

@@ -1,0 +1,67 @@
+"""A quota as the counterparty sees it: calls of any second, calls of a day, with two workers at it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from adapters.ministry.simulator import TOKEN
+from adapters.ministry.simulator import Simulator as Ministry
+from adapters.twin import Ask, Say
+from hub.bell import Bell
+from hub.kernel.ledger.core import Core
+from hub.kernel.router import Router, load_flows
+from hub.wiring import FLOWS, House
+from hub.worker.main import Worker
+
+
+class Counting(Ministry):
+    """Notes when each call was answered."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.at: list[float] = []
+
+    def answer(self, ask: Ask) -> Say:
+        self.at.append(time.monotonic())
+        return super().answer(ask)
+
+
+def busiest(times: list[float]) -> int:
+    return max(sum(1 for t in times if start <= t < start + 1.0) for start in times)
+
+
+def test_two_workers_keep_a_quota_together_and_a_days_calls_exactly(stage: Any, items: Any) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            twin = Counting()
+            url = await twin.start()
+            s.twins["ministry"] = twin
+            policy = {"concurrency": 4, "batch_max": 1, "quota": {"per_second": 20, "per_day": 70}}
+            transport = {"kind": "rest", "base_url": url}
+            await s.connect(
+                "ministry", transport, {"scheme": "bearer"}, {"token": TOKEN}, {"source": "000.00.12.H24"}, policy
+            )
+            await s.push("learner", *(items.learner(f"31{n:08d}") for n in range(90)))
+            await s.work()
+            core = Core(s.core.pool, Router(load_flows(FLOWS), {}), s.core.catalogue, s.core.hasher, worker="second")
+            house = House(s.house.settings, s.house.keys, core, None, Bell(None))
+            await house.refresh()
+            second = Worker(house, None)
+            task = asyncio.create_task(second.run())
+            try:
+                await s.until(lambda: len(twin.at) >= 70, 30)
+                await asyncio.sleep(1.5)
+            finally:
+                second.stop()
+                await asyncio.wait_for(task, 20)
+                await s.rest()
+            assert len(twin.at) == 70, "not one more than the day allows"
+            assert busiest(twin.at) <= 20
+            assert twin.at[-1] - twin.at[0] < 8.0, "and not much slower than it allows"
+            assert await s.led.value("SELECT day_used FROM quotas") == 70
+            assert await s.states() == {"delivered": 70, "ready": 20}
+            assert await s.led.value("SELECT count(*) FROM quota_shares") == 0, "whoever ends gives its share back"
+
+    asyncio.run(go())
