@@ -69,6 +69,12 @@ class DeclaredPull(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     title: Text
 
 
+PersonalKind = Literal[
+    "name", "family", "middle", "given", "number", "birth", "year", "phone", "email", "url", "text", "code", "zero"
+]
+"""What a personal field of a message holds; `zero`: a code the law counts as sensitive, told as zeros."""
+
+
 class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One adapter folder's declaration."""
 
@@ -98,6 +104,8 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     callbacks: bool = False
     """Whether the counterparty tells of events by itself: the adapter has `decode`, its profiles say `callback`."""
     assumptions: list[str] = field(default_factory=list)
+    personal: dict[str, PersonalKind] = field(default_factory=dict)
+    """Names of fields in its messages that no field map writes and that speak of a person, and what they hold."""
 
     @property
     def folder(self) -> Path:

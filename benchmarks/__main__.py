@@ -16,7 +16,9 @@ from benchmarks import report
 from benchmarks.rig import QUICK, Figure, Rig
 
 FOLDER = Path(".data/bench").absolute()
-PATHS = ("gates", "city", "intake", "push", "delivery", "jobs", "soap", "xml", "held", "drain", "replay", "delta", "whole")
+PATHS = (
+    "gates", "city", "intake", "push", "delivery", "jobs", "soap", "xml", "held", "drain", "replay", "delta", "reconcile", "whole",
+)  # fmt: skip
 
 
 async def main(names: list[str]) -> int:

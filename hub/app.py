@@ -36,6 +36,7 @@ from hub.api import (
     problems,
     query,
     receipts,
+    rosters,
     verify,
     workbooks,
     xroad_provider,

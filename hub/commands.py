@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from hub import assumptions, commands_evidence, commands_gates, commands_given
+from hub import assumptions, commands_evidence, commands_gates, commands_given, commands_queries
 from hub.embedded.area import open_area
 from hub.embedded.postgres import EmbeddedPostgres
 from hub.embedded.redis import EmbeddedRedis
@@ -368,4 +368,17 @@ def users_reset(name: str) -> None:
     click.echo(password)
 
 
-ALL: tuple[click.Command, ...] = (status, messages, check, replay, correct, connectors, codes, users, *commands_given.ALL, *commands_evidence.ALL, *commands_gates.ALL)
+ALL: tuple[click.Command, ...] = (
+    status,
+    messages,
+    check,
+    replay,
+    correct,
+    connectors,
+    codes,
+    users,
+    *commands_given.ALL,
+    *commands_evidence.ALL,
+    *commands_queries.ALL,
+    *commands_gates.ALL,
+)

@@ -14,7 +14,10 @@ def gate_topics(
     """Topics a gate may read, and may write; None for families that do not speak to the broker. `before`: schools it
     stood at, whose topics it may still be set to. The shared topics of a family are advisory to the hub."""
     if family == "face_mqtt":
-        return [f"mqtt/face/{device}"], [f"mqtt/face/{device}/+", "mqtt/face/basic", "mqtt/face/heartbeat"]
+        return (
+            [f"mqtt/face/{device}", f"topic/face/capture/response/{device}"],
+            [f"mqtt/face/{device}/+", "mqtt/face/basic", "mqtt/face/heartbeat", f"topic/face/capture/request/{device}"],
+        )
     if family == "hanet":
         return [], [f"/topic/detected/{device}"]
     if family != "native":

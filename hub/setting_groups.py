@@ -6,11 +6,13 @@ One concern: declaring. Reading and documenting is `hub.settings`'; nothing here
 from __future__ import annotations
 
 from datetime import date, time
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from hub.setting_checks import inward
 
 
 def both(vi: str, en: str) -> str:
@@ -94,17 +96,6 @@ class Redis(Group):
     )
 
 
-def _inward(address: str) -> bool:
-    """Whether what listens there is heard on this machine, or on one private network, alone."""
-    if address == "localhost":
-        return True
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return False
-    return (found.is_loopback or found.is_private) and not found.is_unspecified
-
-
 class Mqtt(Group):
     """Máy chủ MQTT và cầu nối / The MQTT broker and the bridge."""
 
@@ -122,7 +113,8 @@ class Mqtt(Group):
         ),
     )
     listen: str = Field(
-        "127.0.0.1", description=both(
+        "127.0.0.1",
+        description=both(
             "Địa chỉ lắng nghe không mã hóa của máy chủ nhúng: máy này hoặc mạng riêng",
             "Address the embedded broker listens on without TLS: this machine or a private network",
         ),
@@ -149,11 +141,7 @@ class Mqtt(Group):
         ),
     )
     tls_names: tuple[str, ...] = Field(
-        (),
-        description=both(
-            "Tên và địa chỉ mà cổng gọi tới, ghi trong chứng thư trục tự cấp",
-            "Names and addresses gates call, for the certificate the hub signs",
-        ),
+        (), description=both("Tên và địa chỉ cổng gọi tới (trong chứng thư)", "Names and addresses gates call")
     )
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         10_000, description=both("Số kết nối tối đa tới máy chủ nhúng", "Most connections to the embedded broker")
@@ -179,7 +167,7 @@ class Mqtt(Group):
     def _tls_complete(self) -> Mqtt:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_cert_file and tls_key_file belong together")
-        if not _inward(self.listen):
+        if not inward(self.listen):
             raise ValueError("listen: without TLS only a loopback or a private address; gates elsewhere use tls_port")
         if self.host is not None and self.password is None:
             raise ValueError("an outside broker needs a password")

@@ -78,6 +78,11 @@ class HubControl:
         """Recoveries that are open."""
         return list(self._call("GET", "/recoveries?open=true")["items"])
 
+    def opening(self, connector: str, epoch: int) -> dict[str, Any]:
+        """The counterparty's calendar: `{open, opens_at}`; `opens_at` None: open now, or not within its horizon."""
+        row = self._call("GET", f"/recoveries/{quote(connector, safe='')}?epoch={epoch}")["recovery"]
+        return {"open": row.get("open", True), "opens_at": row.get("opens_at")}
+
     def progress(self, connector: str, epoch: int, **query: Any) -> dict[str, Any]:
         """Counts of a connector; see the hub for `since`, `canary`, `delivered`."""
         wanted = urlencode({"epoch": epoch, **{k: v for k, v in query.items() if v is not None}})

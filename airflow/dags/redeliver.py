@@ -1,7 +1,8 @@
 """The DAG `redeliver`: lead the recovery of connectors whose deliveries wait. Probe, canary, ramp, drain, reconcile.
 
 The hub starts a run for each recovery it opens (run id `redeliver__<connector>__<epoch>`), and a run every five minutes
-sweeps all that are open. It leads by lease and sends nothing: the hub's workers do. Every task may be repeated. It must
+sweeps all that are open. It leads by lease and sends nothing: the hub's workers do. Every task may be repeated. Where the
+counterparty is closed by its calendar, the run waits deferred, holding neither a worker's slot nor the lease. It must
 never import the hub, nor go on after a 409: then another leads, or the recovery is over.
 """
 
@@ -12,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from _hub_control import LEASE_S, TASK_DEFAULTS, ControlRefused, HubControl, polls
-from airflow.sdk import DAG, get_current_context, task, task_group
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk import DAG, BaseOperator, get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 log = logging.getLogger("airflow.task")
@@ -22,6 +24,8 @@ CANARY_FOR_S = 120.0
 RAMP_FOR_S = 600.0
 DRAIN_FOR_S = 4 * 3600.0
 FINISH_FOR_S = 120.0
+OPENING_FOR = timedelta(hours=12)
+"""A run waits for an opening at most this far ahead; beyond, the sweep that comes after it takes the recovery up."""
 CANARY_PAUSES_S = (2.0, 10.0)
 PROBE_PAUSES_S = (1.0, 8.0)
 RAMP_FIRST, RAMP_LAST, DRAIN_SIZE = 10, 320, 1_000
@@ -76,6 +80,35 @@ class _Lead:
         return {"connector": self.connector, "epoch": self.epoch, "before": self.before}
 
 
+class UntilOpen(BaseOperator):
+    """Passes its target on when the counterparty is open by its calendar; until then it is deferred."""
+
+    template_fields = ("target",)
+
+    def __init__(self, *, target: Any, **common: Any) -> None:
+        super().__init__(**common)
+        self.target = target
+
+    def execute(self, context: Any, event: Any = None) -> dict[str, Any]:
+        """Also where the trigger resumes it: the calendar may have been changed meanwhile."""
+        lead = _Lead(self.target)
+        try:
+            seen = lead.hub.opening(lead.connector, lead.epoch)
+            if seen["open"]:
+                lead.renew()
+                return lead.target()
+            lead.hub.hand_over(lead.connector, lead.epoch, lead.owner)
+        except ControlRefused as refused:
+            raise AirflowSkipException(str(refused)) from refused
+        log.info("%s: closed until %s", lead.connector, seen["opens_at"])
+        at = datetime.fromisoformat(seen["opens_at"]) if seen["opens_at"] else None
+        if at is None or at - datetime.now(UTC) > OPENING_FOR:
+            raise AirflowSkipException(f"{lead.connector}: closed until {seen['opens_at']}; a sweep takes it up then")
+        # A second later: what the hub calls open must not be a moment away.
+        self.defer(trigger=DateTimeTrigger(at.astimezone(UTC) + timedelta(seconds=1)), method_name="execute")
+        raise AssertionError("unreachable")
+
+
 with DAG(
     dag_id="redeliver",
     description="Khôi phục việc gửi tới các hệ thống / Recover deliveries to counterparties",
@@ -83,7 +116,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=16,
-    dagrun_timeout=timedelta(hours=6),
+    dagrun_timeout=OPENING_FOR + timedelta(hours=6),
     default_args=TASK_DEFAULTS,
     tags=["lien-thong", "recovery"],
 ) as redeliver:
@@ -102,12 +135,14 @@ with DAG(
                     continue
             elif row["owner"] is not None and row["owner"] != mine and not row["owner"].startswith("ticker:"):
                 continue
+            elif not row.get("open", True):
+                continue  # the run that was started for it waits, or the first sweep after the opening leads it
             found.append({"connector": row["connector"], "epoch": row["epoch"]})
         return found
 
     @task(max_active_tis_per_dag=AT_ONCE, execution_timeout=timedelta(minutes=5))
     def probe(target: dict[str, Any]) -> dict[str, Any]:
-        """Take the lease and wait until the counterparty can be reached and lets us in."""
+        """Take the lease and wait until the counterparty can be reached and lets us in. One that is closed is not called."""
         lead = _Lead(target)
         detail = ""
         for _ in polls(PROBE_FOR_S, *PROBE_PAUSES_S):
@@ -116,6 +151,8 @@ with DAG(
             except ControlRefused as refused:
                 # Another run leads it, or it ended meanwhile: nothing to do, and nothing wrong.
                 raise AirflowSkipException(str(refused)) from refused
+            if not lead.hub.opening(lead.connector, lead.epoch)["open"]:
+                return lead.target()
             seen = lead.hub.probe(lead.connector)
             if seen["ok"]:
                 return lead.target()
@@ -215,7 +252,8 @@ with DAG(
     @task_group
     def recover(target: Any) -> None:
         """One connector's recovery."""
-        reconcile(drain(ramp(canary(probe(target)))))
+        opened = UntilOpen(task_id="opening", target=probe(target), execution_timeout=timedelta(minutes=2))
+        reconcile(drain(ramp(canary(opened.output))))
 
     recover.expand(target=connectors())
 

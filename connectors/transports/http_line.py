@@ -44,7 +44,8 @@ class Line(asyncio.Protocol):
         self._loop = loop
         self._closed: Callable[[Line], None] | None = closed
         self._silence_s = silence_s
-        self._idle_s = idle_s
+        # With none kept there is still the time between a connection made and its first request.
+        self._idle_s = idle_s if idle_s > 0 else 1.0
         self._max_reply = max_reply
         self._transport: Any = None
         self._poller = select.poll()

@@ -313,7 +313,8 @@ class MqttClient:
         if linger_s > 0 and len(self._queue) < limit:
             await asyncio.sleep(linger_s)
         queue = self._queue
-        taken, size = [], 0
+        taken: list[Arrived] = []
+        size = 0
         while queue and len(taken) < limit and size < _BATCH_BYTES:
             size += len(queue[0].payload)
             taken.append(queue.popleft())

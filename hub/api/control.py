@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable, Coroutine
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -18,11 +18,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from connectors.policy.calendar import Calendar, CalendarSettings
 from hub.api.context import Hub
 from hub.api.problems import Problem
 from hub.kernel.ledger import accounting, recovery, upkeep
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Text
+from hub.kernel.store.db import sql
 from hub.keys import Keys
 
 _PROBE_S = 20.0
@@ -117,8 +119,21 @@ def _json(content: Any) -> Response:
 
 @router.get("/recoveries")
 async def recoveries(hub: Here, open_only: Annotated[bool, Query(alias="open")] = False) -> Response:
-    """`{items: [recovery …]}`, by connector."""
-    return _json({"items": await recovery.overview(hub.core, open_only=open_only)})
+    """`{items: [recovery …]}`, by connector; each with `open` and `opens_at` of the counterparty's calendar."""
+    found = await recovery.overview(hub.core, open_only=open_only)
+    return _json({"items": [msgspec.structs.asdict(r) | await _opening(hub, r.connector) for r in found]})
+
+
+async def _opening(hub: Hub, connector: str) -> dict[str, Any]:
+    """Whether the counterparty's calendar lets calls begin now, and else from when; None: not within its horizon."""
+    async with hub.core.pool.acquire() as connection:
+        row = await connection.fetchrow(sql.connector_by_name, connector)
+    given = (row["settings"] or {}).get("policy", {}).get("calendar") if row else None
+    if not given:
+        return {"open": True, "opens_at": None}
+    calendar, now = Calendar(CalendarSettings.model_validate(given)), datetime.now(UTC)
+    opened = calendar.open_at(now)
+    return {"open": opened, "opens_at": None if opened else calendar.next_open(now)}
 
 
 @router.get("/recoveries/{connector}")
@@ -130,14 +145,14 @@ async def progress(
     canary: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
     delivered: bool = False,
 ) -> Response:
-    """`{recovery, progress}`. With `epoch`, 409 when another is in force."""
+    """`{recovery, progress}`, the recovery as in the list. With `epoch`, 409 when another is in force."""
     found = await recovery.find(hub.core, connector)
     if found is None:
         raise recovery.StaleEpoch("0")
     counts = await recovery.progress(
         hub.core, connector, found.epoch if epoch is None else epoch, since=since, canary=canary, delivered=delivered
     )
-    return _json({"recovery": found, "progress": counts})
+    return _json({"recovery": msgspec.structs.asdict(found) | await _opening(hub, connector), "progress": counts})
 
 
 @router.post("/recoveries/{connector}/lead")

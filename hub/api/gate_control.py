@@ -51,7 +51,9 @@ async def _entry(hub: Hub, device: str, fits: Callable[[Any], bool]) -> Any:
     for row in await parties.devices(hub.core):
         if row["id"] == device and fits(row):
             return row
-    text = Text("Không có cổng này, hoặc họ cổng không làm được.", "There is no such gate, or its family cannot do that.")
+    text = Text(
+        "Không có cổng này, hoặc họ cổng không làm được.", "There is no such gate, or its family cannot do that."
+    )
     raise Problem(404, "unknown_gate", text)
 
 

@@ -43,9 +43,7 @@ class Question(BaseModel):
 def refuse_images(purpose: str) -> None:
     """Raises a problem for a purpose that is no sentence but content: it would stand in the log."""
     if holds_image(purpose):
-        raise Problem(
-            422, "no_purpose", Text("Mục đích phải là một câu.", "The purpose has to be a sentence.")
-        )
+        raise Problem(422, "no_purpose", Text("Mục đích phải là một câu.", "The purpose has to be a sentence."))
 
 
 def checked(name: str, given: Mapping[str, str]) -> dict[str, str]:

@@ -24,14 +24,19 @@ router = APIRouter(prefix="/v1")
 TYPES_COMPARED = ("learner", "staff", "class")
 _MOST = 50_000
 _SHOWN = 200
-_MANY = Text(f"Danh sách vượt quá {_MOST} dòng; hãy gửi từng trường.", f"More than {_MOST} lines; send school by school.")
+_MANY = Text(
+    f"Danh sách vượt quá {_MOST} dòng; hãy gửi từng trường.", f"More than {_MOST} lines; send school by school."
+)
 _AWAY = Text("Cơ sở dữ liệu tạm thời không trả lời; hãy gửi lại.", "The database does not answer for now; send again.")
 
 
 def _outside(core_permits: bool, draft: Draft) -> Reject | None:
     if core_permits and draft.school is not None:
         return None
-    vi, en = f"Tài khoản không có quyền với trường {draft.school}.", f"The client may not act for school {draft.school}."
+    vi, en = (
+        f"Tài khoản không có quyền với trường {draft.school}.",
+        f"The client may not act for school {draft.school}.",
+    )
     return Reject(pointer=draft.pointer, code="outside_scope", key=draft.key, message=Text(vi, en))
 
 
@@ -64,12 +69,24 @@ async def compare(request: Request, record_type: str, client: CurrentClient) -> 
                 rejects.append(refused)
             elif found.event != "CANCEL" and found.school is not None:
                 content = content_hash(found.event, sorted_json(found.body))
-                schools.setdefault(found.school, {})[found.key] = found.key, str(found.body.get("class_code") or ""), content
+                schools.setdefault(found.school, {})[found.key] = (
+                    found.key,
+                    str(found.body.get("class_code") or ""),
+                    content,
+                )
     rosters = []
     try:
         for school in sorted(schools) if not rejects else ():
-            rosters.append(await take_roster(hub.core, client.id, record_type, school, list(schools[school].values()), _SHOWN))
+            rosters.append(
+                await take_roster(hub.core, client.id, record_type, school, list(schools[school].values()), _SHOWN)
+            )
     except TRANSIENT as error:
         raise Problem(503, "busy", _AWAY, headers={"Retry-After": "2"}) from error
-    told = {"type": record_type, "kept": not rejects, "rosters": rosters, "rejects": rejects[:_SHOWN], "rejected": len(rejects)}
+    told = {
+        "type": record_type,
+        "kept": not rejects,
+        "rosters": rosters,
+        "rejects": rejects[:_SHOWN],
+        "rejected": len(rejects),
+    }
     return Response(msgspec.json.encode(told), 422 if rejects else 200, media_type="application/json")

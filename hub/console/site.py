@@ -35,6 +35,7 @@ from hub.console.pages import (
     parked,
     people_inbox,
     receipts,
+    reconcile,
     replay,
     twins,
     uploads,
@@ -46,7 +47,7 @@ from hub.console.render import FOLDER, HEADERS, redirect, respond
 
 router = APIRouter(include_in_schema=False)
 for _page in (
-    door, overview, connectors, messages, corrections, uploads, receipts, deliveries, evidence, replay, parked,
+    door, overview, connectors, messages, corrections, uploads, receipts, deliveries, evidence, replay, reconcile, parked,
     codes, filings, gates, gate_orders, calendar, airflow, audit, twins, users,
     verify, people_inbox,
 ):  # fmt: skip

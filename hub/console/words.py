@@ -12,6 +12,7 @@ from hub.console.words_of_filings import FILING_WORDS
 from hub.console.words_of_gates import GATE_WORDS
 from hub.console.words_of_ledger import LEDGER_WORDS
 from hub.console.words_of_persons import PERSON_WORDS
+from hub.console.words_of_reconcile import RECONCILE_WORDS
 from hub.console.words_of_twins import TWIN_WORDS
 from hub.console.words_of_verifying import VERIFYING_WORDS
 from hub.console.words_of_work import WORK_WORDS
@@ -369,4 +370,4 @@ _PAGES: dict[str, tuple[str, str]] = {
     "done.user_not": ("Không thực hiện được: chính bạn, hoặc quản trị viên cuối cùng.", "Not done: it is yourself, or the last administrator."),
 }  # fmt: skip
 
-WORDS: dict[str, tuple[str, str]] = _PAGES | LEDGER_WORDS | WORK_WORDS | VERIFYING_WORDS | FILING_WORDS | WORKBOOK_WORDS | CALENDAR_WORDS | TWIN_WORDS | GATE_WORDS | PERSON_WORDS
+WORDS: dict[str, tuple[str, str]] = _PAGES | LEDGER_WORDS | WORK_WORDS | VERIFYING_WORDS | RECONCILE_WORDS | FILING_WORDS | WORKBOOK_WORDS | CALENDAR_WORDS | TWIN_WORDS | GATE_WORDS | PERSON_WORDS

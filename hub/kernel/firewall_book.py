@@ -95,7 +95,9 @@ def _rewrite(archive: zipfile.ZipFile, hasher: Hasher) -> Cleaned:
         data = _read(archive, member, room)
         room -= len(data)
         if _KEPT.fullmatch(name) is None:
-            removed.append(Removed(shown(f"/{name}"), hasher(data), len(data), "image" if "media/" in name else "embedded"))
+            removed.append(
+                Removed(shown(f"/{name}"), hasher(data), len(data), "image" if "media/" in name else "embedded")
+            )
             continue
         parts[name] = _part(name, data, hasher, removed)
     kept = set(parts)
@@ -127,15 +129,29 @@ def _part(name: str, data: bytes, hasher: Hasher, removed: list[Removed]) -> byt
         raise BookRefused("forbidden_xml", _XML)
     if name == "[Content_Types].xml" and b"macroEnabled" in data:
         raise BookRefused("macros", _MACRO)
+    data = _without_comments(data)
     if name == "xl/workbook.xml":
         data = _book(data)
     elif _SHEET.fullmatch(name):
         data = _cells(data)
-    # Every part: pictures also hide in a comment of the styles or in the name of a sheet.
+    # Every part: pictures also hide in the styles or in the name of a sheet.
     cuts: list[Cut] = []
     cleaned = scan_text(data, cuts)
     removed += [Removed(f"/{name}@{c.offset}", hasher(c.content), len(c.content), c.reason) for c in cuts]
     return cleaned if cuts else data
+
+
+def _without_comments(data: bytes) -> bytes:
+    """XML without its comments, which hold no cell."""
+    pieces: list[bytes] = []
+    done = 0
+    while (start := data.find(b"<!--", done)) >= 0:
+        end = data.find(b"-->", start + 4)
+        if end < 0:
+            raise BookRefused("not_a_workbook", _NOT_XLSX)
+        pieces.append(data[done:start])
+        done = end + 3
+    return b"".join((*pieces, data[done:])) if done else data
 
 
 def _book(data: bytes) -> bytes:

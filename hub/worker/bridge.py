@@ -104,7 +104,9 @@ class Bridge:
         hinted: Callable[[str, dict[str, Any], Mapping[str, Any]], None] | None = None,
         numbered: Callable[[str, str, int], None] | None = None,
     ) -> None:
-        """`numbered`: told device, school and number of events that their gates count. `hinted`: told family, facts and registry entry of every presence and command result of a registered gate."""
+        """`numbered`: told device, school and number of events that their gates count.
+
+        `hinted`: told family, facts and registry entry of every presence and command result of a registered gate."""
         self._transport = transport
         self._accept = accept
         self._hasher = hasher

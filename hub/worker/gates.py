@@ -92,7 +92,9 @@ async def main(settings: Settings) -> None:
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         for task in (running, refreshing, asking, counting, watching, saying, stopping):
             task.cancel()
-        results = await asyncio.gather(running, refreshing, asking, counting, watching, saying, stopping, return_exceptions=True)
+        results = await asyncio.gather(
+            running, refreshing, asking, counting, watching, saying, stopping, return_exceptions=True
+        )
         await client.stop()
         if isinstance(results[0], Exception):
             raise results[0]

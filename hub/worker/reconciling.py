@@ -54,7 +54,13 @@ def map_of(core: Core, connector: int, record_type: str, maps: Mapping[str, Fiel
 
 
 async def gather(
-    core: Core, row: Mapping[str, Any], run: Run, field_map: FieldMap, keys: Keys, addresses: AddressPolicy, for_s: float
+    core: Core,
+    row: Mapping[str, Any],
+    run: Run,
+    field_map: FieldMap,
+    keys: Keys,
+    addresses: AddressPolicy,
+    for_s: float,
 ) -> Standing:
     """Gather for at most about `for_s` seconds, and compare when both sides are whole."""
     until = time.monotonic() + for_s
@@ -77,7 +83,8 @@ async def gather(
 async def _page(core: Core, asking: Asking, run: Run) -> Run:
     page = await asking.listing(run.theirs_after)
     listed = [
-        Listed(d.key, d.body["version"], d.school or "", d.body["group"], bytes.fromhex(d.body["content"])) for d in page.drafts
+        Listed(d.key, d.body["version"], d.school or "", d.body["group"], bytes.fromhex(d.body["content"]))
+        for d in page.drafts
     ]
     # What cannot be read but names itself is there all the same; what does not even do that is left out.
     listed += [Listed(r.key, 0, "", "", None) for r in page.rejects if r.key is not None]
@@ -86,5 +93,11 @@ async def _page(core: Core, asking: Asking, run: Run) -> Run:
 
 def _standing(run: Run, fault: Text | None, after_s: float | None) -> Standing:
     return Standing(
-        run=run.id, state=run.state, ours=run.ours_rows, theirs=run.theirs_rows, unread=run.unread, fault=fault, after_s=after_s
+        run=run.id,
+        state=run.state,
+        ours=run.ours_rows,
+        theirs=run.theirs_rows,
+        unread=run.unread,
+        fault=fault,
+        after_s=after_s,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from iot.lists.simulator import ListGate, Stored
+from iot.simulator import ListGate, Stored
 
 
 class DahuaStore(ListGate):

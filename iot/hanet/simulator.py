@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import aiohttp
 
 from iot.gate import Entry, GateOptions
-from iot.lists.simulator import ListGate, Stored
+from iot.simulator import ListGate, Stored
 from iot.webgate import WebGate
 
 _LOCAL = timezone(timedelta(hours=7))

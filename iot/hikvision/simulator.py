@@ -13,7 +13,7 @@ from typing import Any, Literal
 import aiohttp
 
 from iot.gate import Entry, GateOptions
-from iot.lists.simulator import ListGate, Stored
+from iot.simulator import ListGate, Stored
 from iot.webgate import WebGate
 
 _LOCAL = timezone(timedelta(hours=7))

@@ -178,7 +178,9 @@ def _event(school: str, name: str, event: Event, received_at: datetime, device: 
         updated_at=judged.corrected or received_at,
         school=school,
     )
-    return Decoded(drafts=[draft], dedupe=dedupe, acks=[_ack(school, name, event.id)], historical=not live, number=event.seq)
+    return Decoded(
+        drafts=[draft], dedupe=dedupe, acks=[_ack(school, name, event.id)], historical=not live, number=event.seq
+    )
 
 
 FAMILY = Native()

@@ -88,7 +88,9 @@ class Queue:
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             for name in names:
-                found = self._db.execute("UPDATE events SET acked = 1 WHERE id = ? AND acked = 0 RETURNING seq", (name,))
+                found = self._db.execute(
+                    "UPDATE events SET acked = 1 WHERE id = ? AND acked = 0 RETURNING seq", (name,)
+                )
                 numbers += [row[0] for row in found.fetchall()]
             self._db.execute("DELETE FROM events WHERE acked = 1 AND seq < (SELECT MAX(seq) FROM events) - ?", (KEPT,))
         return numbers
@@ -106,8 +108,8 @@ class Queue:
 class Publisher:
     """One gate. `record` may be called from any thread, with or without a connection."""
 
-    def __init__(self, queue: Queue, school: str, device: str) -> None:
-        self._queue, self._device = queue, device
+    def __init__(self, queue: Queue, school: str, device: str, again_s: float = AGAIN_S) -> None:
+        self._queue, self._device, self._again_s = queue, device, again_s
         self._base = f"campus/v1/{school}/{device}"
         self._lock = threading.Lock()
         self._sent: dict[int, tuple[float, int]] = {}  # number → (when to send again, tries)
@@ -151,7 +153,7 @@ class Publisher:
                 self._client.disconnect()
                 self._client.loop_stop()
             if not stop.is_set():
-                stop.wait(wait * random.uniform(0.5, 1.5))
+                stop.wait(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 wait = min(wait * 2, 60.0)
 
     def _push(self) -> None:
@@ -164,7 +166,7 @@ class Publisher:
                 due, tries = self._sent.get(number, (0.0, 0))
                 if due > now:
                     continue
-                wait = min(AGAIN_S * 2**tries, AGAIN_MOST_S) * random.uniform(0.8, 1.2)
+                wait = min(self._again_s * 2**tries, AGAIN_MOST_S) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
                 self._sent[number] = (now + wait, tries + 1)
             event = json.loads(body)
             event |= {"id": name, "seq": number, "is_historical": tries > 0 or now_ms() - event["time"] > LIVE_S * 1000}
@@ -239,8 +241,9 @@ def main() -> None:
     ask.add_argument("--port", type=int, default=1883)
     for name in ("username", "password", "ca"):
         ask.add_argument(f"--{name}")
+    ask.add_argument("--again-s", type=float, default=AGAIN_S, help="how long an acknowledgement is waited for")
     given = ask.parse_args()
-    publisher = Publisher(Queue(given.queue), given.school, given.device)
+    publisher = Publisher(Queue(given.queue), given.school, given.device, given.again_s)
     if given.username:
         publisher.login(given.username, given.password or "")
     if given.ca:

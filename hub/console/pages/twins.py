@@ -114,6 +114,7 @@ async def fault(request: Request, visitor: Visitor, name: str) -> Response:
         order = {"kind": kind, "for_s": float(seconds)}
     else:
         raise Refused(422, "error.other")
+    assert row is not None
     async with core_of(request).pool.acquire() as connection, connection.transaction():
         await operations.note(
             core_of(request),

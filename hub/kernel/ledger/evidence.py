@@ -71,6 +71,29 @@ async def find(core: Core, wanted: str, type_name: str | None = None) -> int | N
     return None
 
 
+class Exchanged(Struct, kw_only=True):
+    """One stored call (with its connector's row), its answered replies, and its deliveries' records in the call's order."""
+
+    call: Any
+    replies: list[Any]
+    deliveries: list[Any]
+
+
+async def exchange(core: Core, wanted: int) -> Exchanged | None:
+    """A call by its number, or the last answered one of a delivery; None when there is neither."""
+    async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        call = await connection.fetchrow(sql.evidence_call, wanted)
+        if call is None:
+            number = await connection.fetchval(sql.evidence_call_of_delivery, wanted)
+            call = await connection.fetchrow(sql.evidence_call, number) if number is not None else None
+        if call is None:
+            return None
+        replies = [r for r in await connection.fetch(sql.evidence_replies, [call["id"]]) if r["status"] is not None]
+        found = {r["delivery"]: r for r in await connection.fetch(sql.evidence_exchange, call["deliveries"], call["id"])}
+        deliveries = [found[d] for d in call["deliveries"] if d in found]
+        return Exchanged(call=call, replies=replies, deliveries=deliveries)
+
+
 async def gather(core: Core, record: int, scope: Scope) -> Gathered | None:
     """All about a record within the asker's scope; None when there is none such. What is not sealed yet is sealed first."""
     await upkeep.seal(core)

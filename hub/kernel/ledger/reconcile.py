@@ -149,17 +149,18 @@ async def stage_ours(core: Core, run: Run, field_map: FieldMap) -> Run:
         for r in rows
     ]  # fmt: skip
     last = rows[-1]["key"] if rows else run.ours_after
-    return await _stage(core, run, sql.reconcile_ours, run.ours_after, last, len(rows) < PAGE, staged)
+    return await stage(core, run, sql.reconcile_ours, run.ours_after, last, len(rows) < PAGE, staged)
 
 
 async def stage_theirs(core: Core, run: Run, listed: Sequence[Listed], after: str | None, done: bool) -> Run:
     """Store one page of the counterparty's side; `after`: where its listing goes on."""
-    staged = [
-        _staged(run.id, _THEIRS, x.school, x.group, x.key, x.version, x.content)
-        for x in listed
-        if run.school is None or x.content is None or x.school == run.school
-    ]
-    return await _stage(core, run, sql.reconcile_theirs, run.theirs_after, after, done, staged)
+    wanted = [x for x in listed if run.school is None or x.content is None or x.school == run.school]
+    return await stage(core, run, sql.reconcile_theirs, run.theirs_after, after, done, rows_of(run.id, _THEIRS, wanted))
+
+
+def rows_of(run: int, side: int, listed: Sequence[Listed]) -> list[Any]:
+    """Rows of a side (1 ours, 2 theirs) to be staged."""
+    return [_staged(run, side, x.school, x.group, x.key, x.version, x.content) for x in listed]
 
 
 def _staged(run: int, side: int, school: str, group: str, key: str, version: int, content: bytes | None) -> Any:
@@ -167,9 +168,10 @@ def _staged(run: int, side: int, school: str, group: str, key: str, version: int
     return (run, side, school, group, key, version, first, second)
 
 
-async def _stage(
+async def stage(
     core: Core, run: Run, statement: str, before: str | None, after: str | None, done: bool, rows: list[Any]
 ) -> Run:
+    """Store rows and move the side's cursor from `before` to `after`, in one transaction; neither when it has moved already."""
     unread = sum(r[6] is None for r in rows)
     async with core.pool.acquire() as connection:
         async with connection.transaction():

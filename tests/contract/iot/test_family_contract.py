@@ -71,6 +71,8 @@ def plain(decoded: Decoded) -> Any:
     tree = msgspec.to_builtins(decoded)
     for made, ack in zip(tree["acks"], decoded.acks, strict=True):
         made["payload"] = json.loads(ack.payload)
+    if tree["number"] is None:
+        del tree["number"]  # most families do not count
     return json.loads(json.dumps(tree))
 
 

@@ -58,6 +58,8 @@ def plain(listed: Listed) -> Any:
     made = msgspec.to_builtins(listed)
     for (_, item), (_, told) in zip(listed.items, made["items"], strict=True):
         told["body"] = (item.body or b"").decode()
+        if told["decoded"]["number"] is None:
+            del told["decoded"]["number"]  # these families' own numbers stand in the attributes
     made["count"], made["items"] = len(made["items"]), made["items"][:4]
     return json.loads(json.dumps(made))
 

@@ -103,6 +103,8 @@ def plain(prepared: Prepared) -> Any:
     items = []
     for item, arrival in prepared.pairs:
         made = {k: v for k, v in msgspec.to_builtins(item).items() if k != "body"}
+        if made["decoded"]["number"] is None:
+            del made["decoded"]["number"]  # these families' own numbers stand in the attributes
         if arrival is not None:
             made["stored"] = {
                 "source": arrival.source.name,

@@ -148,7 +148,7 @@ def gateway(
     port = free_port()
     settings = load(
         data_dir=tmp_path / "data", master_key_file=key_file, database_url=SecretStr(postgres.dsn(database, APP).url),
-        redis_url=SecretStr(redis_server.url), http={"port": port}, intake={"client_requests_per_s": 100_000},
+        redis_url=SecretStr(redis_server.url), http={"port": port, "client_requests_per_s": 10_000},
     )  # fmt: skip
     server = uvicorn.Server(uvicorn.Config(create(settings), port=port, log_level="info", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)

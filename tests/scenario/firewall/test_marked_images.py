@@ -35,7 +35,13 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 def traces() -> list[bytes]:
     """How the sign looks raw, in base64 at its three alignments, and in hex."""
-    found = [SIGN, SIGN.hex().encode(), SIGN.hex().upper().encode(), SIGN.hex(" ").encode(), SIGN.decode().encode("utf-16-le")]
+    found = [
+        SIGN,
+        SIGN.hex().encode(),
+        SIGN.hex().upper().encode(),
+        SIGN.hex(" ").encode(),
+        SIGN.decode().encode("utf-16-le"),
+    ]
     for before in range(3):
         text = base64.b64encode(b"\0" * before + SIGN + b"\0" * 3)
         found.append(text[4 if before else 0 : 4 * ((before + len(SIGN)) // 3)])
@@ -92,7 +98,9 @@ class Marks:
         yield f"<a><![CDATA[{lines(b64('CDATA'), 76, chr(10))}]]></a>".encode()
         yield f"HS1\t2026-11-20 07:00:02\t0\t15\t{b64('tabs')}\n".encode()
         yield f"id=7&pic={b64('form')}&x=1".encode()
-        yield b'--x\r\nContent-Disposition: form-data; name="p"\r\n\r\n' + self.image(f"{door}: part") + b"\r\n--x--\r\n"
+        yield (
+            b'--x\r\nContent-Disposition: form-data; name="p"\r\n\r\n' + self.image(f"{door}: part") + b"\r\n--x--\r\n"
+        )
         yield b"--x\r\nContent-Type: image/jpeg\r\n\r\n" + self.image(f"{door}: typed part") + b"\r\n--x--\r\n"
         yield b'--x\r\n\r\n{"a":1}\r\n--x\r\n\r\n' + self.image(f"{door}: second part, cut")[:1500]
         yield b"<html><body>500 " + b64("error page").encode() + b"</body></html>"
@@ -104,7 +112,9 @@ def book(marks: Marks, door: str) -> bytes:
     """A workbook with images wherever one can be put."""
     made = openpyxl.Workbook()
     sheet = made.worksheets[0]
-    sheet.append(["Mã lớp", "Mã học sinh", "Họ tên", "Ngày sinh (dd/mm/yyyy)", "Giới tính", "Dân tộc", "Trạng thái HS", "Ảnh"])
+    sheet.append(
+        ["Mã lớp", "Mã học sinh", "Họ tên", "Ngày sinh (dd/mm/yyyy)", "Giới tính", "Dân tộc", "Trạng thái HS", "Ảnh"]
+    )
     cell = base64.b64encode(marks.image(f"{door}: cell")).decode()
     sheet.append(["6A1", "WA1", "Nguyễn Văn Mẫu", "05/03/2014", "Nam", "Kinh", "Đang học", cell])
     out = io.BytesIO()
@@ -146,7 +156,9 @@ async def over_http(url: str, marks: Marks) -> set[int]:
                 for kind in ("", "multipart/form-data; boundary=x", "application/json"):
                     await post(path, body, kind)
             text = base64.b64encode(marks.image(f"{door}: address and headers")).decode()
-            await post(f"{path}{'&' if '?' in path else '?'}Stamp={text[:600]}", b"{}", f"text/{text[:300]}", **{"X-Pic": text})
+            await post(
+                f"{path}{'&' if '?' in path else '?'}Stamp={text[:600]}", b"{}", f"text/{text[:300]}", **{"X-Pic": text}
+            )
         for kind in ("application/json", "application/x-ndjson", "text/csv", XLSX):
             for body in marks.bodies("push"):
                 for path in (f"/v1/messages/learner?school={SCHOOL}", "/v1/messages/filing?bulk=true"):
@@ -263,7 +275,9 @@ def test_no_mark_of_any_image_is_written_anywhere(
                 if row["body"][:4] == b"PK\x03\x04":
                     with zipfile.ZipFile(io.BytesIO(row["body"])) as archive:
                         for part in archive.infolist():
-                            inside += search(f"workbook {row['id']}", part.filename.encode() + archive.read(part), marks)
+                            inside += search(
+                                f"workbook {row['id']}", part.filename.encode() + archive.read(part), marks
+                            )
             count = await led.value("SELECT count(*) FROM messages")
             removed = await led.value("SELECT count(*) FROM messages WHERE removed IS NOT NULL")
             # The search itself must be able to find: one mark is written on purpose, and must show.

@@ -82,6 +82,7 @@ class Gateway:
     def __init__(self, port: int, keys: Keys, line: Line, open_ledger: Any, log: Any) -> None:
         self.port, self.keys, self.line, self.ledger, self.log = port, keys, line, open_ledger, log
         self.url = f"http://127.0.0.1:{port}"
+        self.app: Any = None
 
     async def register(
         self, core: Any, device: str, family: str, secret: str, profile: str, school: str = SCHOOL
@@ -133,7 +134,9 @@ def gateway(
     while not server.started:
         assert time.monotonic() < until and thread.is_alive(), "the gateway did not start"
         time.sleep(0.02)
-    yield Gateway(port, keys, line, ledger, caplog)
+    given = Gateway(port, keys, line, ledger, caplog)
+    given.app = app
+    yield given
     server.should_exit = True
     thread.join(15)
     line.end()

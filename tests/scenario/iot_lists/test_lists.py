@@ -20,7 +20,7 @@ from iot.dahua.simulator import DahuaStore
 from iot.hanet.decode import PROFILES, seen
 from iot.hanet.simulator import HanetPlace
 from iot.hikvision.simulator import HikvisionStore
-from iot.lists.simulator import ListGate, Stored
+from iot.simulator import ListGate, Stored
 
 SCHOOL = "31HP0000001"
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ledger import intake, parties, persons, punches, rejudge
 from hub.kernel.ports import Draft
+from hub.kernel.presence import Punch, travelling
 from hub.worker import retime
 
 SCHOOL = "31HP0123001"
@@ -321,5 +323,39 @@ def test_what_is_forgotten_and_what_identities_add_up(ledger: Any) -> None:
             await rejudge.forget(led.core, AT + timedelta(days=1))
             assert await led.value("SELECT (SELECT count(*) FROM punches) + (SELECT count(*) FROM checkin_waits)") == 0
             assert punches.moment_of("không phải giờ") is None
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_in_whatever_order_and_beside_whatever_they_arrive_the_same_ones_travel(ledger: Any, seed: int) -> None:
+    noise = random.Random(seed)
+
+    async def go() -> None:
+        async with ledger() as led:
+            await ground(led, "g1", "g2")
+            plan = {f"{person}-{n}": (person, noise.randrange(900)) for person in ("HS1", "HS2") for n in range(25)}
+            arrivals = [
+                passage(noise.choice(("g1", "g2")), person, AT + timedelta(seconds=s), e)
+                for e, (person, s) in plan.items()
+            ]
+            noise.shuffle(arrivals)
+            await asyncio.gather(*(intake.accept(led.core, arrivals[n : n + 10]) for n in range(0, 50, 10)))
+            for _ in range(30):
+                await deliver(led)
+                await led.owner.execute("UPDATE rejudgements SET due_at = now()")
+                if not await retime.advance(led.core):
+                    break
+            rows = await led.rows(
+                "SELECT DISTINCT ON (key) split_part(key, '/', 2) AS event, r.event AS said, disposition,"
+                " (SELECT min(id) FROM records f WHERE f.key = r.key) AS first FROM records r ORDER BY key, version DESC"
+            )
+            expected: set[str] = set()
+            for person in ("HS1", "HS2"):
+                # Of two in one second the one with the lower number leads.
+                mine = {r["first"]: r["event"] for r in rows if r["event"].startswith(person)}
+                punched = [Punch(AT + timedelta(seconds=plan[e][1]), n) for n, e in mine.items()]
+                expected |= {mine[n] for n in travelling(punched, timedelta(seconds=60))}
+            assert {r["event"] for r in rows if r["disposition"] == 1 and r["said"] != "CANCEL"} == expected
 
     asyncio.run(go())

@@ -39,6 +39,8 @@ class FakeHub:
         self.stray = 0
         self.seen: list[str] = []
         self.ordered: list[tuple[str, dict[str, Any]]] = []
+        self.opens_at: list[str] = []
+        """When the counterparty opens, as told one question after another; none left: it is open."""
         self.scheduled: dict[str, list[Any]] = {}
         """What calls of schedules are answered with, one after the other, by path; the last one stays."""
 
@@ -66,7 +68,10 @@ class FakeHub:
         if verb == "probe":
             return 200, {"ok": self.reachable, "ms": 1.0, "detail": {"vi": "tốt", "en": "fine"}}
         if method == "GET":
-            return 200, {"recovery": self._row(), "progress": self._progress()}
+            row = self._row() | {"open": not self.opens_at, "opens_at": self.opens_at[0] if self.opens_at else None}
+            if "canary" not in query and "since" not in query and self.opens_at:
+                self.opens_at.pop(0)
+            return 200, {"recovery": row, "progress": self._progress()}
         if body["epoch"] != self.epoch or (self.state != "open" and verb != "finish"):
             return 409, {"code": "stale_epoch", "texts": {"en": "over", "vi": "đã xong"}}
         if verb == "lead":
@@ -113,6 +118,7 @@ class FakeHub:
             "state": self.state,
             "connector_state": "active",
             "owner": self.owner,
+            "open": not self.opens_at,
         }
 
     def _progress(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,10 +25,11 @@ def test_dags_load_serialise_and_import_nothing_of_the_hub(drive: Any) -> None:
         "catalogues",
         "verify_rosters",
         "deadline_watch",
+        "reconcile",
     }
     assert found["modules"] == []
     assert found["tasks"]["redeliver"] == [
-        "connectors", "recover.canary", "recover.drain", "recover.probe", "recover.ramp", "recover.reconcile",
+        "connectors", "recover.canary", "recover.drain", "recover.opening", "recover.probe", "recover.ramp", "recover.reconcile",
     ]  # fmt: skip
     assert found["policies"]["redeliver"] == ["ExceptionRetryPolicy"]
 
@@ -165,3 +167,67 @@ def test_dates_of_filings_are_judged_by_the_hub(drive: Any, hub: Any) -> None:
     fake.scheduled = {"/filings/deadlines": [{"missed": 1}]}
     assert set(_states(drive("run", "deadline_watch", {}, {}, control)).values()) == {"success"}
     assert len(fake.ordered) == 1
+
+
+def _in(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def test_a_run_waits_deferred_for_a_closed_counterparty_without_the_lease(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    opens = _in(1.0)
+    fake.opens_at = [opens, opens]  # asked by the probe and by the wait; open when the wait is resumed
+    found = drive("run", "redeliver", CONF, SHORT, control)
+    assert set(_states(found).values()) == {"success"}, found
+    assert "probe" not in fake.calls, "one that is closed is not called"
+    assert fake.calls.index("hand-over") < fake.calls.index("release")
+    assert "lead" in fake.calls[fake.calls.index("hand-over") : fake.calls.index("release")]
+    assert fake.waiting == 0
+
+
+def test_who_stays_closed_for_long_is_left_to_the_sweep_after_the_opening(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    far = _in(40 * 3600.0)
+    fake.opens_at = [far] * 8
+    states = _states(drive("run", "redeliver", CONF, SHORT, control))
+    assert states["opening[0]"] == "skipped" and fake.releases == [] and fake.owner is None
+    swept = _states(drive("run", "redeliver", {}, SHORT, control))
+    assert swept["connectors[-1]"] == "success" and "probe[0]" not in swept and fake.releases == []
+
+
+FOUND = {"state": "compared", "ours": 3, "theirs": 2, "unread": 0, "fault": None, "after_s": None}
+
+
+def _reconciling(fake: Any) -> None:
+    wanted = [{"connector": c, "type": "learner"} for c in ("ministry", "other")]
+    fake.scheduled = {
+        "/reconciliations/wanted": [{"items": wanted}],
+        "/reconciliations": [{"id": 5}],
+        "/reconciliations/5/gather": [
+            FOUND | {"state": "gathering"},
+            FOUND | {"state": "gathering", "fault": {"vi": "bận", "en": "busy"}, "after_s": 0.01},
+            FOUND,
+        ],
+        "/reconciliations/5": [{"run": {}, "result": {"plan": 1, "differences": []}}],
+        "/reconciliations/5/repair": [{"queued": 1, "on_their_way": 0, "left": 0}],
+    }
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_a_reconciliation_gathers_to_the_end_and_repairs_when_asked_to(drive: Any, hub: Any, repair: bool) -> None:
+    fake, control = hub
+    _reconciling(fake)
+    conf = {"connector": "ministry", "school": "31HP0123001", "repair": repair}
+    found = drive("run", "reconcile", conf, {}, control)
+    assert set(_states(found).values()) == {"success"}, found
+    (begun,) = [b for p, b in fake.ordered if p == "/reconciliations"]
+    assert begun["school"] == "31HP0123001" and begun["key"].endswith(":ministry:learner")
+    assert [b for p, b in fake.ordered if p.endswith("/repair")] == ([{"planned": 1}] if repair else [])
+
+
+def test_a_reconciliation_that_needs_a_person_fails_its_task(drive: Any, hub: Any) -> None:
+    fake, control = hub
+    _reconciling(fake)
+    fake.scheduled["/reconciliations/5/gather"] = [FOUND | {"state": "gathering", "fault": {"vi": "khóa", "en": "locked"}}]
+    states = _states(drive("run", "reconcile", {"connector": "ministry"}, {}, control))
+    assert states["gather[0]"] == "failed" and not any(p.endswith("/repair") for p, _ in fake.ordered)

@@ -19,7 +19,7 @@ _FOR_NOBODY = (
 _PROCESSES = {
     "hub.app": (),
     "hub.worker.gates": ("fastapi", "jinja2", "starlette", "hub.worker.dispatch", "hub.console", "adapters.manifest"),
-    "hub.worker.main": ("fastapi", "jinja2", "starlette", "hub.worker.bridge", "hub.console", "iot"),
+    "hub.worker.main": ("fastapi", "jinja2", "starlette", "hub.worker.bridge", "hub.console"),
 }
 
 

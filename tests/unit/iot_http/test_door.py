@@ -36,6 +36,9 @@ def row(device: str, family: str, secret: str, **more: Any) -> dict[str, Any]:
         "entrance": "",
         "direction": "in",
         "zone": "",
+        "places": [],
+        "trace": None,
+        "old_secret": None,
         "offset_s": None,
         "title": "",
     }

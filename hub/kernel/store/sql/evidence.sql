@@ -76,3 +76,19 @@ ON CONFLICT DO NOTHING RETURNING day, seal, chain, at
 
 -- name: anchors_latest
 SELECT day, seal, chain, at FROM anchors ORDER BY seal DESC LIMIT $1
+
+-- name: evidence_exchange
+-- The deliveries of a call with the records they owe, and which try of each it was.
+SELECT d.id AS delivery, d.flow, r.id AS record, r.type, r.key, r.event, r.version, r.updated_at, r.school, r.body,
+  coalesce((SELECT a.number FROM attempts a WHERE a.delivery = d.id AND a.call = $2 ORDER BY a.id LIMIT 1), 1) AS attempt
+FROM (SELECT id, record, flow FROM deliveries WHERE id = ANY ($1::bigint[])
+      UNION ALL SELECT id, record, flow FROM deliveries_closed WHERE id = ANY ($1::bigint[])) d
+JOIN records r ON r.id = d.record
+
+-- name: evidence_call_of_delivery
+-- The last try of a delivery that was answered, or else its last.
+SELECT a.call FROM attempts a WHERE a.delivery = $1 AND a.kind = 'send' AND a.call IS NOT NULL
+ORDER BY EXISTS (SELECT FROM replies r WHERE r.call = a.call AND r.status IS NOT NULL) DESC, a.id DESC LIMIT 1
+
+-- name: evidence_call
+SELECT c.*, k.name AS connector_name, k.system, k.settings, k.secrets FROM calls c JOIN connectors k ON k.id = c.connector WHERE c.id = $1
