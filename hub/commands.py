@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from hub import assumptions, commands_evidence, commands_gates, commands_given, commands_queries
+from hub import assumptions, commands_evidence, commands_gates, commands_given, commands_queries, commands_sampling
 from hub.embedded.area import open_area
 from hub.embedded.postgres import EmbeddedPostgres
 from hub.embedded.redis import EmbeddedRedis
@@ -379,6 +379,7 @@ ALL: tuple[click.Command, ...] = (
     users,
     *commands_given.ALL,
     *commands_evidence.ALL,
+    *commands_sampling.ALL,
     *commands_queries.ALL,
     *commands_gates.ALL,
 )

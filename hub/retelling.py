@@ -217,7 +217,7 @@ class Retelling:
             return True
         if re.fullmatch(r"20\d{12}", value):
             try:
-                return bool(datetime.strptime(value, "%Y%m%d%H%M%S"))
+                return bool(datetime.strptime(value + "+0700", "%Y%m%d%H%M%S%z"))
             except ValueError:
                 return False
         one_case = value.isupper() or value.islower() or value.isdigit() or "." in value

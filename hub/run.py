@@ -129,8 +129,8 @@ class Runner:
         bridge = BrokerUser(
             _BRIDGE_USER,
             self.keys.hmac("broker bridge", 24).hex(),
-            reads=("mqtt/#", "campus/#", "/topic/detected/+"),
-            writes=("mqtt/#", "campus/#"),
+            reads=("mqtt/#", "campus/#", "/topic/detected/+", "topic/face/capture/request/+"),
+            writes=("mqtt/#", "campus/#", "topic/face/capture/response/+"),
         )
         tls = None
         if m.tls_port and m.tls_cert_file and m.tls_key_file:

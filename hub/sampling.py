@@ -97,7 +97,7 @@ def make(house: House, found: Exchanged, key: bytes | None = None) -> Made:
     again = _reply_retold(retelling, reply, row["content_type"])
     read = after.adapter.read(after.call, again)
     _same_meaning(reading, read, before.call, after.call)
-    outcome = _outcome(manifest, read)
+    outcome = _outcome(manifest, read, after.call.operation)
     case: dict[str, Any] = {"what": "read", "outcome": outcome}
     if settings.profile and settings.profile.removesuffix(".yaml") != manifest.profiles[0].removesuffix(".yaml"):
         case["profile"] = settings.profile
@@ -292,8 +292,8 @@ def _same_meaning(was: Reading, now: Reading, before: Call, after: Call) -> None
         raise Refused("trả lời sau khi thay dẫn tới bản ghi khác", "the reply told again gives rise to other records")
 
 
-def _outcome(manifest: Manifest, read: Reading) -> str:
-    """The declared outcome this shows: of its kind the one whose samples say the most alike."""
+def _outcome(manifest: Manifest, read: Reading, operation: str) -> str:
+    """The declared outcome this shows: of its kind the one whose samples of this operation say the most alike."""
     kinds = {type(o).__name__ for o in read.outcomes.values()}
     kind = "next" if read.next is not None else next((k for k in _WORST if k in kinds), "Unknown")
     names = [o.name for o in manifest.outcomes if o.kind == kind]
@@ -301,10 +301,10 @@ def _outcome(manifest: Manifest, read: Reading) -> str:
         raise Refused(f"bản khai không có kết cục loại {kind}", f"the manifest declares no outcome of kind {kind}")
     mine = {(k, str(v)) for o in read.outcomes.values() if type(o).__name__ == kind for k, v in plain(o).items()}
 
-    def alike(sample: Sample) -> int:
+    def alike(sample: Sample) -> tuple[bool, int]:
         golden = orjson.loads(sample.golden.read_bytes())
         said = {(k, str(v)) for o in golden["outcomes"].values() if o["type"] == kind for k, v in o.items()}
-        return len(mine & said)
+        return sample.call(sample.adapter()).operation == operation, len(mine & said)
 
     shown = [s for s in samples(manifest) if s.case.what == "read" and s.case.outcome in names]
     best = max(shown, key=alike, default=None)
@@ -326,12 +326,10 @@ def _files(case: dict[str, Any], world: _World, reply: Reply, read: Reading) -> 
         told["headers"] = reply.headers
     golden = plain({"outcomes": read.outcomes, "records": read.records})
     golden["next"] = plain_call(read.next) if read.next else None
-    # What is never stored of a call is not written down here either.
-    rendered = plain_call(replace(world.call, meta={k: v for k, v in world.call.meta.items() if k not in UNSTORED}))
     files = {
         "case.yaml": yaml.safe_dump(case, allow_unicode=True, sort_keys=False).encode(),
         "outgoing.json": lines(plain(world.outgoing)),
-        "calls.json": lines([rendered]),
+        "calls.json": lines([plain_call(world.call)]),
         "reply.yaml": yaml.safe_dump(told | ({"body": name} if reply.body else {}), sort_keys=False).encode(),
         "reading.json": lines(golden),
     }

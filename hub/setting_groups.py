@@ -134,11 +134,7 @@ class Mqtt(Group):
         0, description=both("Cổng TLS của máy chủ nhúng; 0: không mở", "TLS port of the embedded broker; 0: none")
     )
     tls_cert_file: Path | None = Field(
-        None,
-        description=both(
-            "Chứng thư TLS của máy chủ nhúng; trống: trục tự cấp và tự gia hạn",
-            "The embedded broker's certificate; empty: the hub signs and renews its own",
-        ),
+        None, description=both("Chứng thư máy chủ nhúng; trống: trục tự cấp", "The embedded broker's; empty: the hub's own")
     )
     tls_names: tuple[str, ...] = Field(
         (), description=both("Tên và địa chỉ cổng gọi tới (trong chứng thư)", "Names and addresses gates call")

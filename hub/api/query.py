@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hub.api.auth import CurrentClient, require
 from hub.api.context import Hub
 from hub.api.problems import Problem
-from hub.kernel.firewall import holds_image
+from hub.kernel.firewall_names import holds_image
 from hub.kernel.ledger import queries
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Text

@@ -26,9 +26,9 @@ RECONCILE_WORDS: dict[str, tuple[str, str]] = {
     "reconcile.same": ("{schools}/{of} trường và {classes}/{all} lớp khớp hoàn toàn.", "{schools} of {of} schools and {classes} of {all} classes are the same."),
     "reconcile.unread": ("{n} bản ghi không tính được mã băm.", "The hash of {n} records could not be told."),
     "reconcile.equal": ("Không có khác biệt.", "No difference."),
-    "reconcile.plan": ("Kế hoạch: gửi {n} bản ghi", "Plan: send {n} records"),
+    "reconcile.plan": ("Kế hoạch: gửi {n} bản ghi", "Plan: records to send: {n}"),
     "reconcile.plan_help": ("Gửi bản hiện tại của những gì đối tác thiếu hoặc còn bản cũ; không gửi gì khác.", "Sends the current version of what the counterparty lacks or has older, and nothing else."),
-    "reconcile.repair": ("Gửi {n} bản ghi", "Send {n} records"),
+    "reconcile.repair": ("Gửi ({n})", "Send ({n})"),
     "reconcile.class": ("Lớp", "Class"),
     "reconcile.between": ("Giữa", "Between"),
     "reconcile.versions": ("Phiên bản trục / đối tác", "Version here / there"),
@@ -50,5 +50,5 @@ RECONCILE_WORDS: dict[str, tuple[str, str]] = {
     "reconcile.done.on_its_way": ("đang trên đường gửi", "on its way"),
     "reconcile.done.unmapped": ("mã chưa ánh xạ", "unmapped code"),
     "reconcile.done.expired": ("nội dung đã xóa theo luật", "content erased by law"),
-    "done.reconciled": ("Đã xếp {n} bản ghi để gửi.", "{n} records queued."),
+    "done.reconciled": ("Đã xếp {n} bản ghi để gửi.", "Records queued: {n}."),
 }  # fmt: skip

@@ -52,9 +52,6 @@ EMBEDDING = 64
 EMBEDDING_NAMED = 16
 """The same inside a field named after biometrics, where landmarks and boxes are shorter."""
 
-NAME_MAX = 150
-"""Longest topic or name that is kept as it is: below what a fragment of an image would need."""
-
 _ENCLOSED_FROM = 256
 """A body shorter than this encloses no document."""
 
@@ -240,19 +237,6 @@ def clean_device(payload: bytes, hasher: Hasher) -> Cleaned:
     return Cleaned(body, removed)
 
 
-def shown(name: str) -> str:
-    """A topic, a file's or a field's name that the sender chose, as it may be kept: of one too long for an honest name
-    only the beginning, for it may be content."""
-    return name if len(name) <= NAME_MAX else f"{name[:24]}…({len(name)})"
-
-
-def holds_image(said: str) -> bool:
-    """Whether a text a person should have written (a purpose, a note) holds what looks like an image."""
-    cuts: list[Cut] = []
-    scan_text(said.encode("utf-8", "replace"), cuts)
-    return bool(cuts)
-
-
 def untouched(payload: bytes, tree: dict[str, Any], keys: int) -> bool:
     """Whether `clean` would certainly leave a JSON object as it is, judged in a tenth of its time; False: let it look.
 
@@ -407,6 +391,4 @@ def _escape(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1") if "/" in key or "~" in key else key
 
 
-__all__ = [
-    "MARK", "NAME_MAX", "STRONG", "WEAK", "Cleaned", "clean", "clean_device", "harmless_names", "holds_image", "shown", "untouched",
-]  # fmt: skip
+__all__ = ["MARK", "STRONG", "WEAK", "Cleaned", "clean", "clean_device", "harmless_names", "untouched"]

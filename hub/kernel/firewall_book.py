@@ -12,7 +12,8 @@ import re
 import zipfile
 import zlib
 
-from hub.kernel.firewall import Cleaned, shown
+from hub.kernel.firewall import Cleaned
+from hub.kernel.firewall_names import shown
 from hub.kernel.firewall_text import Cut, scan_text
 from hub.kernel.ports import BookRefused, Hasher, Removed, Text
 

@@ -213,7 +213,9 @@ def scan_large(data: bytes, cuts: list[Cut]) -> bytes:
         size = len(piece)
         if size >= 4096 and len(piece.translate(None, _B64)) * 20 < size and piece.count(b" ") * 100 < size:
             comma = piece.find(b",", 0, 160)
-            if not piece[comma + 1 : comma + 17].startswith(_DOCUMENTS_B64) and len(set(piece[:4096])) >= 12:
+            is_document_b64 = piece[comma + 1 : comma + 17].startswith(_DOCUMENTS_B64)
+            # What holds markup is not one value: between an attribute's quotes may stand half a document.
+            if not is_document_b64 and b"<" not in piece and len(set(piece[:4096])) >= 12:
                 cuts.append(Cut(at, piece, "base64"))
                 pieces[index] = _MARK
                 changed = True

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from hub.kernel.firewall import Cleaned, shown
+from hub.kernel.firewall import Cleaned
+from hub.kernel.firewall_names import shown
 from hub.kernel.intake import Accepted, Arrival, Source, intake_key
 from hub.kernel.ports import Decoded, Publication, Reject, Text
 from hub.worker import bridge_metrics as metrics

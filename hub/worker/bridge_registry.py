@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from hub.kernel.firewall import NAME_MAX, shown
+from hub.kernel.firewall_names import NAME_MAX, is_name, shown
 from hub.kernel.ports import Decoded, DeviceFamily, Publication
 from iot.clock import Skew, learn
 
@@ -85,7 +85,7 @@ class Gates:
 
     def _find(self, topic: str) -> Route:
         attributes = {"topic": shown(topic), "family": "none"}
-        for name, family, pattern in self._filters if len(topic) <= _TOPIC_MOST else ():
+        for name, family, pattern in self._filters if is_name(topic) else ():
             if pattern.fullmatch(topic):
                 attributes["family"] = name
                 return Route(name, family, family.device_of(topic), attributes)

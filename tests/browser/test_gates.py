@@ -47,13 +47,14 @@ def test_orders_about_a_gate(site: Any, sign_in: Any) -> None:
     page.locator("details", has=page.locator("form[action$='/trace']")).locator("summary").click()
     page.fill("form[action$='/trace'] input[name=why]", "Trường báo mất sự kiện")
     page.click("form[action$='/trace'] button")
-    assert page.locator("form[action$='/trace/stop']").count() == 1
+    page.wait_for_selector("form[action$='/trace/stop']")
     page.locator("details", has=page.locator("form[action$='/replace']")).locator("summary").click()
     form = page.locator("form[action$='/replace']")
     form.locator("input[name=new]").fill("gate-04b")
     form.locator("input[name=why]").fill("Máy cũ hỏng màn hình")
     form.locator("button").click()
-    assert "gate-04b" in page.content() and page.locator("code.secret").count() == 1
+    page.wait_for_selector("code.secret")
+    assert "gate-04b" in page.content()
     page.goto("/gates/gate-04")
     assert page.locator("a[href='/gates/gate-04b']").count() == 1
     assert page.locator("form[action$='/move']").count() == 0
@@ -61,6 +62,7 @@ def test_orders_about_a_gate(site: Any, sign_in: Any) -> None:
     page.locator("details", has=page.locator("form[action$='/revoke']")).locator("summary").click()
     page.fill("form[action$='/revoke'] input[name=why]", "Dọn sau khi thử")
     page.click("form[action$='/revoke'] button")
+    page.wait_for_selector(".chip.s-dead")
     assert site.sql("SELECT state FROM devices WHERE id = 'gate-04b'")[0]["state"] == "revoked"
     kinds = {r["kind"] for r in site.sql("SELECT kind FROM journal WHERE kind LIKE 'gate_%'")}
     assert {"gate_code", "gate_traced", "gate_replaced", "gate_registered", "gate_revoked"} <= kinds

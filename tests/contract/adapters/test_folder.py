@@ -14,7 +14,7 @@ import yaml
 
 from adapters import manifest as manifests
 from adapters.manifest import Manifest, ManifestError
-from adapters.samples import GOLDEN, Sample, example_settings, samples
+from adapters.samples import GOLDEN, Sample, example_settings, plain_call, samples
 from adapters.twin import FAULTS, Twin
 
 READ_KINDS = {"Receipt", "TryLater", "NeverTry", "NeedsPerson", "Unknown", "next"}
@@ -108,6 +108,13 @@ def test_every_operation_is_rendered_by_a_sample(manifest: Manifest) -> None:
 def test_sample_gives_its_golden_file(sample: Sample, no_sockets: None) -> None:
     assert sample.golden.name == GOLDEN[sample.case.what]
     assert sample.run() == orjson.loads(sample.golden.read_bytes())
+
+
+def test_recorded_call_is_rendered_again(sample: Sample, no_sockets: None) -> None:
+    """A sample made of recorded traffic holds its call too."""
+    path = sample.folder / "calls.json"
+    if sample.case.what == "read" and path.exists():
+        assert [plain_call(c) for c in sample.calls(sample.adapter())] == orjson.loads(path.read_bytes())
 
 
 def test_sample_shows_the_outcome_it_claims(sample: Sample) -> None:

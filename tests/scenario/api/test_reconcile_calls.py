@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hub.api.control import control_token
+from hub.kernel.ledger import recovery
 from hub.keys import Keys
 
 S1, S2 = "31HP0000001", "31HP0000002"
@@ -77,3 +79,24 @@ def test_the_control_calls_refuse_what_cannot_be(gateway: Any, tmp_path: Any) ->
         assert schedule.get("/control/v1/reconciliations/999").status_code == 404
     with gateway.client() as nobody:
         assert nobody.get("/control/v1/reconciliations/wanted").status_code == 401
+
+
+def test_a_recovery_tells_when_the_counterparty_opens(gateway: Any, ledger: Any, tmp_path: Any) -> None:
+    async def closed(until: datetime) -> None:
+        async with ledger() as led:
+            await recovery.open_recovery(led.core, "ministry", "thử")
+            window = {"starts": "2026-01-01T00:00:00+07:00", "ends": until.isoformat()}
+            settings = {"policy": {"calendar": {"maintenance": [window]}}}
+            await led.owner.execute("UPDATE connectors SET settings = $1 WHERE name = 'ministry'", settings)
+
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    asyncio.run(closed(until))
+    token = control_token(Keys.open(tmp_path / "keys" / "master.key", tmp_path / "data"))
+    with gateway.client(Authorization=f"Bearer {token}") as schedule:
+        (row,) = schedule.get("/control/v1/recoveries?open=true").json()["items"]
+        assert row["open"] is False and datetime.fromisoformat(row["opens_at"]) == until
+        one = schedule.get("/control/v1/recoveries/ministry").json()["recovery"]
+        assert (one["open"], one["opens_at"]) == (False, row["opens_at"])
+        asyncio.run(closed(datetime.now(UTC) - timedelta(hours=1)))
+        one = schedule.get("/control/v1/recoveries/ministry").json()["recovery"]
+        assert (one["open"], one["opens_at"]) == (True, None)

@@ -75,7 +75,7 @@ def broker(tmp_path: Path) -> Iterator[Store]:
     folder.mkdir()
     (folder / "mosquitto.conf").write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\npersistence_location {folder}/\n"
-        "autosave_interval 1\nmax_queued_messages 100000\nlog_type all\nmessage_size_limit 20000000\n"
+        "autosave_interval 1\nmax_queued_messages 100000\nlog_type error\nlog_type warning\nlog_type notice\nmessage_size_limit 20000000\n"
     )
     with (folder / "mosquitto.log").open("wb") as log:
         process = subprocess.Popen([str(binary), "-c", str(folder / "mosquitto.conf")], stdout=log, stderr=log)
@@ -150,7 +150,7 @@ def gateway(
         data_dir=tmp_path / "data", master_key_file=key_file, database_url=SecretStr(postgres.dsn(database, APP).url),
         redis_url=SecretStr(redis_server.url), http={"port": port, "client_requests_per_s": 10_000},
     )  # fmt: skip
-    server = uvicorn.Server(uvicorn.Config(create(settings), port=port, log_level="info", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(create(settings), port=port, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until = time.monotonic() + 20

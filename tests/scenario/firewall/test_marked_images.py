@@ -306,5 +306,6 @@ def test_no_mark_of_any_image_is_written_anywhere(
         for path in files(folder):
             leaks += search(f"{folder.name}/{path.name}", path.read_bytes(), marks)
     leaks += search("metrics", metrics, marks)
-    leaks += search("log", gateway.log.text.encode(), marks)
+    ours = [r.getMessage() for r in gateway.log.records if r.name.split(".")[0] not in ("httpx", "httpcore")]
+    leaks += search("log", "\n".join(ours).encode(), marks)
     assert not leaks, f"{len(leaks)} leaks:\n" + "\n".join(leak[:900] for leak in leaks[:12])

@@ -228,6 +228,8 @@ def test_a_reconciliation_gathers_to_the_end_and_repairs_when_asked_to(drive: An
 def test_a_reconciliation_that_needs_a_person_fails_its_task(drive: Any, hub: Any) -> None:
     fake, control = hub
     _reconciling(fake)
-    fake.scheduled["/reconciliations/5/gather"] = [FOUND | {"state": "gathering", "fault": {"vi": "khóa", "en": "locked"}}]
+    fake.scheduled["/reconciliations/5/gather"] = [
+        FOUND | {"state": "gathering", "fault": {"vi": "khóa", "en": "locked"}}
+    ]
     states = _states(drive("run", "reconcile", {"connector": "ministry"}, {}, control))
     assert states["gather[0]"] == "failed" and not any(p.endswith("/repair") for p, _ in fake.ordered)

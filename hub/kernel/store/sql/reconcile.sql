@@ -113,8 +113,10 @@ SELECT school, class, ours, theirs FROM reconcile_groups
 WHERE run = $1 AND NOT same AND ($2::text[] IS NULL OR school = ANY ($2)) ORDER BY school, class LIMIT $3
 
 -- name: reconcile_differences_page
-SELECT side, school, class, key, kind, ours, theirs, action, done FROM reconcile_differences
-WHERE run = $1 AND (side, key) > ($2::text, $3::text) AND ($4::text[] IS NULL OR school = ANY ($4)) ORDER BY side, key LIMIT $5
+SELECT d.side, d.school, d.class, d.key, d.kind, d.ours, d.theirs, d.action, d.done,
+  (SELECT s.record FROM streams s WHERE s.type = r.type AND s.key = d.key AND s.event <> 'MOVED') AS record
+FROM reconcile_differences d JOIN reconciliations r ON r.id = d.run
+WHERE d.run = $1 AND (d.side, d.key) > ($2::text, $3::text) AND ($4::text[] IS NULL OR d.school = ANY ($4)) ORDER BY d.side, d.key LIMIT $5
 
 -- name: reconcile_repair_page
 SELECT d.key, d.kind, s.record, s.school, s.event, s.version, r.updated_at, r.body
