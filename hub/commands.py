@@ -231,7 +231,9 @@ def replay(
         raise click.ClickException(str(error)) from None
     screen.print(f"Sẽ gửi lại / would send again: {planned.count}  {planned.by_connector}")
     if planned.count and (yes or click.confirm("Tiếp tục? / Go on?")):
-        screen.print(f"Nếu bị ngắt, chạy lại với / if cut off, run again with: --until {planned.as_of:%Y-%m-%dT%H:%M:%S.%f}")
+        screen.print(
+            f"Nếu bị ngắt, chạy lại với / if cut off, run again with: --until {planned.as_of:%Y-%m-%dT%H:%M:%S.%f}"
+        )
         done = with_house(go)
         screen.print(f"Yêu cầu / asked: {done.asked}   đã xếp hàng / queued: {done.queued}")
 

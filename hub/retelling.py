@@ -17,7 +17,8 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 
 from adapters.manifest import Manifest
-from hub.stand_ins import StandIns, field_kind, leaves, like, parse_xml, plain
+from hub.stand_ins import StandIns, field_kind, like
+from hub.traces import leaves, parse_xml, plain
 from mappings.canonical.registry import TYPES
 from mappings.engine import load_field_maps
 

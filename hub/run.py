@@ -141,7 +141,9 @@ class Runner:
             self.authority.ensure(m.tls_names)
             tls = Tls(m.tls_port, self.authority.cert, self.authority.key, m.tls_client_ca_file)
         limits = BrokerLimits(
-            queued_messages=m.queued_messages, inflight_messages=m.inflight_messages, message_bytes=m.message_max_bytes,
+            queued_messages=m.queued_messages,
+            inflight_messages=m.inflight_messages,
+            message_bytes=m.message_max_bytes,
             connections=m.max_connections,
         )
         broker = choose_broker(

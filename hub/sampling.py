@@ -26,7 +26,8 @@ from hub.kernel.ledger.evidence import Exchanged
 from hub.kernel.ledger.history import UNSTORED
 from hub.kernel.ports import Call, Outgoing, Reading, Reply, Text
 from hub.retelling import Retelling
-from hub.stand_ins import SHORTEST, StandIns, leaves, left_over
+from hub.stand_ins import StandIns
+from hub.traces import SHORTEST, leaves, left_over
 from hub.wiring import House
 from hub.worker.render import COUNTS_AS
 from hub.worker.targets import secrets_of
@@ -37,6 +38,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,60}")
 _HEADERS = re.compile(r"content-type|date|retry-after|x-road-(error|request-id)|x-ratelimit-.*|ratelimit.*")
 """What adapters read a reply with. Everything else a server says of itself stays out."""
 _SECRET = re.compile(r"authorization|cookie|secret|token|session|password|api-?key|signature|signed", re.IGNORECASE)
+_ACCOUNTS = frozenset({"username", "user", "client_id"})
+"""Parameters of authentication schemes that name an account: as little to be written as a password."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WORST = ("NeverTry", "NeedsPerson", "TryLater", "Unknown", "InProgress", "Receipt")
 
@@ -107,7 +110,8 @@ def make(house: House, found: Exchanged, key: bytes | None = None) -> Made:
         case["state"] = after.state
     case["note"] = "Recorded traffic; every personal value in it is synthetic."
     files = _files(case, after, again, read)
-    hidden = [v for v in secrets_of(house.keys, row["connector_name"], row["secrets"]).values() if len(v) >= SHORTEST]
+    hidden = [*secrets_of(house.keys, row["connector_name"], row["secrets"]).values()]
+    hidden += [v for k, v in (row["settings"].get("auth") or {}).items() if k in _ACCOUNTS and isinstance(v, str)]
     _clean(files, again, after.call, [*stand_ins.originals, *hidden])
     return Made(system=manifest.system, outcome=outcome, files=files, blanked=retelling.blanked)
 
@@ -163,6 +167,9 @@ def _as_it_was(house: House, found: Exchanged, adapter: Any) -> _World:
         idempotent=row["idempotent"], method=row["method"], path=row["path"], headers=row["headers"], key=row["key"], meta=row["meta"],
     )  # fmt: skip
     mine, theirs = _leaves(call), _leaves(stored)
+    if call.operation != stored.operation:
+        raise Refused("cuộc gọi này là bước sau của một cuộc trao đổi; hãy lấy mẫu từ bước đầu",
+                      "this call is a later step of a conversation: make the sample of its first step")  # fmt: skip
     for at in sorted(mine.keys() | theirs.keys()):
         if mine.get(at) != theirs.get(at) and not (mine.get(at) or "").startswith(_FILES):
             raise Refused(

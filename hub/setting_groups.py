@@ -134,7 +134,8 @@ class Mqtt(Group):
         0, description=both("Cổng TLS của máy chủ nhúng; 0: không mở", "TLS port of the embedded broker; 0: none")
     )
     tls_cert_file: Path | None = Field(
-        None, description=both("Chứng thư máy chủ nhúng; trống: trục tự cấp", "The embedded broker's; empty: the hub's own")
+        None,
+        description=both("Chứng thư máy chủ nhúng; trống: trục tự cấp", "The embedded broker's; empty: the hub's own"),
     )
     tls_names: tuple[str, ...] = Field(
         (), description=both("Tên và địa chỉ cổng gọi tới (trong chứng thư)", "Names and addresses gates call")
@@ -234,11 +235,11 @@ class Alarms(Group):
         ),
     )
 
-
     silent_expected: Annotated[float, Field(ge=3, le=1000)] = Field(
         8.0,
         description=both(
-            "Báo cổng im lặng khi đáng lẽ đã có chừng này lượt qua", "A gate is silent when so many passages were to be expected"
+            "Báo cổng im lặng khi đáng lẽ đã có chừng này lượt qua",
+            "A gate is silent when so many passages were to be expected",
         ),
     )
     silent_minutes: Count = Field(

@@ -6,29 +6,20 @@ must never let two originals share a stand-in, nor keep what it cannot read.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
 import hashlib
 import hmac
-import html
 import random
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any, Literal
-from urllib.parse import unquote, unquote_plus
-
-import orjson
 
 from hub.simulate.people import People, Sex
+from hub.traces import SHORTEST, SPACES, bare, plain
 from mappings.canonical.registry import TYPES
 
 Kind = Literal["name", "number", "birth", "phone", "email", "url", "text", "code", "file_number", "figure"]
-
-SHORTEST = 4
-"""Shorter originals are replaced in their own fields only: anywhere else they are not to be told from other words."""
 
 _CODES = frozenset({
     "learner_code", "staff_code", "school_code", "person_code", "local_id", "card", "request_code", "request_id", "social_insurance",
@@ -43,21 +34,7 @@ _ISO = re.compile(r"\d{4}-\d\d-\d\d")
 _COMPACT = re.compile(r"(?:19|20)\d{6}")
 _PHONE = re.compile(r"\+?[0-9][0-9 ().-]{7,19}")
 _HEX = re.compile(r"(?=.*[a-f])[0-9a-f-]{16,}")
-_SPACES = re.compile(r"\s+")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{6,}={0,2}")
-_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _WORDS = ("mẫu", "thay", "thế", "bình", "thường", "nội", "dung", "ghi", "chép")
-
-
-def plain(text: str) -> str:
-    """A text without diacritics and case; as many characters as its composed form."""
-    return "".join(_plain(c) for c in unicodedata.normalize("NFC", text))
-
-
-def _plain(char: str) -> str:
-    base = unicodedata.normalize("NFD", char)[0]
-    lower = "d" if base in "đĐðÐ" else base.lower()
-    return lower if len(lower) == 1 else base
 
 
 def shape(value: str) -> Kind:
@@ -272,7 +249,7 @@ class StandIns:
     def _told(self, text: str, say: Callable[[str, str], str]) -> str:
         if self._finder is None:
             known = [o for o in self._table if len(o) >= SHORTEST]
-            self._found = {_SPACES.sub(" ", plain(o)): self._table[o] for o in known}
+            self._found = {SPACES.sub(" ", plain(o)): self._table[o] for o in known}
             forms = sorted(self._found, key=len, reverse=True)
             self._finder = re.compile("|".join(re.escape(f).replace(r"\ ", r"\s+") for f in forms) or r"(?!)")
         composed = unicodedata.normalize("NFC", text)
@@ -280,7 +257,7 @@ class StandIns:
         out: list[str] = []
         for found in self._finder.finditer(folded):
             span = composed[found.start() : found.end()]
-            out += [composed[at : found.start()], say(span, self._found[_SPACES.sub(" ", found.group())])]
+            out += [composed[at : found.start()], say(span, self._found[SPACES.sub(" ", found.group())])]
             at = found.end()
         return "".join([*out, composed[at:]]) if out else text
 
@@ -297,14 +274,10 @@ def like(original: str, made: str) -> str:
     """A stand-in written as its original is: all capitals, all small, without diacritics."""
     if not any(c.isalpha() for c in original) or not any(c.isalpha() for c in made):
         return made
-    bare = made if unicodedata.normalize("NFC", original).isascii() is False else _bare(made)
+    fitting = made if unicodedata.normalize("NFC", original).isascii() is False else bare(made)
     if original.isupper():
-        return bare.upper()
-    return bare.lower() if original.islower() else bare
-
-
-def _bare(text: str) -> str:
-    return "".join(_plain(c).upper() if c.isupper() else _plain(c) for c in unicodedata.normalize("NFC", text))
+        return fitting.upper()
+    return fitting.lower() if original.islower() else fitting
 
 
 def _shaped(value: str, rng: random.Random, keep: int = 0) -> str:
@@ -320,97 +293,3 @@ def _shaped(value: str, rng: random.Random, keep: int = 0) -> str:
             c = rng.choice("ABCDEFGHKMNPQRST") if c.isupper() else rng.choice("abcdefghkmnpqrst")
         out.append(c)
     return "".join(out)
-
-
-# ------------------------------------------------------------------------------------------ looking for what is left
-
-
-def _readings(text: str, depth: int = 0) -> Iterator[str]:
-    """A text as it stands and as it may be meant: unescaped, URL-decoded, base64-decoded."""
-    yield text
-    if depth > 2:
-        return
-    for other in {
-        html.unescape(text), unquote(text), unquote_plus(text), _ESCAPE.sub(lambda m: chr(int(m[1], 16)), text)
-    } - {text}:  # fmt: skip
-        yield from _readings(other, depth + 1)
-    for token in _BASE64.findall(text):
-        with contextlib.suppress(binascii.Error, ValueError):
-            bare = token.rstrip("=")
-            raw = base64.b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_" if set(bare) & {"-", "_"} else None)
-            decoded = raw.decode("utf-8")
-            if decoded.isprintable() or "\n" in decoded:
-                yield from _readings(decoded, depth + 1)
-
-
-def left_over(content: bytes, originals: Iterable[str]) -> list[int]:
-    """Which of the originals (their places in the list given) still appear in some bytes, in whatever form.
-
-    Looked for: as written; without case, diacritics and spacing; escaped, URL-encoded and in base64, also inside a longer one.
-    """
-    text = content.decode("utf-8", "replace")
-    readings = {_SPACES.sub(" ", plain(one)) for one in _readings(text)}
-    found = []
-    for at, original in enumerate(originals):
-        form = _SPACES.sub(" ", plain(original))
-        if len(form) < SHORTEST:
-            continue
-        hidden = [cut for cut in _in_base64(original) if len(cut) >= SHORTEST + 2]
-        if any(form in one for one in readings) or any(cut in text for cut in hidden):
-            found.append(at)
-    return found
-
-
-def _in_base64(value: str) -> Iterator[str]:
-    """How a value looks inside a longer base64 text, at each of the three offsets, without what depends on its neighbours."""
-    raw = value.encode()
-    for offset in range(3):
-        coded = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")
-        first = (offset * 8 + 5) // 6
-        last = (offset + len(raw)) * 8 // 6
-        yield coded[first:last]
-
-
-def leaves(body: bytes) -> dict[str, str]:
-    """The plain values of a JSON or XML body by their places; of anything else, the whole text at one place."""
-    from lxml import etree
-
-    found: dict[str, str] = {}
-
-    def walk(value: Any, at: str) -> None:
-        if isinstance(value, dict):
-            for k, v in value.items():
-                walk(v, f"{at}/{k}")
-        elif isinstance(value, list):
-            for n, v in enumerate(value):
-                walk(v, f"{at}/{n}")
-        else:
-            found[at] = str(value)
-
-    try:
-        walk(orjson.loads(body), "")
-        return found
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        tree = parse_xml(body).getroottree()
-    except (etree.LxmlError, ValueError):
-        return {"": body.decode("utf-8", "backslashreplace")}
-    for node in tree.iter():
-        at = tree.getpath(node)
-        found[at] = (node.text or "").strip()
-        found |= {f"{at}/@{name}": str(value) for name, value in node.attrib.items()}
-    return found
-
-
-def parse_xml(body: bytes) -> Any:
-    """The root of an XML body, nothing fetched and no entity expanded. Raises lxml's error, or ValueError for a document type."""
-    from lxml import etree
-
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
-    )
-    root = etree.fromstring(body, parser)
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise ValueError("a document type")
-    return root

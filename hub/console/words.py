@@ -370,4 +370,16 @@ _PAGES: dict[str, tuple[str, str]] = {
     "done.user_not": ("Không thực hiện được: chính bạn, hoặc quản trị viên cuối cùng.", "Not done: it is yourself, or the last administrator."),
 }  # fmt: skip
 
-WORDS: dict[str, tuple[str, str]] = _PAGES | LEDGER_WORDS | WORK_WORDS | VERIFYING_WORDS | RECONCILE_WORDS | FILING_WORDS | WORKBOOK_WORDS | CALENDAR_WORDS | TWIN_WORDS | GATE_WORDS | PERSON_WORDS
+WORDS: dict[str, tuple[str, str]] = (
+    _PAGES
+    | LEDGER_WORDS
+    | WORK_WORDS
+    | VERIFYING_WORDS
+    | RECONCILE_WORDS
+    | FILING_WORDS
+    | WORKBOOK_WORDS
+    | CALENDAR_WORDS
+    | TWIN_WORDS
+    | GATE_WORDS
+    | PERSON_WORDS
+)

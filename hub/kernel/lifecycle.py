@@ -60,7 +60,9 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.READY, _S.CANCELLED, "superseded", "ledger", False, "the flow keeps only the latest version"),
     Transition(_S.READY, _S.CANCELLED, "cancelled", "operator", False, "a person withdrew it"),
     Transition(_S.SENDING, _S.DELIVERED, "receipt", "worker", True, "the counterparty has it"),
-    Transition(_S.SENDING, _S.DELIVERED, "unchanged", "worker", True, "the counterparty has all of it: nothing was sent"),
+    Transition(
+        _S.SENDING, _S.DELIVERED, "unchanged", "worker", True, "the counterparty has all of it: nothing was sent"
+    ),
     Transition(_S.SENDING, _S.WAITING, "prerequisite", "worker", True, "what it leans on is not delivered there yet"),
     Transition(_S.SENDING, _S.WAITING, "try_later", "worker", True, "certainly not taken; due again later"),
     Transition(_S.SENDING, _S.WAITING, "harmless", "worker", True, "may have been taken, but a repeat does no harm"),

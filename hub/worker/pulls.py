@@ -141,6 +141,7 @@ class Asking:
             await asyncio.sleep(wait)
 
     async def stopped(self, fault: Outcome) -> Stopped:
+        """Why to stop, out of a page's fault; pauses the connector where that concerns all of it."""
         if isinstance(fault, NeedsPerson):
             if fault.scope == "connector":
                 await operations.pause(self._core, "hub", self._row["name"], fault.message, fault.cause)

@@ -41,7 +41,8 @@ async def _form(request: Request, visitor: Guest) -> FormData:
     if not same_origin(request):
         raise Refused(403, "error.csrf")
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise Refused(415, "error.other")
+        # No form of ours: whoever sent it has no token either.
+        raise Refused(403, "error.csrf")
     if int(request.headers.get("content-length") or _FORM_MAX + 1) > _FORM_MAX:
         raise Refused(413, "error.large")
     try:

@@ -89,7 +89,9 @@ async def exchange(core: Core, wanted: int) -> Exchanged | None:
         if call is None:
             return None
         replies = [r for r in await connection.fetch(sql.evidence_replies, [call["id"]]) if r["status"] is not None]
-        found = {r["delivery"]: r for r in await connection.fetch(sql.evidence_exchange, call["deliveries"], call["id"])}
+        found = {
+            r["delivery"]: r for r in await connection.fetch(sql.evidence_exchange, call["deliveries"], call["id"])
+        }
         deliveries = [found[d] for d in call["deliveries"] if d in found]
         return Exchanged(call=call, replies=replies, deliveries=deliveries)
 

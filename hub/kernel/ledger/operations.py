@@ -329,7 +329,9 @@ async def replay(
     asked = queued = after = 0
     while True:
         async with core.pool.acquire() as connection, connection.transaction():
-            await connection.execute(sql.replay_lock)  # two orders at once would both find that nothing was replayed yet
+            await connection.execute(
+                sql.replay_lock
+            )  # two orders at once would both find that nothing was replayed yet
             page = await connection.fetch(sql.replay_page, *arguments, after, _CHUNK, timeout=300)
             if not page:
                 break
@@ -360,9 +362,7 @@ async def _requeue(core: Core, connection: Connection, rows: list[Any], mode: st
         target = core.router.targets.get((r["flow"], r["connector"]))
         record = records[r["record"]]
         ordered = target is not None and target.order == "key"
-        orders[r["id"]] = (
-            order_hash(order_of(record["type"], record["key"], record["body"] or {})) if ordered else None
-        )
+        orders[r["id"]] = order_hash(order_of(record["type"], record["key"], record["body"] or {})) if ordered else None
     keys = sorted({k for k in orders.values() if k is not None})
     busy: set[tuple[int, int]] = set()
     if keys:

@@ -120,6 +120,7 @@ def test_the_exchange_asks_by_rest(asked: Any) -> None:
     assert {r["asker"] for r in log(asked)} == {AGENCY} and {r["officer"] for r in log(asked)} == {"VN0123"}
 
 
+# ruff: noqa: E501
 ENVELOPE = """<?xml version="1.0" encoding="utf-8"?>
 <s:Envelope xmlns:s="{SOAP}" xmlns:xrd="{XRD}" xmlns:id="{ID}"><s:Header>
 <xrd:client id:objectType="SUBSYSTEM"><id:xRoadInstance>VN</id:xRoadInstance><id:memberClass>GOV</id:memberClass><id:memberCode>000.00.00.G04</id:memberCode><id:subsystemCode>{subsystem}</id:subsystemCode></xrd:client>

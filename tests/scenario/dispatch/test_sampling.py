@@ -17,7 +17,7 @@ from adapters.population.people import Person
 from adapters.samples import Case, Sample, plain_call
 from hub import sampling
 from hub.kernel.ledger import evidence
-from hub.stand_ins import left_over
+from hub.traces import left_over
 
 NUMBER, NAME, BIRTH = "031214000077", "Lương Quỳnh Thử", "2014-03-05"
 PARENT, PHONE, STREET = "Khúc Thị Ngân Hà", "0912 345 678", "Số 17 ngõ Hoa Phượng"

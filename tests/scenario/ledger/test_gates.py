@@ -56,7 +56,7 @@ def test_a_code_opens_once_and_no_trace_of_it_is_kept(ledger: Any) -> None:
         assert await gates.enrolled(led.core, late["g2"], KEY, seal) is None
         dump = str(
             [tuple(r) for t in ("gate_codes", "gate_history", "journal") for r in await led.rows(f"SELECT * FROM {t}")]
-        )  # noqa: S608
+        )
         assert not any(secret in dump for secret in [*codes.values(), got.secret])
         kinds = [r["kind"] for r in (await gates.history(led.core, "g1"))[0]]
         assert kinds == ["enrolled", "registered"]

@@ -171,7 +171,7 @@ def test_nothing_is_lost_or_doubled_whoever_is_killed(tmp_path: Path) -> None:
             assert gate.waiting() == 5 and not hub.stored, "while the hub has never said it listens, events are held"
             await hub.start()
             await until(lambda: gate.waiting() == 0, "the first events acknowledged")
-            assert hub.told.get("state") == "online"
+            await until(lambda: hub.told.get("state") == "online", "its birth told")
 
             for n in range(5, 40):
                 gate.pass_by(f"HS{n:04}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from msgspec.structs import replace
 
 from connectors.policy.retry import RetrySettings
 from hub.kernel.ledger.shapes import Claimed

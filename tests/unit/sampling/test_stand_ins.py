@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from adapters import manifest as manifests
 from hub.retelling import Retelling, vocabulary
-from hub.stand_ins import StandIns, left_over, plain
+from hub.stand_ins import StandIns
+from hub.traces import left_over, plain
 from mappings.canonical.checks import check
 
 KEY = b"k" * 32
