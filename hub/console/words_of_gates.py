@@ -62,4 +62,3 @@ GATE_WORDS: dict[str, tuple[str, str]] = {
     "kind.gate_revoked": ("Thu hồi cổng", "Gate revoked"),
     "kind.gate_traced": ("Theo dõi cổng", "Gate traced"),
 }
-# ruff: noqa: E501 - one string a line reads best

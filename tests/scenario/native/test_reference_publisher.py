@@ -184,7 +184,8 @@ def test_nothing_is_lost_or_doubled_whoever_is_killed(tmp_path: Path) -> None:
             await hub.kill()
             for n in range(60, 80):
                 gate.pass_by(f"HS{n:04}")
-            await asyncio.sleep(0.5)
+            await until(lambda: "HS0079" in gate.recorded, "recorded")
+            await asyncio.sleep(0.3)
             assert gate.waiting() >= 20, "without the bridge nothing is acknowledged"
             await hub.start()
             for n in range(80, 100):
