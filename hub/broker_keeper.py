@@ -52,6 +52,12 @@ def users_of(rows: list[Any], keys: Keys) -> list[BrokerUser]:
     return found
 
 
+def commands_user(keys: Keys) -> BrokerUser:
+    """Who a connector that sends people to gates is at the embedded broker: it writes to gates and hears their answers."""
+    secret = keys.hmac("broker commands", 24).hex()
+    return BrokerUser("lt-commands", secret, reads=["mqtt/face/+/Ack"], writes=["mqtt/face/+"])
+
+
 class BrokerKeeper:
     """One per hub. `renew` at once, `run` for good."""
 
@@ -73,7 +79,10 @@ class BrokerKeeper:
         if self._broker is None:
             return
         async with self._one_at_a_time:
-            users = users_of(await parties.devices(self._house.core), self._house.keys)
+            users = [
+                commands_user(self._house.keys),
+                *users_of(await parties.devices(self._house.core), self._house.keys),
+            ]
             if users != self._written:
                 await asyncio.to_thread(self._broker.set_devices, users, self._pid())
                 self._written = users

@@ -196,12 +196,25 @@ def history(gate: str) -> None:
 
 
 @group.command("broker")
-def broker() -> None:
+@click.option(
+    "--commands-user",
+    is_flag=True,
+    help="In tài khoản cho kết nối face_gates / print the account a face_gates connector needs",
+)
+def broker(commands_user: bool) -> None:
     """Máy chủ MQTT: đang chạy có đúng như đã ghi / the broker: whether what runs is what was written."""
     from hub.commands import read_status
     from hub.settings import load
 
-    told = (read_status(load().data_dir).get("notes") or {}).get("broker")
+    settings = load()
+    told = (read_status(settings.data_dir).get("notes") or {}).get("broker")
+    if commands_user:
+        from hub.broker_keeper import commands_user as account
+        from hub.keys import Keys, default_path
+
+        user = account(Keys.open(settings.master_key_file or default_path(settings.data_dir), settings.data_dir))
+        click.echo(f"{user.name}\t{user.secret}")
+        return
     if not told:
         raise click.ClickException("Không có máy chủ nhúng đang chạy. / No embedded broker is running.")
     for name in ("name", "port", "tls_port", "users", "certificate_ends"):
