@@ -1,0 +1,133 @@
+"""Passages told to families: fresh ones once, stale ones never, and nothing at all to a subscriber that wants no more."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from adapters.subscriber.simulator import SECRET, Simulator
+from adapters.twin import Fault
+from hub import sampling
+from hub.kernel.intake import Arrival, Source, intake_key
+from hub.kernel.ledger import evidence, intake, operations
+from hub.kernel.ports import Draft
+from hub.traces import left_over
+from tests.scenario.dispatch.conftest import POLICY, SCHOOL
+
+
+def passage(person: str, at: datetime, event: str, *, status: str = "allowed") -> Arrival:
+    body = {
+        "person_code": person, "device": "g1", "school_code": SCHOOL, "device_time_raw": at.isoformat(), "direction": "in",
+        "received_at": at.isoformat(), "corrected_time": at.isoformat(), "method": "face", "similarity": 97.5,
+        "verify_status": status, "entrance": "Cổng chính", "quarantine": None, "images_removed": 1,
+    }  # fmt: skip
+    source = Source("device", "g1")
+    draft = Draft(type="checkin", key=f"g1/{person}/{event}", body=body, event="NEW", updated_at=at, school=SCHOOL)
+    return Arrival(
+        source=source, type="checkin", body=b"{}", content_type="application/json", digest=hashlib.sha256(event.encode()).digest(),
+        key=intake_key(source, "event", event), drafts=[draft], school=SCHOOL,
+    )  # fmt: skip
+
+
+async def families(s: Any) -> Simulator:
+    twin = Simulator()
+    url = await twin.start()
+    s.twins["families"] = twin
+    settings = {
+        "name": "families", "system": "subscriber", "transport": {"kind": "webhook", "base_url": url},
+        "auth": {"scheme": "standard_webhooks"}, "adapter": {}, "policy": POLICY,
+    }  # fmt: skip
+    await s.led.connector("families", "subscriber", settings, {"webhook_secret": SECRET})
+    await s.house.refresh()
+    return twin
+
+
+def test_a_fresh_passage_is_told_once_and_a_stale_one_not(stage: Any) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            now = datetime.now(UTC)
+            await intake.accept(s.core, [passage("HS0", now, "before")])
+            assert await s.led.value("SELECT count(*) FROM deliveries") == 0, "nothing while there is no connector"
+            twin = await families(s)
+            twin.set_fault(Fault(kind="commit_then_timeout", count=1, delay_s=0.2))
+            stale = now - timedelta(seconds=1000)
+            await intake.accept(s.core, [passage("HS1", stale, "stale"), passage("HS2", now, "fresh")])
+            await intake.accept(s.core, [passage("HS3", now, "refused", status="refused")])
+            await s.work()
+            await s.settled(delivered=1)
+            assert twin.requests == 2 and twin.books.repeats == 1, "taken, its answer lost, told again"
+            assert not twin.books.refusals
+            (effect,) = twin.books.effects
+            told = effect.content["data"]
+            assert datetime.fromisoformat(told.pop("time")) == now.replace(microsecond=0)
+            assert told == {
+                "learner": "HS2", "school": SCHOOL, "direction": "in", "entrance": "Cổng chính", "change": "new", "version": 1,
+            }  # fmt: skip
+
+    asyncio.run(go())
+
+
+def test_gone_pauses_the_connector_until_a_person_resumes_it(stage: Any) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            twin = await families(s)
+            twin.gone = True
+            await s.work()
+            now = datetime.now(UTC)
+            await intake.accept(s.core, [passage(f"HS{n}", now, f"e{n}") for n in range(3)])
+
+            async def paused() -> bool:
+                return bool(await s.led.value("SELECT state FROM connectors WHERE name = 'families'") == "paused")
+
+            await s.until(paused)
+            asked = twin.requests
+            await intake.accept(s.core, [passage("HS9", now, "e9")])
+            await asyncio.sleep(0.5)
+            assert twin.requests == asked, "a paused connector asks nobody"
+            assert await s.led.value("SELECT pause_cause FROM connectors WHERE name = 'families'") == "endpoint_gone"
+            assert await s.led.value("SELECT count(*) FROM deliveries") == 4
+            assert not twin.books.effects
+            twin.gone = False
+            assert await operations.resume(s.core, "officer", "families")
+            await s.house.refresh()
+            await s.settled(delivered=4)
+            assert len(twin.books.effects) == 4
+
+    asyncio.run(go())
+
+
+def test_a_correction_withdraws_what_was_told(stage: Any) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            twin = await families(s)
+            await s.work()
+            now = datetime.now(UTC)
+            await intake.accept(s.core, [passage("HS1", now, "later")])
+            await s.settled(delivered=1)
+            await intake.accept(s.core, [passage("HS1", now - timedelta(seconds=20), "first")])
+            await s.settled(delivered=3)
+            told = [(e.key, e.event, e.version) for e in twin.books.effects]
+            later, first = told[0][0], next(key for key, _, _ in told if key != told[0][0])
+            assert told[0] == (later, "NEW", 1)
+            assert sorted(told[1:]) == sorted([(later, "CANCEL", 2), (first, "NEW", 1)])
+            assert not twin.books.refusals and not twin.books.order_violations
+
+    asyncio.run(go())
+
+
+def test_a_told_passage_becomes_a_sample_of_nobody(stage: Any) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            await families(s)
+            await s.work()
+            await intake.accept(s.core, [passage("3112345678", datetime.now(UTC), "a")])
+            await s.settled(delivered=1)
+            found = await evidence.exchange(s.core, await s.led.value("SELECT id FROM deliveries_closed"))
+            assert found is not None
+            made = sampling.make(s.house, found, b"k" * 32)
+            assert made.outcome == "taken"
+            assert left_over(b"".join(made.files.values()), ["3112345678", str(found.call["meta"]["id"])]) == []
+
+    asyncio.run(go())
