@@ -32,6 +32,7 @@ from adapters.public_service.simulator import PASSWORD
 from connectors.settings import dump, validate
 from hub import run as running
 from hub.api.auth import secret_digest
+from hub.broker_keeper import BrokerKeeper
 from hub.embedded import supervisor as supervising
 from hub.embedded.area import open_area, remove_area
 from hub.embedded.broker import Broker
@@ -209,7 +210,7 @@ class World:
                 title=device, school=SCHOOL, entrance="Cổng thử", direction="in", zone="Asia/Ho_Chi_Minh",
                 secret=self.house.keys.encrypt(held.encode(), device.encode()),
             )  # fmt: skip
-        await running._renewer(self.broker, self.house, self.supervisor)()
+        await BrokerKeeper(self.broker, self.house, self.supervisor, self.house.settings.mqtt, None).renew()
 
     # ------------------------------------------------------------------ hurting
 

@@ -288,7 +288,7 @@ def test_a_slow_upload_is_no_silence() -> None:
             writer.close()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 16)
-        w = made(read_s=0.4)
+        w = made(read_s=1.2)
         reply = await w.exchange(
             post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", b"x" * (8 << 20)), 10.0
         )

@@ -24,7 +24,11 @@ from hub.gate_topics import gate_topics
 
 pytestmark = pytest.mark.skipif(mosquitto.find_server() is None, reason="mosquitto is not installed")
 
-BRIDGE = BrokerUser("bridge", "bridge-secret", ["mqtt/#", "campus/#", "/topic/detected/+"], ["mqtt/#", "campus/#"])
+BRIDGE = BrokerUser(
+    "bridge", "bridge-secret",
+    ["mqtt/#", "campus/#", "/topic/detected/+", "topic/face/capture/request/+"],
+    ["mqtt/#", "campus/#", "topic/face/capture/response/+"],
+)  # fmt: skip
 
 
 def gate(name: str, family: str, school: str = "S1") -> BrokerUser:

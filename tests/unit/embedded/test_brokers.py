@@ -31,14 +31,12 @@ def test_mosquittos_password_form() -> None:
     assert mosquitto.password_hash(SECRET) != mosquitto.password_hash(SECRET)
 
 
-@pytest.mark.parametrize("topic", ["a", "a/b", "+/b/#", "#", "campus/v1/Trường/x"])
+@pytest.mark.parametrize("topic", ["a", "/a", "a/b", "+/b/#", "#", "campus/v1/Trường/x"])
 def test_filters(topic: str) -> None:
     check_filter(topic)
 
 
-@pytest.mark.parametrize(
-    "topic", ["", "a//b", "/a", "a/", "#/a", "a/b+", "a#", "a\nuser root", "$SYS/#", "a b", "a\x00"]
-)
+@pytest.mark.parametrize("topic", ["", "a//b", "a/", "#/a", "a/b+", "a#", "a\nuser root", "$SYS/#", "a b", "a\x00"])
 def test_not_filters(topic: str) -> None:
     with pytest.raises(BrokerError):
         check_filter(topic)
