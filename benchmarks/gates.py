@@ -29,7 +29,7 @@ async def measure(rig: Rig) -> list[Figure]:
     await rig.redis()
     port, broker = await rig.mosquitto()
     topics = [topic for family in families().values() for topic in family.subscriptions]
-    gates: dict[str, Any] = {"port": port, "user": GATES.name, "password": GATES.secret}
+    gates: dict[str, Any] = {"port": port, "user": None, "password": GATES[0].secret}
     hub: dict[str, Any] = {"port": port, "user": BRIDGE.name, "password": BRIDGE.secret, "topics": topics}
     count = short(20_000, 90_000)
     cpu: dict[str, float] = {}

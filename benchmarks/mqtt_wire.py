@@ -123,7 +123,7 @@ async def opened(
 ) -> Client:
     """A connected client of the job's broker and account."""
     _, made = await asyncio.get_running_loop().create_connection(lambda: Client(hear), "127.0.0.1", job["port"])
-    await made.write(connect(client, job["user"], job["password"], clean))
+    await made.write(connect(client, job["user"] or client, job["password"], clean))
     await made.seen(2, 1)
     return made
 

@@ -43,7 +43,11 @@ QUICK = os.environ.get("QUICK", "") not in ("", "0")
 SCHOOL = "31HP0123001"
 API_KEY = "bench-key-0123456789abcdef"
 BRIDGE = BrokerUser("lt-bridge", "bench-bridge-secret", reads=("mqtt/#", "campus/#"), writes=("mqtt/#", "campus/#"))
-GATES = BrokerUser("lt-gates", "bench-gates-secret", reads=("campus/#",), writes=("campus/#",))
+GATES = tuple(
+    BrokerUser(name, "bench-gates-secret", reads=("campus/#",), writes=("campus/#",))
+    for name in ("bench-load", "bench-watch", *(f"bench-live-{n}" for n in range(10)))
+)
+"""One for each connection of the load: at the broker a user name is a session."""
 _TEMPLATE = "lt_template"
 
 
@@ -301,7 +305,7 @@ class Rig:
         """A broker as the hub configures it, its port, and its process."""
         broker = Mosquitto(self.area, port=free_port(), bridge=BRIDGE)
         broker.write_config()
-        broker.set_devices([GATES])
+        broker.set_devices(GATES)
         return broker.port, await self._service(broker.spec())
 
     async def child(
