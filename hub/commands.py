@@ -25,7 +25,7 @@ from hub.embedded.postgres import EmbeddedPostgres
 from hub.embedded.redis import EmbeddedRedis
 from hub.embedded.supervisor import read_status
 from hub.kernel.access import EVERYWHERE
-from hub.kernel.ledger import accounting, corrections, guards, operations, people
+from hub.kernel.ledger import accounting, corrections, guards, operations, people, upkeep
 from hub.kernel.lifecycle import FINAL, State
 from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
@@ -161,7 +161,8 @@ def messages(key: str | None, limit: int, as_json: bool) -> None:
 
 @click.command()
 @click.option("--assumptions", "catalogue", is_flag=True, help="Chỉ in các giả định / only print what is assumed")
-def check(catalogue: bool) -> None:
+@click.option("--seals", is_flag=True, help="Tính lại cả chuỗi niêm phong / compute the journal's whole chain anew")
+def check(catalogue: bool, seals: bool) -> None:
     """Đối soát sổ cái; khác 0 khi lệch / check the ledger's accounts; non-zero when they are off."""
     if catalogue:
         for line in assumptions.lines(assumptions.gather(ROOT)):
@@ -175,6 +176,11 @@ def check(catalogue: bool) -> None:
     if not account.balanced:
         raise click.ClickException(f"Lệch / off by: {account.differences}")
     screen.print("✔ Khớp / balanced")
+    if seals:
+        broken = with_house(lambda house: upkeep.verify_seals(house.core))
+        if broken:
+            raise click.ClickException(f"Niêm phong bị hỏng / broken seals: {', '.join(map(str, broken))}")
+        screen.print("✔ Nhật ký nguyên vẹn / the journal is whole")
 
 
 # ------------------------------------------------------------------------------------------------ acting

@@ -127,6 +127,10 @@ class HubControl:
         """The accounting identity: `{balanced, differences, account}`."""
         return dict(self._call("POST", "/reconcile", {}, timeout_s=900.0))
 
+    def verify_seals(self, days: int) -> dict[str, Any]:
+        """The journal's seals computed anew: `{broken}`, numbers of seals that no longer hold."""
+        return dict(self._call("POST", "/seals/verify", {"days": days}, timeout_s=900.0))
+
     def _act(self, connector: str, verb: str, body: dict[str, Any]) -> dict[str, Any]:
         return dict(self._call("POST", f"/recoveries/{quote(connector, safe='')}/{verb}", body))
 

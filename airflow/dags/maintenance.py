@@ -1,4 +1,4 @@
-"""The DAG `maintenance`: every night, the coming days' partitions and the check that all is accounted for.
+"""The DAG `maintenance`: every night, the coming days' partitions and the checks that all is accounted for and unaltered.
 
 Cheap, and safe at any time. It must never repair a difference: it fails, and people look.
 """
@@ -41,5 +41,14 @@ with DAG(
             raise AirflowFailException(f"does not add up: {found['differences']}")
         return found["account"]
 
+    @task(execution_timeout=timedelta(minutes=30))
+    def seals() -> list[int]:
+        """No sealed entry of the journal may have changed. Two days: each seal is looked at twice, whatever hour it was made."""
+        broken: list[int] = HubControl.connect().verify_seals(days=2)["broken"]
+        if broken:
+            raise AirflowFailException(f"seals that no longer hold: {broken}")
+        return broken
+
     partitions()
     accounting()
+    seals()

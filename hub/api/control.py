@@ -208,6 +208,16 @@ async def partitions(hub: Here) -> Response:
     return _json({"made": made, "stray": stray})
 
 
+class _Look(_Body):
+    days: int | None = Field(default=None, ge=1)
+
+
+@router.post("/seals/verify")
+async def verify_seals(hub: Here, body: _Look) -> Response:
+    """Compute the journal's seals anew, the entries of the last `days` days or of all: `{broken}`, the seals' numbers."""
+    return _json({"broken": await upkeep.verify_seals(hub.core, body.days)})
+
+
 @router.post("/reconcile")
 async def reconcile(hub: Here) -> Response:
     """The accounting identity: `{balanced, differences, account}`."""

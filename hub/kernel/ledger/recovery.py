@@ -15,7 +15,6 @@ from msgspec import Struct, field
 
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.operations import note
-from hub.kernel.lifecycle import State, check
 from hub.kernel.ports import Text
 from hub.kernel.store.db import Connection, sql
 
@@ -25,8 +24,6 @@ TICKER = "ticker:"
 RELEASE_MAX = 5_000
 LEASE_MAX_S = 300.0
 _DUE_PER_CONNECTOR = 2_000
-
-_DUE = check(State.WAITING, State.READY, "due")
 
 
 class UnknownConnector(Exception):
@@ -78,11 +75,6 @@ class Recovery(Struct, frozen=True, kw_only=True):
     owner: str | None
     lease_left_s: float | None
     now: datetime
-
-    @property
-    def stood_in(self) -> bool:
-        """Whether another leader may take over: nobody leads, or only a ticker."""
-        return self.owner is None or self.owner.startswith(TICKER)
 
 
 class Leadership(Struct, frozen=True, kw_only=True):

@@ -228,7 +228,9 @@ def test_the_journal_is_sealed_in_a_chain_and_a_changed_entry_is_found(ledger: A
             assert await upkeep.seal(led.core) == 0
             assert await upkeep.verify_seals(led.core) == []
             await led.owner.execute("UPDATE journal SET actor = 'nobody' WHERE kind = 'pause'")
-            assert await upkeep.verify_seals(led.core) == [2]
+            assert await upkeep.verify_seals(led.core, days=1) == [2]
+            await led.owner.execute("UPDATE seals SET at = at - interval '3 days'")
+            assert await upkeep.verify_seals(led.core, days=1) == []
             await led.owner.execute("DELETE FROM journal WHERE kind = 'pause'")
             assert await upkeep.verify_seals(led.core) == [2]
 

@@ -134,6 +134,8 @@ def test_nightly_calls(bench: Any) -> None:
     async def use(b: Any, client: httpx.AsyncClient) -> None:
         found = (await client.post("/maintenance/partitions", json={})).json()
         assert found == {"made": 0, "stray": 0}
+        assert (await client.post("/seals/verify", json={"days": 2})).json() == {"broken": []}
+        assert (await client.post("/seals/verify", json={"days": 0})).status_code == 422
         found = (await client.post("/reconcile", json={})).json()
         assert found["balanced"] is True and found["differences"] == {} and "by_state" in found["account"]
 

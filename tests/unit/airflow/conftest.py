@@ -37,6 +37,7 @@ class FakeHub:
         self.broken = 0
         self.balanced = True
         self.stray = 0
+        self.broken_seals: list[int] = []
         self.seen: list[str] = []
         self.ordered: list[tuple[str, dict[str, Any]]] = []
         self.opens_at: list[str] = []
@@ -59,6 +60,8 @@ class FakeHub:
             return 200, {"items": rows}
         if path == "/control/v1/maintenance/partitions":
             return 200, {"made": 3, "stray": self.stray}
+        if path == "/control/v1/seals/verify":
+            return 200, {"broken": self.broken_seals}
         if path == "/control/v1/reconcile":
             return 200, {
                 "balanced": self.balanced,

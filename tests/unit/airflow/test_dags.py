@@ -88,11 +88,12 @@ def test_a_step_that_fails_whole_is_handed_over(drive: Any, hub: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("balanced", "stray", "ends"), [(True, 0, "success"), (False, 0, "failed"), (True, 2, "failed")]
+    ("balanced", "stray", "broken", "ends"),
+    [(True, 0, [], "success"), (False, 0, [], "failed"), (True, 2, [], "failed"), (True, 0, [7], "failed")],
 )
-def test_nightly_check_alarms(drive: Any, hub: Any, balanced: bool, stray: int, ends: str) -> None:
+def test_nightly_check_alarms(drive: Any, hub: Any, balanced: bool, stray: int, broken: list[int], ends: str) -> None:
     fake, control = hub
-    fake.balanced, fake.stray = balanced, stray
+    fake.balanced, fake.stray, fake.broken_seals = balanced, stray, broken
     found = drive("run", "maintenance", {}, {}, control)
     assert found["state"].lower().endswith(ends), found
 

@@ -97,9 +97,6 @@ SELECT w.namespace, w.local, count(*) AS n, min(coalesce(w.happened, w.received_
 FROM checkin_waits w WHERE w.reason = 'person' AND ($1::text[] IS NULL OR w.school = ANY ($1))
 GROUP BY w.namespace, w.local ORDER BY count(*) DESC, w.namespace, w.local LIMIT $2
 
--- name: person_waits_count
-SELECT count(*) FROM (SELECT 1 FROM checkin_waits WHERE reason = 'person' AND ($1::text[] IS NULL OR school = ANY ($1)) GROUP BY namespace, local) x
-
 -- name: message_bodies_of
 SELECT r.id, m.body FROM records r JOIN messages m ON m.id = r.message AND m.class = r.class WHERE r.id = ANY ($1::bigint[]) AND r.class = 1
 

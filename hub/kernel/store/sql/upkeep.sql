@@ -42,6 +42,7 @@ DELETE FROM intake_keys WHERE digest IN (SELECT digest FROM intake_keys WHERE at
 
 -- name: seals_all
 SELECT number, from_tx::text AS from_tx, to_tx::text AS to_tx, entries, root, chain, class, day,
+  $1::int IS NULL OR at >= now() - $1::int * interval '1 day' AS asked,
   EXISTS (SELECT 1 FROM retired t WHERE 'journal' = ANY (t.tables)
           AND (t.class = s.class AND t.day = s.day OR s.class IS NULL AND t.day <= s.at::date)) AS retired
 FROM seals s ORDER BY number
