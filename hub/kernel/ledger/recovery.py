@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.operations import note
+from hub.kernel.lifecycle import State
 from hub.kernel.ports import Text
 from hub.kernel.store.db import Connection, sql
 
