@@ -6,6 +6,8 @@ deliveries there are, by state, replays apart. It must never be repaired by this
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from hub.kernel.ledger.core import Core
@@ -49,10 +51,16 @@ class Account(Struct, kw_only=True):
 
 
 async def account(core: Core) -> Account:
-    """Count everything in one repeatable-read snapshot. Reads whole tables: for checks and nightly runs, not for a hot path."""
-    async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        totals = await connection.fetchrow(sql.account, timeout=600)
-        states = await connection.fetch(sql.account_states, timeout=600)
+    """Count everything in one repeatable-read snapshot. Reads whole tables: for checks and nightly runs, not for a hot path.
+
+    It may meet the making or dropping of partitions, which lock the same tables in another order: then it counts again.
+    """
+
+    async def count() -> tuple[Any, list[Any]]:
+        async with core.pool.acquire() as c, c.transaction(isolation="repeatable_read", readonly=True):
+            return await c.fetchrow(sql.account, timeout=600), await c.fetch(sql.account_states, timeout=600)
+
+    totals, states = await core.again(count)
     by_state = {s.word: 0 for s in State}
     replays = 0
     for row in states:

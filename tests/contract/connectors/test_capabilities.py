@@ -204,13 +204,17 @@ def test_a_name_that_changes_its_answer_gains_nothing(variant: str, monkeypatch:
             book += 1
             writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.9", 0)
-        port = server.sockets[0].getsockname()[1]
+        # A port of the first address that is taken but listened on by nobody: whoever connects is refused.
+        closed = socket.socket()
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        server = await asyncio.start_server(serve, "127.0.0.9", port)
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
         policy = AddressPolicy(["127.0.0.1/32"])
         first = await verdict(connector(variant, "doi-tac.example", port, policy), call(variant), 1.0)
         second = await verdict(connector(variant, "doi-tac.example", port, policy), call(variant), 1.0)
         server.close()
+        closed.close()
         assert isinstance(first, NotSent) and isinstance(second, NotSent) and book == 0
         assert asked[:2] == ["127.0.0.1", "127.0.0.9"]
 

@@ -15,6 +15,9 @@ from hub.kernel.ledger.shapes import Claimed, Conclusion, Exchange, TaskSpec
 from hub.kernel.lifecycle import ForbiddenTransition, State
 from hub.kernel.ports import Call, Reply, Text
 
+OVER = "UPDATE deliveries SET lease_until = clock_timestamp() - interval '1 second' WHERE state = 3"
+"""Every lease has ended."""
+
 
 def run(work: Any) -> Any:
     return asyncio.run(work)
@@ -81,12 +84,12 @@ def test_a_lost_lease_without_an_intent_goes_back_and_with_one_becomes_uncertain
     async def go() -> None:
         async with ledger() as led:
             c = await prepared(led, make, "A1", "B1")
-            batch = await dispatch.claim(led.core, c, 10, 0.05)
+            batch = await dispatch.claim(led.core, c, 10, 30.0)
             by_key = {d.key: d for d in batch.deliveries}
             e = await exchange(led, c, by_key["A1"])
             assert await dispatch.intend(led.core, [e], batch.claim) == {by_key["A1"].id}
             assert await led.value("SELECT count(*) FROM calls") == 1, "the request is on record before its first byte"
-            await asyncio.sleep(0.1)
+            await led.owner.execute(OVER)
             assert await upkeep.end_leases(led.core) == 2
             assert await states(led) == {"ready": 1, "uncertain": 1}
             assert await led.value("SELECT intent FROM deliveries WHERE state = 6") == e.id
@@ -137,11 +140,11 @@ def test_a_late_receipt_settles_what_had_become_uncertain(ledger: Any, make: Any
     async def go() -> None:
         async with ledger() as led:
             c = await prepared(led, make, "A1", versions=2)
-            batch = await dispatch.claim(led.core, c, 10, 0.05)
+            batch = await dispatch.claim(led.core, c, 10, 30.0)
             (d,) = batch.deliveries
             e = await exchange(led, c, d)
             await dispatch.intend(led.core, [e], batch.claim)
-            await asyncio.sleep(0.1)
+            await led.owner.execute(OVER)
             await upkeep.end_leases(led.core)
             e.reply = Reply(status=200, body=b"ok")
             await dispatch.conclude(led.core, c, [delivered(d, e)], [e])
