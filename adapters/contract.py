@@ -7,6 +7,7 @@ keyword it does not know is an error, not a permission.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -54,3 +55,8 @@ def compiled(schema: Mapping[str, Any], name: str = "Record") -> Any:
     if limits:
         made = Annotated[made, msgspec.Meta(**limits)]
     return made | None if "null" in kinds else made
+
+
+def types_of(path: Path) -> dict[str, Any]:
+    """A type for each definition (`$defs`) of a contract file, by its name. Raises OSError, ValueError."""
+    return {name: compiled(schema, name) for name, schema in msgspec.json.decode(path.read_bytes())["$defs"].items()}

@@ -1,16 +1,17 @@
 """What every adapter over HTTP reads the same way: status codes, Retry-After, X-Road errors, JSON bodies.
 
-One concern: the meaning HTTP itself gives an answer, before any counterparty's own contract speaks. It must never
-know one particular system, and never raise, whatever the bytes.
+One concern: the meaning HTTP itself gives an answer, before any counterparty's own contract speaks, and the forms every
+contract's reading is written down in. It must never know one particular system, and never raise, whatever the bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from hub.kernel.ports import NeedsPerson, NeverTry, Outcome, Reply, Text, TryLater, Unknown
+from hub.kernel.ports import Call, NeedsPerson, NeverTry, Outcome, Reading, Reply, Text, TryLater, Unknown
 
 CREDENTIALS = Text(
     "Đối tác từ chối tài khoản hoặc mã truy cập. Kiểm tra thông tin xác thực của kết nối.",
@@ -69,6 +70,29 @@ def judged(kind: str, *, reason: str, message: Text, subject: str, after_s: floa
                 return NeedsPerson(cause=reason, subject=subject, message=message, scope="connector")
             return NeedsPerson(cause=reason, subject=subject, message=message)
     return Unknown(reason=reason)
+
+
+def ruled(rule: Mapping[str, Any], subject: str, message: str) -> Outcome:
+    """The outcome a rule of a profile's table of refusals stands for: `{kind, reason, vi, en}` and, where wanted, `after_s` and
+    `scope`; `{message}` and `{subject}` in its sentences are filled in. Raises KeyError when the rule lacks what it must say."""
+    told = Text(*(rule[lang].replace("{message}", message).replace("{subject}", subject) for lang in ("vi", "en")))
+    after_s, scope = rule.get("after_s"), rule.get("scope", "delivery")
+    return judged(rule["kind"], reason=rule["reason"], message=told, subject=subject, after_s=after_s, scope=scope)
+
+
+def everyone(call: Call, outcome: Outcome) -> Reading:
+    """The same outcome for every delivery of a call."""
+    return Reading(outcomes=dict.fromkeys(call.deliveries, outcome))
+
+
+def item_of(call: Call, delivery: int) -> tuple[int, list[Any]]:
+    """Place and note of a delivery in a call that keeps `items` in its meta, each a list that begins with the delivery.
+
+    Raises KeyError when the call has no such delivery."""
+    for place, item in enumerate(call.meta["items"]):
+        if item[0] == delivery:
+            return place, item
+    raise KeyError(delivery)
 
 
 def http_outcome(reply: Reply, subject: str) -> Outcome | None:

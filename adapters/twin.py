@@ -3,7 +3,7 @@
 One concern: to stand where the real system stands and remember everything it was made to do. It must never be
 imported by an adapter, share state with the hub, or forgive what the real system would refuse.
 
-What a fault leaves in the books is the truth: see `FAULTS`.
+What a fault leaves in the books is the truth: see `adapters.faults`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import struct
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -29,34 +29,15 @@ from aiohttp import web
 from msgspec import Struct, field
 
 from adapters.books import Books, Effect
+from adapters.faults import BEFORE, FAULTS, Fault, Switches
 
 __all__ = ["FAULTS", "Ask", "Books", "Effect", "Fault", "Say", "Twin"]
-
-FAULTS: dict[str, str] = {
-    "slow": "answers after delay_s",
-    "down_503": "503 with Retry-After, nothing done",
-    "gateway_502": "done, but the gateway in front answers 502",
-    "maintenance_html": "200 with a web page, nothing done",
-    "commit_then_timeout": "done, then no answer until the caller gives up",
-    "reset_after_read": "request read, connection reset, nothing done",
-    "garbage": "done, then an answer nobody can read",
-    "quota_429": "429 with Retry-After, nothing done",
-    "duplicate_answer": "done, every item of the answer twice",
-    "missing_item": "done, the last item of the answer left out",
-    "expired_session": "refused: not (or no longer) authenticated, nothing done",
-    "half_open": "request taken, never done nor answered",
-    "wrong_schema": "done, then a well-formed answer of another shape",
-    "fault_500": "500 with a fault of its own (SOAP Fault, JSON error), nothing done",
-    "reset_mid_body": "done, the connection reset in the middle of the answer",
-}
-"""Fault kinds. What the last word of each says about *done* is the truth the books hold."""
 
 _BODY_MAX = 16 * 1024 * 1024
 _ODD_XML = (
     b'<?xml version="1.0"?><soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>'
     b'<KetQua xmlns="urn:khac"><TrangThai>OK</TrangThai></KetQua></soap:Body></soap:Envelope>'
 )
-_BEFORE = {"down_503", "maintenance_html", "reset_after_read", "quota_429", "expired_session", "half_open", "fault_500"}
 
 
 class Ask(Struct, frozen=True):
@@ -86,23 +67,12 @@ class Say(Struct, frozen=True):
         return cls(status, orjson.dumps(value))
 
 
-class Fault(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A fault that is on until its time or count runs out. `kind: none` switches all off."""
-
-    kind: str
-    for_s: float | None = None
-    count: int | None = None
-    match: str | None = None
-    """Only requests whose path or body contains this."""
-    delay_s: float = 0.5
-    """`slow`: the delay. Faults that hold the connection hold it at most 60 times as long."""
-    until: float = 0.0
-
-
 class Twin(ABC):
     """A simulated system. Subclasses say what it answers; this class does HTTP, books, faults and quota."""
 
     system: ClassVar[str]
+    rows: ClassVar[str] = ""
+    """Member of its JSON answers that lists the items, where they have one."""
 
     def __init__(
         self, *, books: Path | None = None, seed: int = 0, quota_per_s: int | None = None, latency_ms: float = 0
@@ -112,7 +82,7 @@ class Twin(ABC):
         self.rng = random.Random(seed)  # noqa: S311 - reproducible, guards nothing
         self.quota_per_s = quota_per_s
         self.latency_s = latency_ms / 1000
-        self.faults: list[Fault] = []
+        self.faults = Switches()
         self.requests = 0
         self.over_quota_count = 0
         self.peak_per_s = 0
@@ -146,11 +116,17 @@ class Twin(ABC):
 
     def shortened(self, say: Say) -> Say:
         """The answer with its last item left out."""
-        return say
+        return self._rows_changed(say, lambda rows: rows[:-1])
 
     def duplicated(self, say: Say) -> Say:
         """The answer with every item twice."""
-        return say
+        return self._rows_changed(say, lambda rows: rows + rows)
+
+    def _rows_changed(self, say: Say, change: Callable[[list[Any]], list[Any]]) -> Say:
+        answer = orjson.loads(say.body) if self.rows else {}
+        if not answer.get(self.rows):
+            return say
+        return Say.of(answer | {self.rows: change(answer[self.rows])}, say.status)
 
     def misshapen(self, say: Say) -> Say:
         """An answer that can be read and says nothing the contract knows."""
@@ -210,26 +186,7 @@ class Twin(ABC):
 
     def set_fault(self, fault: Fault) -> None:
         """Switch a fault on (or all off with `none`). Raises ValueError for an unknown kind."""
-        if fault.kind == "none":
-            self.faults.clear()
-            return
-        if fault.kind not in FAULTS:
-            raise ValueError(f"unknown fault {fault.kind!r}; one of {', '.join(FAULTS)}")
-        fault.until = time.monotonic() + fault.for_s if fault.for_s is not None else float("inf")
-        self.faults.append(fault)
-
-    def _fault_for(self, path: str, body: bytes) -> Fault | None:
-        now = time.monotonic()
-        for fault in list(self.faults):
-            if now >= fault.until or fault.count == 0:
-                self.faults.remove(fault)
-                continue
-            if fault.match is not None and fault.match not in path and fault.match.encode() not in body:
-                continue
-            if fault.count is not None:
-                fault.count -= 1
-            return fault
-        return None
+        self.faults.set(fault)
 
     def _count(self) -> bool:
         """Count a request in its second; True when it is beyond the quota."""
@@ -254,7 +211,7 @@ class Twin(ABC):
             return _response(self.over_quota(ask))
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
-        fault = self._fault_for(path, body) if self.faults else None
+        fault = self.faults.meeting(path, body) if self.faults else None
         if fault is None:
             return _response(self._done(ask))
         return await self._faulty(request, ask, fault)
@@ -268,7 +225,7 @@ class Twin(ABC):
         kind = fault.kind
         if kind == "slow":
             await asyncio.sleep(fault.delay_s)
-        say = Say() if kind in _BEFORE else self._done(ask)
+        say = Say() if kind in BEFORE else self._done(ask)
         match kind:
             case "down_503":
                 return _response(Say(503, b"", "text/plain", {"Retry-After": "2"}))

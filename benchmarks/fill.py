@@ -110,9 +110,8 @@ async def history(stage: Stage, count: int) -> None:
     digest = "decode('6464646464646464646464646464646464646464646464646464646464646464', 'hex')"
     statements = [
         f"INSERT INTO intake_keys (digest, message, body_digest) SELECT gen_random_uuid(), {i}, {digest} {series}",
-        f"""INSERT INTO messages (id, class, source, type, content_type, digest, body)
-        SELECT {i}, 2, 1, 'learner', 'application/json', {digest}, {body}::text::bytea {series}""",
-        f"INSERT INTO message_results (message, class, outcome, items, rejected, records) SELECT {i}, 2, 4, 1, 0, 1 {series}",
+        f"""INSERT INTO messages (id, class, source, type, content_type, digest, body, outcome, items, rejected, records)
+        SELECT {i}, 2, 1, 'learner', 'application/json', {digest}, {body}::text::bytea, 4, 1, 0, 1 {series}""",
         f"""INSERT INTO records (id, class, message, pointer, type, key, event, version, updated_at, body, content, catalogue, disposition, due)
         SELECT {i}, 2, {i}, '', 'learner', 'H' || ((g::bigint * 7919) % $1::int), 'NEW', 1, now(), {body}::jsonb, '\\x64', '1', 1, 1 {series}""",
         f"""INSERT INTO streams (type, key, version, event, content, record)

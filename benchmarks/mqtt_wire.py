@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -129,10 +130,10 @@ async def opened(
 
 
 def event(number: int, mark: str) -> tuple[str, bytes]:
-    """Topic and payload of one live check-in, as a gate of the hub's own family writes it."""
+    """Topic and payload of one live check-in, as a gate of the hub's own family writes it: each counts its own events."""
     device = f"BENCH{number % DEVICES:03d}"
     body = {
-        "id": f"{mark}-{number}", "seq": number, "time": int(time.time() * 1000), "person": f"31{number % 1_000_000:08d}", "direction": "in",
+        "id": f"{mark}-{number}", "seq": number // DEVICES, "time": int(time.time() * 1000), "person": f"31{number % 1_000_000:08d}", "direction": "in",
         "method": "face", "similarity": 97.25, "verify": "allowed",
     }  # fmt: skip
     return f"campus/v1/{SCHOOL}/{device}/evt", json.dumps(body, separators=(",", ":")).encode()
@@ -199,9 +200,16 @@ async def watch(job: dict[str, Any]) -> dict[str, Any]:
 
 
 async def live(job: dict[str, Any]) -> dict[str, Any]:
-    """Send `rate` check-ins a second for `seconds`, and time each until its device acknowledgement and its PUBACK."""
-    due: dict[bytes, float] = {}
+    """Send `rate` check-ins a second for `seconds`, and time each from the moment it was due until its device acknowledgement.
+
+    What this process itself is late with counts as latency like everything else, and is told beside it: `late` is how
+    long after its due time an event was written, `paused` how much longer than asked for this process slept. With
+    `events` (a path) every event's times are written there: due, written, acknowledged, on the machine's one clock.
+    """
+    due: dict[str, float] = {}
+    written: dict[str, float] = {}
     took: list[float] = []
+    told: dict[str, tuple[float, float, float]] = {}
 
     def hear(kind: int, body: memoryview) -> None:
         if kind == 3:
@@ -211,6 +219,7 @@ async def live(job: dict[str, Any]) -> dict[str, Any]:
                 left = due.pop(name, None)
                 if left is not None:
                     took.append(now - left)
+                    told[name] = left, written[name], now
 
     watcher = await opened(job, "bench-watch", hear)
     await watcher.write(subscribe([(f"campus/v1/{SCHOOL}/+/cmd", 0)]))
@@ -220,24 +229,37 @@ async def live(job: dict[str, Any]) -> dict[str, Any]:
     before = resource.getrusage(resource.RUSAGE_SELF)
     started = time.perf_counter()
     sent = 0
+    late: list[float] = []
+    paused: list[float] = []
     while sent < total:
-        target = min(total, int((time.perf_counter() - started) * job["rate"]) + 1)
+        now = time.perf_counter()
+        target = min(total, int((now - started) * job["rate"]) + 1)
         for n in range(sent, target):
             topic, payload = event(n, job["mark"])
-            due[f"{job['mark']}-{n}"] = started + n / job["rate"]
+            name = f"{job['mark']}-{n}"
+            due[name] = started + n / job["rate"]
             await made[n % 10].write(publish(topic, payload, n))
+            written[name] = at = time.perf_counter()
+            late.append(at - due[name])
         sent = target
+        slept = time.perf_counter()
         await asyncio.sleep(step)
+        paused.append(time.perf_counter() - slept - step)
     deadline = time.perf_counter() + 20
     while due and time.perf_counter() < deadline:
         await asyncio.sleep(0.01)
     wall = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / wall
-    return {
-        "sent": sent, "acked": len(took), "per_s": len(took) / wall, "p50_ms": percentile(took, 0.5) * 1000, "p99_ms": percentile(took, 0.99) * 1000,
-        "cpu": round(cpu, 2),
-    }  # fmt: skip
+    if job.get("events"):
+        Path(job["events"]).write_text(json.dumps(told))
+    shares = {
+        f"{name}p{round(share * 100)}_ms": round(percentile(values, share) * 1000, 1)
+        for name, values in (("", took), ("late_", late), ("paused_", paused))
+        for share in (0.5, 0.99)
+    }
+    return {"sent": sent, "acked": len(took), "per_s": len(took) / wall, "cpu": round(cpu, 2), **shares,
+            "slowest_ms": round(max(took, default=0.0) * 1000, 1)}  # fmt: skip
 
 
 if __name__ == "__main__":

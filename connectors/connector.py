@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random
@@ -20,7 +20,7 @@ from connectors.address import AddressPolicy
 from connectors.auth.base import Clock, Scheme
 from connectors.errors import AddressRefused, CredentialsRefused, Refused
 from connectors.settings import ConnectorSettings, TimeoutSettings, check_secrets
-from connectors.transports.base import Transport
+from connectors.transports.base import Request, Transport
 from connectors.transports.files_settings import FileSettings, FolderSettings, SftpSettings
 from connectors.transports.layers import Layered
 from connectors.transports.mqtt_publish import MqttTransport
@@ -50,6 +50,14 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     detail: Text
 
 
+class Permits(Protocol):
+    """Whose permit a call has taken before it is given to `send`, where the counterparty sets a quota."""
+
+    async def another(self) -> bool:
+        """The permit held has served a call made on the way (a log-in): wait for another. False: there is none."""
+        ...
+
+
 class Tries(NamedTuple):
     """What `send_with_tries` gives: the reply, and the tries before it."""
 
@@ -65,6 +73,8 @@ class LiveConnector:
         self._transport = transport
         self._scheme = scheme
         self._clock = clock
+        self.permits: Permits | None = None
+        """Set by whoever sends under a quota: a log-in is a call the counterparty counts too."""
 
     def __repr__(self) -> str:
         return f"LiveConnector({self.settings.name!r})"
@@ -78,13 +88,25 @@ class LiveConnector:
         """
         ends = time.monotonic() + deadline_s
         request = self._transport.request(call)
-        signed = await self._scheme.sign(request, self._transport.exchange, deadline_s)
+        wire = self._transport.exchange if self.permits is None else self._counted
+        signed = await self._scheme.sign(request, wire, deadline_s)
         reply = await self._transport.exchange(signed, ends - time.monotonic())
         if self._scheme.lapsed(signed, reply):
-            signed = await self._scheme.sign(request, self._transport.exchange, ends - time.monotonic())
+            await self._another()
+            signed = await self._scheme.sign(request, wire, ends - time.monotonic())
             reply = await self._transport.exchange(signed, ends - time.monotonic())
             self._scheme.lapsed(signed, reply)  # the scheme learns from it; there is no third time
         return reply
+
+    async def _counted(self, request: Request, deadline_s: float) -> Reply:
+        """The wire for a scheme that logs in: the call itself then needs another permit."""
+        reply = await self._transport.exchange(request, deadline_s)
+        await self._another()
+        return reply
+
+    async def _another(self) -> None:
+        if self.permits is not None and not await self.permits.another():
+            raise NotSent("the quota leaves no room after logging in")
 
     async def send_with_tries(self, call: Call, deadline_s: float) -> Tries:
         """Send with the settings' quick tries, all within `deadline_s`: `reply, failed = await …`.

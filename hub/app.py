@@ -6,7 +6,7 @@ Composes; decides nothing. It must never answer an intake before the ledger has 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,6 +28,7 @@ from hub.api import (
     control_reconcile,
     control_schedules,
     devices,
+    exports,
     files,
     gate_control,
     gate_enrol,
@@ -42,12 +43,19 @@ from hub.api import (
     xroad_provider,
 )
 from hub.api.context import Hub, Probe
+from hub.api.gate_sluice import Sluice
 from hub.kernel.grouping import GroupCommit
+from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger import intake as ledger
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.store.db import sql
 from hub.settings import Settings
 from hub.wiring import FLOWS, House, airflow_link, open_house
+from hub.worker import gate_held
+from hub.worker.gate_album import Album
+
+_GATES_GAP_S = 0.01
+"""Between batches of gates' events that are not full: gates wait for seconds, and a small commit costs as much as a large."""
 
 _CONNECTIONS = 3
 """Kept open from the start: a commit, the tables read again and a page at once shall not wait for a new one."""
@@ -91,25 +99,35 @@ def create(settings: Settings) -> FastAPI:
                 workbooks=manifests.workbooks(),
             )  # fmt: skip
             app.state.clients = auth.Clients(app.state.hub)
-            app.state.group = GroupCommit(
-                lambda arrivals: ledger.accept(house.core, arrivals), batch=settings.intake.batch
-            )
+
+            def accept(arrivals: list[Arrival]) -> Awaitable[list[Accepted]]:
+                return ledger.accept(house.core, arrivals)
+
+            app.state.group = GroupCommit(accept, batch=settings.intake.batch)
+            app.state.gates_group = GroupCommit(accept, batch=settings.intake.batch, gap_s=_GATES_GAP_S)
+            hours = settings.pictures.hours
+            app.state.album = Album(house.core, house.keys.encrypt, hours) if hours else None
+            app.state.sluice = Sluice(devices.ACCOUNTS)
+            keeping = [asyncio.create_task(app.state.album.run())] if app.state.album is not None else []
+            keeping.append(asyncio.create_task(gate_held.say(house.core, app.state.sluice.standing)))
             following = asyncio.create_task(house.follow())
             revoking = asyncio.create_task(devices.follow(app, house.bell))
             house.bell.local.append(lambda word: devices.heard(app, word))
             lean.settle()
+            lean.seldom()
             try:
                 yield
             finally:
                 following.cancel()
                 revoking.cancel()
-                await asyncio.gather(following, revoking, return_exceptions=True)
+                for task in keeping:
+                    task.cancel()
+                await asyncio.gather(following, revoking, *keeping, return_exceptions=True)
                 if airflow is not None:
                     await airflow.close()
 
-    app = FastAPI(title="Liên Thông", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = intake.Gateway(title="Liên Thông", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
-    app.add_middleware(intake.Front)
     app.include_router(auth.router)
     app.include_router(intake.router)
     app.include_router(receipts.router)
@@ -120,6 +138,7 @@ def create(settings: Settings) -> FastAPI:
     app.include_router(control_schedules.router)
     app.include_router(control_reconcile.router)
     app.include_router(rosters.router)
+    app.include_router(exports.router)
     app.include_router(callbacks.router)
     app.include_router(files.router)
     app.include_router(anchors.router)

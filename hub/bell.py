@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 
 from redis.asyncio import Redis
@@ -16,7 +17,12 @@ from redis.exceptions import RedisError
 log = logging.getLogger("hub.bell")
 
 _CHANNEL = "lt:bell"
+_READY_CHANNEL = "lt:bell:ready"
+"""For the one word that is rung at every commit: only workers hear it."""
+_READY = "ready"
 _COALESCE_S = 0.005
+_GAP_S = 0.02
+"""Between two rings under load: ringing and hearing cost as much as a small commit."""
 
 
 class Bell:
@@ -26,6 +32,7 @@ class Bell:
         self._redis = redis
         self._pending: set[str] = set()
         self._task: asyncio.Task[None] | None = None
+        self._rung = float("-inf")
         self.local: list[Callable[[str], None]] = []
 
     def ring(self, what: str) -> None:
@@ -39,20 +46,23 @@ class Bell:
             self._task = asyncio.get_running_loop().create_task(self._publish())
 
     async def _publish(self) -> None:
-        await asyncio.sleep(_COALESCE_S)
         while self._pending:
+            await asyncio.sleep(max(_COALESCE_S, self._rung + _GAP_S - time.monotonic()))
             words, self._pending = self._pending, set()
+            self._rung = time.monotonic()
             for word in sorted(words):
                 with contextlib.suppress(RedisError, OSError):
                     assert self._redis is not None
-                    await self._redis.publish(_CHANNEL, word)
+                    await self._redis.publish(_READY_CHANNEL if word == _READY else _CHANNEL, word)
 
-    async def heard(self) -> AsyncIterator[str]:
-        """What other processes rang. Reconnects by itself; ends never. Yields `lost` after a gap, when anything may have changed."""
+    async def heard(self, *, ready: bool = False) -> AsyncIterator[str]:
+        """What other processes rang; `ready` only for those who ask for it. Reconnects by itself; ends never. Yields `lost`
+        after a gap, when anything may have changed."""
+        channels = (_CHANNEL, _READY_CHANNEL) if ready else (_CHANNEL,)
         while self._redis is not None:
             try:
                 async with self._redis.pubsub() as channel:
-                    await channel.subscribe(_CHANNEL)
+                    await channel.subscribe(*channels)
                     yield "lost"
                     while True:
                         # Shorter than the client's own socket timeout.

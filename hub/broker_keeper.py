@@ -7,9 +7,9 @@ broker, nor put a secret into the status it writes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
+from collections.abc import Awaitable, Collection
 from typing import Any
 
 from hub.embedded.authority import Authority
@@ -17,7 +17,6 @@ from hub.embedded.broker import Broker, BrokerError, BrokerUser
 from hub.embedded.supervisor import Supervisor
 from hub.gate_topics import gate_topics
 from hub.kernel.ledger import parties
-from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ledger.gates import username
 from hub.keys import CannotDecrypt, Keys
 from hub.setting_groups import Mqtt
@@ -28,22 +27,26 @@ log = logging.getLogger("hub.broker")
 LOOK_S = 30.0
 """How often drift is looked for, and users written without the bell: it may be lost."""
 _CERT_LOOK_S = 3600.0
+_COMMANDS = "lt-commands"
 
 
-def users_of(rows: list[Any], keys: Keys) -> list[BrokerUser]:
-    """The broker's users out of the registry: one for each gate that speaks to it, two while a rotation overlaps."""
+def users_of(rows: list[Any], keys: Keys, own: Collection[str] = ()) -> list[BrokerUser]:
+    """The broker's users out of the registry: one for each gate that speaks to it, two while a rotation overlaps. `own`: the
+    hub's own users; a gate of such a name is passed over."""
     found: list[BrokerUser] = []
     for d in rows:
         topics = gate_topics(d["id"], d["family"], d["school"], (p["school"] for p in d["places"] or ()))
         if topics is None:
+            continue
+        if d["id"] in own:
+            log.error("gate %s cannot be a user of the broker: the name is the hub's own", d["id"])
             continue
         secrets = [(username(d["id"], d["generation"]), d["secret"])]
         if d["old_secret"] is not None and d["generation"] > 1:
             secrets.append((username(d["id"], d["generation"] - 1), d["old_secret"]))
         for name, sealed in secrets:
             try:
-                # What follows a blank is a vendor's signing secret.
-                secret = keys.decrypt(sealed, d["id"].encode()).decode().partition(" ")[0]
+                secret = keys.decrypt(sealed, d["id"].encode()).decode()
                 user = BrokerUser(name, secret, reads=topics[0], writes=topics[1])
                 user.check()
                 found.append(user)
@@ -55,7 +58,15 @@ def users_of(rows: list[Any], keys: Keys) -> list[BrokerUser]:
 def commands_user(keys: Keys) -> BrokerUser:
     """Who a connector that sends people to gates is at the embedded broker: it writes to gates and hears their answers."""
     secret = keys.hmac("broker commands", 24).hex()
-    return BrokerUser("lt-commands", secret, reads=["mqtt/face/+/Ack"], writes=["mqtt/face/+"])
+    return BrokerUser(_COMMANDS, secret, reads=["mqtt/face/+/Ack"], writes=["mqtt/face/+"])
+
+
+async def _kept(work: Awaitable[None]) -> None:
+    """Whatever goes wrong once must not end the keeping: a gate that is revoked later would keep its access."""
+    try:
+        await work
+    except Exception as error:
+        log.error("the broker could not be brought up to date: %s: %s", type(error).__name__, error)
 
 
 class BrokerKeeper:
@@ -79,10 +90,8 @@ class BrokerKeeper:
         if self._broker is None:
             return
         async with self._one_at_a_time:
-            users = [
-                commands_user(self._house.keys),
-                *users_of(await parties.devices(self._house.core), self._house.keys),
-            ]
+            rows, keys = await parties.devices(self._house.core), self._house.keys
+            users = [commands_user(keys), *users_of(rows, keys, (_COMMANDS, self._settings.username))]
             if users != self._written:
                 await asyncio.to_thread(self._broker.set_devices, users, self._pid())
                 self._written = users
@@ -97,22 +106,22 @@ class BrokerKeeper:
     async def _by_bell(self) -> None:
         async for word in self._house.bell.heard():
             if word in ("devices", "lost"):
-                with contextlib.suppress(*TRANSIENT):
-                    await self.renew()
+                await _kept(self.renew())
 
     async def _by_clock(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            with contextlib.suppress(*TRANSIENT):
-                await self.renew()
-            if self._authority is not None and time.monotonic() - self._certificate_at > _CERT_LOOK_S:
-                self._certificate_at = time.monotonic()
-                if (
-                    await asyncio.to_thread(self._authority.ensure, self._settings.tls_names)
-                    and self._broker is not None
-                ):
-                    self._broker.renew_tls(self._pid())
-                    log.warning("the broker's certificate was renewed")
+            await _kept(self.renew())
+            await _kept(self._certificate())
+
+    async def _certificate(self) -> None:
+        authority, broker = self._authority, self._broker
+        if authority is None or broker is None or time.monotonic() - self._certificate_at <= _CERT_LOOK_S:
+            return
+        self._certificate_at = time.monotonic()
+        if await asyncio.to_thread(authority.ensure, self._settings.tls_names):
+            broker.renew_tls(self._pid())
+            log.warning("the broker's certificate was renewed")
 
     def _pid(self) -> int | None:
         assert self._broker is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from hub.evidence.pack import pack
-from hub.evidence.verify import Altered, check
+from hub.evidence.verify import EXIT, Altered, check, told
 from hub.kernel.access import EVERYWHERE
 from hub.kernel.ledger import evidence as ledger
 from hub.kernel.ledger import operations
@@ -41,14 +41,14 @@ def evidence(wanted: str, type_name: str | None, purpose: str, out: Path | None)
     path = out or Path(f"evidence-{record}.zip")
     path.write_bytes(data)
     try:
-        lines, head = check(data)
+        found = check(data)
     except Altered as error:
         raise click.ClickException(f"Sổ không khớp chính nó / the ledger does not agree with itself: {error}") from None
-    for line in lines:
-        screen.print(line)
-    if head is not None:
-        screen.print(f"  Mốc neo / anchor: {head}", soft_wrap=True)
+    for line in told(found):
+        screen.print(line, soft_wrap=True)
     screen.print(f"→ {path}")
+    if found.state != "proven":
+        raise SystemExit(EXIT[found.state])
 
 
 @click.command()

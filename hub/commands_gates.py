@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 from rich.table import Table
 
-from hub.kernel.ledger import gates
+from hub.kernel.ledger import gate_pictures, gates
 from hub.kernel.ledger.gates import Credential, Gate, GateRefused
 from hub.kernel.store.db import sql
 from hub.wiring import House
@@ -142,6 +142,33 @@ def rotate(gate: str, overlap_hours: float) -> None:
     click.echo(f"username\t{made.username}\nsecret\t{made.secret}")
 
 
+@group.command("signing")
+@click.argument("gate", nargs=-1, required=True)
+@click.option(
+    "--file",
+    type=click.File("r", encoding="utf-8"),
+    help="Tệp có khóa ký; không có: hỏi / the secret's file; else asked",
+)
+@click.option("--clear", is_flag=True, help="Bỏ khóa ký / take it away")
+def signing(gate: tuple[str, ...], file: Any, clear: bool) -> None:
+    """Khóa mà hãng ký các cuộc gọi (HANET: client secret của tài khoản) / what the vendor signs its calls with."""
+    secret = ""
+    if not clear:
+        secret = (file.read(1000) if file else click.prompt("Khóa ký / signing secret", hide_input=True)).strip()
+        if not (secret.isascii() and secret.isprintable() and 8 <= len(secret) <= 200 and " " not in secret):
+            raise click.ClickException(
+                "Khóa ký phải là 8–200 ký tự ASCII liền nhau. / 8 to 200 ASCII characters, no blanks."
+            )
+
+    async def work(house: House) -> None:
+        await gates.sign(
+            house.core, _ACTOR, gate, None if clear else house.keys.encrypt(secret.encode(), gates.SIGNING)
+        )
+
+    _run(work)
+    click.echo("Đã ghi. / Noted.")
+
+
 @group.command("move")
 @click.argument("gate")
 @click.option("--school", required=True)
@@ -177,6 +204,30 @@ def revoke(gate: tuple[str, ...], why: str) -> None:
     click.echo(f"Đã thu hồi / revoked: {', '.join(done) or '–'}")
     if len(done) < len(set(gate)):
         raise click.ClickException("Có cổng không tồn tại hoặc đã thu hồi. / Some are unknown, or were revoked before.")
+
+
+@group.command("pictures")
+@click.argument("gate")
+@click.option("--on/--off", "on", required=True, default=None, help="Giữ ảnh hay không / keep them or not")
+@click.option("--why", required=True)
+def pictures(gate: str, on: bool, why: str) -> None:
+    """Giữ ảnh của một cổng (mặc định không) / keep a gate's pictures (by default none are)."""
+
+    async def work(house: House) -> int:
+        kept = house.settings.pictures
+        if on and not kept.hours:
+            raise click.ClickException(
+                "Chưa khai căn cứ pháp lý (LT_PICTURES__LEGAL_BASIS). / The settings name no legal basis."
+            )
+        if len(why.strip()) < gate_pictures.PURPOSE_LEAST:
+            raise click.ClickException("Lý do quá ngắn. / The reason is too short.")
+        async with house.core.pool.acquire() as connection:
+            if not await connection.fetch(sql.gates_known, [gate]):
+                raise click.ClickException("Không có cổng này. / There is no such gate.")
+        return await gate_pictures.switch(house.core, _ACTOR, gate, on, why, kept.legal_basis, kept.hours)
+
+    gone = _run(work)
+    click.echo("Đã bật. / On." if on else f"Đã tắt, đã xóa ảnh / off, pictures deleted: {gone}")
 
 
 @group.command("history")

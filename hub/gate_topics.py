@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+PEOPLE_TAKERS = frozenset({"face_mqtt"})
+"""Families whose gates are told over the broker whom they should know."""
+
 
 def gate_topics(
     device: str, family: str, school: str, before: Iterable[str] = ()
@@ -28,3 +31,8 @@ def gate_topics(
         reads.append(f"{own}/cmd")
         writes += [f"{own}/evt", f"{own}/state", f"{own}/res"]
     return [*reads, "campus/v1/STATE"], writes
+
+
+def state_topic(school: str, device: str) -> str:
+    """Where a gate of the hub's own tree says that it is there."""
+    return f"campus/v1/{school}/{device}/state"

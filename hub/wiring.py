@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import os
 import socket
 import time
@@ -20,6 +19,8 @@ from redis.asyncio import Redis
 
 from hub.bell import Bell
 from hub.embedded.airflow_link import Link
+from hub.gate_topics import PEOPLE_TAKERS
+from hub.kernel.keyed import keyed
 from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ledger.intake import warm
 from hub.kernel.ports import Hasher
@@ -58,9 +59,8 @@ class House:
                 await self.refresh()
 
         async def by_bell() -> None:
-            async for word in self.bell.heard():
-                if word != "ready":
-                    await again()
+            async for _word in self.bell.heard():
+                await again()
 
         async def by_clock() -> None:
             while True:
@@ -80,12 +80,8 @@ def airflow_link(settings: Settings) -> Link | None:
 
 def hasher_of(keys: Keys) -> Hasher:
     """The keyed hash for originals and look-up inputs: 32 bytes, in hex."""
-    key = keys.hmac("message-digest")
-
-    def digest(data: bytes) -> str:
-        return hmac.digest(key, data, "sha256").hex()
-
-    return digest
+    digest = keyed(keys.hmac("message-digest"))
+    return lambda data: digest(data).hex()
 
 
 @asynccontextmanager
@@ -105,6 +101,7 @@ async def open_house(
                 high=pool_max or settings.database.pool_max,
                 application=application,
                 ready=warm,
+                keep=pool_min > 0,
             )
             break
         except TRANSIENT:
@@ -121,6 +118,7 @@ async def open_house(
             worker=f"{application}@{socket.gethostname()}:{os.getpid()}",
         )
         core.punch_window_s = settings.checkins.punch_window_s
+        core.people_takers = PEOPLE_TAKERS
         bell = Bell(redis)
         core.on_commit = bell.ring
         house = House(settings, keys, core, redis, bell)

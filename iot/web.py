@@ -110,6 +110,10 @@ class WebFamily(Protocol):
         """Whether the request asks for a command."""
         ...
 
+    def greets(self, ask: Ask) -> bool:
+        """Whether the request is one a device begins with after a start."""
+        ...
+
     def ignores(self, ask: Ask) -> str | None:
         """A body that must not even be read into memory: `biometric` or `other`; None for bodies to read."""
         ...
@@ -148,6 +152,10 @@ class Plain:
 
     def polls(self, ask: Ask) -> bool:
         """It asks for nothing."""
+        return False
+
+    def greets(self, ask: Ask) -> bool:
+        """It says nothing before its events."""
         return False
 
     def ignores(self, ask: Ask) -> str | None:

@@ -14,6 +14,7 @@ import pytest
 
 from hub.embedded.area import open_area, remove_area
 from hub.embedded.postgres import ADMIN, APP, OWNER, EmbeddedPostgres
+from hub.gate_topics import PEOPLE_TAKERS
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.operations import add_connector
 from hub.kernel.router import Router, load_flows
@@ -156,6 +157,7 @@ def ledger(postgres: EmbeddedPostgres, database: str, keys: Keys) -> OpenLedger:
             await open_pool(postgres.dsn(database, OWNER).url, high=2) as owner,
         ):
             core = Core(pool, Router(load_flows(FLOWS), {}), Catalogue.load(), hasher_of(keys), worker=worker)
+            core.people_takers = PEOPLE_TAKERS
             await core.refresh()
             core.router.bind(core.connectors)
             yield Ledger(core, keys, owner, database, url)

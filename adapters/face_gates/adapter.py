@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from adapters.kit import code_of, http_outcome, json_object
+from adapters.kit import code_of, everyone, http_outcome, json_object
 from hub.kernel.ports import (
     Call,
     InProgress,
@@ -75,7 +75,7 @@ class FaceGates:
 
     def read(self, call: Call, reply: Reply) -> Reading:
         """Read a gate's answer: `code` says it for the whole command."""
-        return Reading(outcomes=dict.fromkeys(call.deliveries, self._outcome(call, reply)))
+        return everyone(call, self._outcome(call, reply))
 
     # -- commands
 

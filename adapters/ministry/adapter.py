@@ -8,23 +8,18 @@ A push is idempotent by contract: the receiver ignores a version not above the o
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import orjson
 
-from adapters.kit import code_of, http_outcome, json_object
+from adapters.kit import everyone, http_outcome, item_of, json_object
 from adapters.ministry.answers import Answers, by_id
 from adapters.ministry.holdings import Holdings
-from hub.kernel.ports import Call, Draft, Outcome, Outgoing, Pulled, Reading, Receipt, Reply, Settlement, Unknown
+from hub.kernel.ports import Call, Outgoing, Pulled, Reading, Receipt, Reply, Settlement, Unknown
 
-TEMPORARY = "TAM-"
-"""How the codes begin that schools use until the Ministry gives one."""
-_CODE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{2,19}")
 JSON = "application/json; charset=utf-8"
 
 
@@ -41,8 +36,6 @@ class Ministry:
         self._batch_max = int(profile["batch_max"])
         self._zone = ZoneInfo(profile["timezone"])
         self._answers = Answers(profile)
-        self._code_field: str = profile["given_code_field"]
-        self._absent_code: str = profile["absent_code"]
         self._holdings = Holdings(profile["listing"], profile["tables"], profile["accepted"])
         self.pulls: Sequence[str] = self._holdings.names
 
@@ -101,55 +94,45 @@ class Ministry:
         """
         whole = http_outcome(reply, "ministry")
         if whole is not None:
-            return _all(call.deliveries, whole)
+            return everyone(call, whole)
         answer = json_object(reply.body)
         rows = answer.get("ketqua") if answer is not None else None
         if answer is None or not isinstance(rows, list | None):
-            return _all(call.deliveries, Unknown(reason="unreadable_answer"))
+            return everyone(call, Unknown(reason="unreadable_answer"))
         if not rows:
-            return _all(call.deliveries, self._answers.whole(reply, answer))
+            return everyone(call, self._answers.whole(reply, answer))
         told, reading = by_id(rows), Reading()
-        for (delivery, key, version, attempt), record in zip(call.meta["items"], _sent(call), strict=True):
+        sent: list[dict[str, Any]] = []
+        for place, (delivery, key, version, attempt) in enumerate(call.meta["items"]):
             said = told.get(key)
             if said is None:
                 unknown = "missing_from_answer" if key not in told else "answered_twice"
                 reading.outcomes[delivery] = Unknown(reason=unknown)
                 continue
+            if not sent and not self._answers.plain(said):
+                sent = _sent(call)  # only where what was sent says something about the answer
+            record = sent[place] if sent else {}
             outcome = reading.outcomes[delivery] = self._answers.item(record, said, version, attempt)
             if isinstance(outcome, Receipt) and call.meta["table"] == self._tables.get("learner"):
-                reading.records += self._code_given(record, said)
+                reading.records += self._answers.code_given(record, said)
         return reading
-
-    def _code_given(self, record: Mapping[str, Any], said: Mapping[str, Any]) -> list[Draft]:
-        """The lasting code in an answer to a temporary one; nothing for codes that cannot be codes."""
-        ours, theirs = str(record.get("mahocsinh")), said.get(self._code_field)
-        if not ours.startswith(TEMPORARY) or not isinstance(theirs, str) or not _CODE.fullmatch(theirs):
-            return []
-        if theirs.startswith(TEMPORARY) or "matruong" not in record:
-            return []
-        at = datetime.fromisoformat(record["thoigiancapnhat"]).replace(tzinfo=self._zone)
-        school = record["matruong"]
-        body = {"school_code": school, "temporary_code": ours, "learner_code": theirs}
-        return [Draft(type="code_given", key=f"{school}/{ours}", body=body, updated_at=at, school=school)]
 
     def inquire(self, delivery: int, call: Call) -> Call:
         """Ask which version of the record the Ministry holds. Raises KeyError when the call has no such delivery."""
-        for mine, key, version, _ in call.meta["items"]:
-            if mine == delivery:
-                path = self._inquiry_path.format(table=call.meta["table"], id=quote(key, safe=""))
-                return Call(
-                    operation="inquire",
-                    deliveries=(delivery,),
-                    body=b"",
-                    content_type=JSON,
-                    idempotent=True,
-                    method="GET",
-                    path=path,
-                    headers={"Accept": "application/json"},
-                    key=key,
-                    meta={"id": key, "version": version},
-                )
-        raise KeyError(delivery)
+        _, (_, key, version, _) = item_of(call, delivery)
+        path = self._inquiry_path.format(table=call.meta["table"], id=quote(key, safe=""))
+        return Call(
+            operation="inquire",
+            deliveries=(delivery,),
+            body=b"",
+            content_type=JSON,
+            idempotent=True,
+            method="GET",
+            path=path,
+            headers={"Accept": "application/json"},
+            key=key,
+            meta={"id": key, "version": version},
+        )
 
     def pull(self, what: str, cursor: str | None) -> Call:
         """The first page of what is held of a type, `holds:<type>`. Raises KeyError for a name that is not in `pulls`."""
@@ -161,25 +144,10 @@ class Ministry:
 
     def settle(self, inquiry: Call, reply: Reply) -> Settlement:
         """Present when the version held is ours or higher; absent when it is lower or there is none."""
-        answer = json_object(reply.body)
-        if answer is None or reply.status not in (200, 404):
-            return Settlement(verdict="unclear", detail=f"HTTP {reply.status}")
-        if reply.status == 404:
-            # A 404 without the contract's own code may come from a proxy that knows nothing of the record.
-            absent = code_of(answer.get("ma")) == self._absent_code
-            return Settlement(verdict="absent" if absent else "unclear")
-        version = answer.get("phienban")
-        if answer.get("idbanghi") != inquiry.meta["id"] or type(version) is not int:
-            return Settlement(verdict="unclear", detail="the answer names another record or no version")
-        held = f"version {version}"
-        return Settlement(verdict="present" if version >= inquiry.meta["version"] else "absent", detail=held)
+        return self._answers.settled(inquiry, reply)
 
 
 def _sent(call: Call) -> list[dict[str, Any]]:
     """The records of a call, as they were sent."""
     records: list[dict[str, Any]] = orjson.loads(call.body)["banghi"]
     return records
-
-
-def _all(deliveries: Iterable[int], outcome: Outcome) -> Reading:
-    return Reading(outcomes=dict.fromkeys(deliveries, outcome))

@@ -1,15 +1,22 @@
-"""What the Ministry's answers mean: result codes of items and of whole batches, by the profile's table.
+"""What the Ministry's answers mean: result codes of items and of whole batches, codes given, versions held, by the profile.
 
 One concern: from one answer to one outcome. It must never raise for any answer, and never hold a code of its own.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from adapters.kit import CONTRACT, code_of, judged, text_of
-from hub.kernel.ports import NeedsPerson, Outcome, Receipt, Reply, Text, Unknown
+from adapters.kit import CONTRACT, code_of, json_object, ruled, text_of
+from hub.kernel.ports import Call, Draft, NeedsPerson, Outcome, Receipt, Reply, Settlement, Unknown
+
+TEMPORARY = "TAM-"
+"""How the codes begin that schools use until the Ministry gives one."""
+_CODE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{2,19}")
 
 
 class Answers:
@@ -21,18 +28,25 @@ class Answers:
         self._held = frozenset(profile["already_held"])
         self._refusals: dict[str, dict[str, Any]] = profile["refusals"]
         self._patience = int(profile["dependency_patience"])
+        self._code_field: str = profile["given_code_field"]
+        self._absent_code: str = profile["absent_code"]
+        self._zone = ZoneInfo(profile["timezone"])
 
     def whole(self, reply: Reply, answer: dict[str, Any]) -> Outcome:
         """An answer without items: certain only when it says refusal, by a known code or by HTTP 4xx."""
         code = code_of(answer.get("ma"))
         rule = self._refusals.get(code or "")
         if rule is not None and rule["kind"] != "never":
-            return _by_rule(rule, "ministry", text_of(answer.get("thongbao")))
+            return ruled(rule, "ministry", text_of(answer.get("thongbao")))
         if reply.status >= 400:
             return NeedsPerson(
                 cause="contract_refused", subject=f"HTTP {reply.status} {code or ''}".strip(), message=CONTRACT
             )
         return Unknown(reason="items_missing_from_answer")
+
+    def plain(self, said: Mapping[str, Any]) -> bool:
+        """Whether a record was taken and nothing else said: most are, and what was sent need not be looked at."""
+        return code_of(said.get("ma")) in self._accepted and self._code_field not in said
 
     def item(self, record: Mapping[str, Any], said: Mapping[str, Any], version: int, attempt: int) -> Outcome:
         """What was said of one record. `attempt`: how often it has been tried."""
@@ -54,13 +68,34 @@ class Answers:
             subject = message[:100] or subject
         if rule["reason"] == "missing_dependency" and attempt > self._patience:
             rule = rule | {"kind": "person"}
-        return _by_rule(rule, subject, message)
+        return ruled(rule, subject, message)
 
+    def code_given(self, record: Mapping[str, Any], said: Mapping[str, Any]) -> list[Draft]:
+        """The lasting code in an answer to a temporary one; nothing for codes that cannot be codes."""
+        ours, theirs = str(record.get("mahocsinh")), said.get(self._code_field)
+        if not ours.startswith(TEMPORARY) or not isinstance(theirs, str) or not _CODE.fullmatch(theirs):
+            return []
+        if theirs.startswith(TEMPORARY) or "matruong" not in record:
+            return []
+        at = datetime.fromisoformat(record["thoigiancapnhat"]).replace(tzinfo=self._zone)
+        school = record["matruong"]
+        body = {"school_code": school, "temporary_code": ours, "learner_code": theirs}
+        return [Draft(type="code_given", key=f"{school}/{ours}", body=body, updated_at=at, school=school)]
 
-def _by_rule(rule: Mapping[str, Any], subject: str, message: str) -> Outcome:
-    told = Text(*(rule[lang].replace("{message}", message).replace("{subject}", subject) for lang in ("vi", "en")))
-    after, scope = rule.get("after_s"), rule.get("scope", "delivery")
-    return judged(rule["kind"], reason=rule["reason"], message=told, subject=subject, after_s=after, scope=scope)
+    def settled(self, inquiry: Call, reply: Reply) -> Settlement:
+        """Present when the version held is ours or higher; absent when it is lower or there is none."""
+        answer = json_object(reply.body)
+        if answer is None or reply.status not in (200, 404):
+            return Settlement(verdict="unclear", detail=f"HTTP {reply.status}")
+        if reply.status == 404:
+            # A 404 without the contract's own code may come from a proxy that knows nothing of the record.
+            absent = code_of(answer.get("ma")) == self._absent_code
+            return Settlement(verdict="absent" if absent else "unclear")
+        version = answer.get("phienban")
+        if answer.get("idbanghi") != inquiry.meta["id"] or type(version) is not int:
+            return Settlement(verdict="unclear", detail="the answer names another record or no version")
+        held = f"version {version}"
+        return Settlement(verdict="present" if version >= inquiry.meta["version"] else "absent", detail=held)
 
 
 def by_id(rows: Iterable[Any]) -> dict[str, dict[str, Any] | None]:

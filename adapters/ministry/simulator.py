@@ -7,8 +7,6 @@ files beside it forbid, and never forget a record it has answered for.
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,13 +15,12 @@ import orjson
 import yaml
 
 from adapters.books import Effect
-from adapters.contract import compiled
+from adapters.contract import types_of
 from adapters.ministry.simulated_holdings import Holdings, held_of
 from adapters.twin import Ask, Say, Twin
 
 HERE = Path(__file__).parent
 PROFILE: dict[str, Any] = yaml.safe_load((HERE / "profile-assumed-2026.yaml").read_text("utf-8"))
-SCHEMA: dict[str, Any] = json.loads((HERE / "contract" / "records.schema.json").read_text("utf-8"))
 TOKEN = "simulated-ministry-token"  # noqa: S105 - opens nothing but this simulator
 _KEY_FIELD = {"canbo": "magiaovien", "truong": "matruong", "lophoc": "malop"}
 _CODE_BLOCK = 3_190_000_000
@@ -34,6 +31,7 @@ class Simulator(Twin):
     """`POST <push path>` and `GET <inquiry path>` of the assumed profile, with a bearer token."""
 
     system: ClassVar[str] = "ministry"
+    rows: ClassVar[str] = "ketqua"
 
     def __init__(
         self,
@@ -51,7 +49,7 @@ class Simulator(Twin):
         self._names: dict[str, set[str]] = {}
         self._given: dict[str, str] = {}
         self._held: dict[tuple[str, str], int] = {}
-        self._types = {name: compiled(schema, name) for name, schema in SCHEMA["$defs"].items()}
+        self._types = types_of(HERE / "contract" / "records.schema.json")
         self._routes: dict[str, str] = {PROFILE["push_path"].format(table=t): t for t in PROFILE["tables"].values()}
         self._lists = {PROFILE["listing"]["path"].format(table=t): t for t in PROFILE["tables"].values()}
         self._reads: dict[str, str] = {
@@ -168,14 +166,6 @@ class Simulator(Twin):
                 return f"{needed} {value}"
         return None
 
-    def shortened(self, say: Say) -> Say:
-        """Without the last item."""
-        return _changed(say, lambda rows: rows[:-1])
-
-    def duplicated(self, say: Say) -> Say:
-        """Every item twice."""
-        return _changed(say, lambda rows: rows + rows)
-
     @classmethod
     def arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Token and known schools."""
@@ -188,13 +178,6 @@ class Simulator(Twin):
         """From the command line."""
         schools = None if args.known_schools is None else frozenset(args.known_schools.split(","))
         return {"token": args.token, "known_schools": schools, "dependencies": args.dependencies}
-
-
-def _changed(say: Say, change: Callable[[list[Any]], list[Any]]) -> Say:
-    answer = orjson.loads(say.body)
-    if "ketqua" in answer:
-        answer["ketqua"] = change(answer["ketqua"])
-    return Say.of(answer, say.status)
 
 
 if __name__ == "__main__":

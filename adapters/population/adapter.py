@@ -10,11 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapters.kit import CREDENTIALS, http_outcome
-from adapters.population import envelope
-from adapters.population.answers import Answer, Fault, understand
-from adapters.population.identity import Address, Asked
-from adapters.population.judging import Judge, answered
+from adapters.population.judging import Judge
 from adapters.population.questions import (
     DELETE,
     HISTORY,
@@ -24,26 +20,10 @@ from adapters.population.questions import (
     SUBMIT,
     Question,
     Writer,
-    asked_in,
 )
-from adapters.population.requests import Conversation, state_of
-from hub.kernel.ports import (
-    Call,
-    Draft,
-    NeedsPerson,
-    NeverTry,
-    Outcome,
-    Outgoing,
-    Reading,
-    Receipt,
-    Reply,
-    Settlement,
-    Text,
-    TryLater,
-    Unknown,
-)
+from adapters.population.replies import Reader
+from hub.kernel.ports import Call, Outgoing, Reading, Reply, Settlement
 
-_REFUSED = Text("CSDL quốc gia về dân cư từ chối yêu cầu tra cứu này.", "The population database refused this look-up.")
 _STEPS = {"status": STATUS, "result": RESULT, "delete": DELETE}
 
 
@@ -60,12 +40,9 @@ class Population:
         self._cache_s = float(settings.get("cache_hours") or 0) * 3600
         self._look_up = str(settings.get("look_up") or "TraCuuThongTinCongDan")
         self._same_number = bool(profile["same_number_on_retry"])
-        self._faults: dict[str, str] = {str(code): str(kind) for code, kind in profile["fault_codes"].items()}
-        self._fault_default = str(profile["fault_default"])
-        self._trust_count = bool(profile["trust_count"])
         self._writer = Writer(settings, profile)
         self._judge = Judge(profile)
-        self._conversation = Conversation(profile)
+        self._reader = Reader(self._officer, self._writer.json, profile, self._judge)
 
     # ---------------------------------------------------------------------------------------- asking
 
@@ -141,79 +118,7 @@ class Population:
 
     def read(self, call: Call, reply: Reply) -> Reading:
         """The verdict as a receipt and a `population_check` record, the next step, or why there is none. Raises nothing."""
-        found = self._understood(call.operation, reply)
-        records: list[Draft] = []
-        outcome: Outcome
-        if isinstance(found, Answer):
-            outcome, records = self._meaning(call, reply, found)
-        elif isinstance(found, Fault):
-            outcome = self._fault(call, found)
-        else:
-            outcome = found
-        return Reading(outcomes=dict.fromkeys(call.deliveries, outcome), records=records)
-
-    def _understood(self, operation: str, reply: Reply) -> Answer | Fault | Outcome:
-        # SOAP 1.1 sends its faults with 500, REST callers with any status: the body may say more.
-        told = reply.status == 500 and "x-road-error" not in reply.headers
-        early = None if told else http_outcome(reply, self._officer)
-        if early is not None:
-            return early
-        try:
-            found = understand(operation, reply.body, json=self._writer.json, trust_count=self._trust_count)
-        except envelope.Unreadable as error:
-            return _without_answer(reply.status, str(error))
-        if isinstance(found, Answer) and not 200 <= reply.status < 300:
-            return _without_answer(reply.status, "an answer that is no fault under an error status")
-        return found
-
-    def _meaning(self, call: Call, reply: Reply, answer: Answer) -> tuple[Outcome, list[Draft]]:
-        state = state_of(call.meta)
-        if call.operation == DELETE:
-            return self._deleted(call), []
-        if answer.remote:
-            return self._conversation.after(state, answer.remote[0]), []
-        try:
-            asked = self._asked(call)
-        except envelope.Unreadable as error:
-            return Unknown(reason=f"the stored question cannot be read: {error}"), []
-        outcome, records = answered(self._judge, call, reply, asked, answer)
-        if call.operation == RESULT and isinstance(outcome, Receipt):
-            return self._conversation.answered(state, outcome.detail or ""), records
-        return outcome, records
-
-    def _asked(self, call: Call) -> tuple[Asked, Address]:
-        sex, told = call.meta.get("sex"), call.meta.get("asked") or {}
-        place = call.meta.get("place") or {}
-        codes = Address(province=str(place.get("MaTinhThanh", "")), ward=str(place.get("MaPhuongXa", "")))
-        if call.operation == RESULT:
-            if "number" not in told:
-                raise envelope.Unreadable("it is not kept with a call for a result")
-            return Asked(told["number"], told["name"], told["birth"], sex), codes
-        asked, stated = asked_in(call.body, sex)
-        return asked, stated if stated.province or stated.ward or stated.detail else codes
-
-    def _fault(self, call: Call, fault: Fault) -> Outcome:
-        """A fault by its code: the longest listed part of a dotted code decides."""
-        known = fault.code
-        while known and known not in self._faults:
-            known = known.rpartition(".")[0]
-        kind = self._faults.get(known, self._fault_default)
-        reason = f"SOAP fault {fault.code or '(no code)'}: {fault.text or '(no text)'}"
-        if kind == "gone" and call.operation == DELETE:
-            return self._deleted(call)
-        if kind == "gone" and call.operation in (STATUS, RESULT):
-            return self._conversation.anew(state_of(call.meta))
-        if kind == "credentials":
-            return NeedsPerson(cause="credentials", subject=known or fault.code, message=CREDENTIALS, scope="connector")
-        if kind == "never":
-            return NeverTry(reason=reason, message=_REFUSED)
-        if kind in ("person", "gone"):
-            return NeedsPerson(cause="fault", subject=known or fault.code, message=_detailed(_REFUSED, reason))
-        return TryLater(reason=reason) if kind == "later" else Unknown(reason=reason)
-
-    @staticmethod
-    def _deleted(call: Call) -> Receipt:
-        return Receipt(reference=str(call.meta.get("request_id")), detail=state_of(call.meta).get("detail"))
+        return self._reader.read(call, reply)
 
     # ---------------------------------------------------------------------------------------- asking whether it is there
 
@@ -225,19 +130,4 @@ class Population:
 
     def settle(self, inquiry: Call, reply: Reply) -> Settlement:
         """Read the history."""
-        found = self._understood(HISTORY, reply)
-        if not isinstance(found, Answer):
-            return Settlement(verdict="unclear", detail=str(getattr(found, "reason", found))[:200])
-        return self._conversation.settle(str(inquiry.key), inquiry.meta.get("of") == SUBMIT, found)
-
-
-def _detailed(text: Text, reason: str) -> Text:
-    return Text(f"{text.vi} ({reason})", f"{text.en} ({reason})")
-
-
-def _without_answer(status: int, why: str) -> Outcome:
-    """A reply that holds neither an answer nor a fault: a refusal when the status says so, otherwise not known."""
-    if 400 <= status < 500:
-        refused = _detailed(_REFUSED, f"HTTP {status}")
-        return NeedsPerson(cause="refused", subject=f"HTTP {status}", message=refused)
-    return Unknown(reason=f"HTTP {status}; the answer cannot be read: {why}")
+        return self._reader.settled(inquiry, reply)

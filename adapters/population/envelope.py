@@ -28,6 +28,8 @@ _SOAP = "{http://schemas.xmlsoap.org/soap/envelope/}"
 _ENVELOPE, _BODY, _FAULT = _SOAP + "Envelope", _SOAP + "Body", _SOAP + "Fault"
 _Q = f"{{{ANSWER_NS}}}"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_PLAIN = re.compile("[^\t\n\r\u0020-%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML cannot hold, and what it holds only written otherwise: `&`, `<`, `>`."""
 _LONG_NUMBER = re.compile(r"\d{6,}")
 _MARKS = ("lt-request", "lt-number", "lt-name", "lt-birth")
 MAX_BYTES = 256 * 1024
@@ -100,7 +102,8 @@ class RequestTemplate:
 
 
 def _encode(value: str) -> bytes:
-    return escape(clean(value)).encode()
+    # Nearly every value is plain: one look tells.
+    return value.encode() if _NOT_PLAIN.search(value) is None else escape(clean(value)).encode()
 
 
 def clean(value: str) -> str:
@@ -119,31 +122,46 @@ _PARSER = etree.XMLParser(
 )
 
 
+_UTF8 = tuple(
+    f"<?xml version={q}1.0{q} encoding={q}{name}{q}{alone}?>".encode()
+    for q in "\"'"
+    for name in ("UTF-8", "utf-8")
+    for alone in ("", f" standalone={q}yes{q}", f" standalone={q}no{q}")
+)
+"""Declarations after which every mark of the document's own is the very byte ASCII has for it."""
+
+
 def payload(body: bytes) -> etree._Element:
     """The one element inside a SOAP 1.1 body. Raises `Unreadable` for anything else whatever."""
     if len(body) > MAX_BYTES:
         raise Unreadable(f"{len(body)} bytes are more than the {MAX_BYTES} an answer may have")
-    if body[:5] != b"<?xml" and body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:14].lower().startswith(
-        (b"<!doctype html", b"<html")
-    ):
-        raise Unreadable("a web page, not SOAP")
-    # A document type is the door for entities; it is refused before parsing, where the encoding lets it be seen …
-    if b"\0" in body[:8] or b"<!DOCTYPE" in body:
-        raise Unreadable("it carries a document type or is not in an ASCII-compatible encoding")
+    # A document type is the door for entities; it is refused before parsing, where the encoding lets it be seen. Most answers
+    # have not even its exclamation mark, which is found much faster.
+    seen = body.startswith(_UTF8)
+    if (not seen and b"\0" in body[:8]) or (b"!" in body and b"<!DOCTYPE" in body):
+        raise _not_soap(body, "it carries a document type or is not in an ASCII-compatible encoding")
     try:
         root = etree.fromstring(body, _PARSER)
     except (etree.LxmlError, ValueError, LookupError) as error:
-        raise Unreadable(f"not well-formed XML: {safe(str(error))}") from None
+        raise _not_soap(body, f"not well-formed XML: {safe(str(error))}") from None
     # … and after it, where it does not.
-    if root.getroottree().docinfo.internalDTD is not None:
+    if not seen and root.getroottree().docinfo.internalDTD is not None:
         raise Unreadable("it carries a document type")
     if root.tag != _ENVELOPE:
-        raise Unreadable(f"not a SOAP 1.1 envelope but {safe(str(root.tag))}")
+        raise _not_soap(body, f"not a SOAP 1.1 envelope but {safe(str(root.tag))}")
     # Asked by name only where a header stands before it: a search costs a fifth of the parsing.
-    holder = root[0] if len(root) and root[0].tag == _BODY else root.find(_BODY)
+    holder = root[0] if len(root) else None
+    if holder is None or holder.tag != _BODY:
+        holder = root.find(_BODY)
     if holder is None or len(holder) != 1:
         raise Unreadable("the SOAP body does not hold exactly one element")
     return holder[0]
+
+
+def _not_soap(body: bytes, why: str) -> Unreadable:
+    """Why bytes cannot be read; of a web page (a proxy's, an error's) that it is one."""
+    start = body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:14].lower()
+    return Unreadable("a web page, not SOAP" if start.startswith((b"<!doctype html", b"<html")) else why)
 
 
 def fault(element: etree._Element) -> tuple[str, str] | None:

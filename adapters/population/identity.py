@@ -99,6 +99,8 @@ def same_spelling(name: str) -> str:
 
 def name_differs(one: str, other: str) -> str | None:
     """How two names differ: None when they are the same, else `diacritics`, `order` or `different`."""
+    if one == other or one.casefold() == other.casefold():
+        return None  # as nearly every name is: no need to take it apart
     mine, theirs = same_spelling(one), same_spelling(other)
     if mine == theirs:
         return None
@@ -176,46 +178,51 @@ def nearest(asked: Asked, people: Sequence[Citizen], sexes: Mapping[str, str]) -
 # ------------------------------------------------------------------------------------- out of an answer
 
 
-def _text(element: etree._Element | None) -> str:
-    return "" if element is None or element.text is None else element.text.strip()
-
-
-def _parts(holder: etree._Element) -> dict[Any, etree._Element]:
-    """Children by tag, in one pass: each is asked for by name a moment later."""
-    return {child.tag: child for child in holder}
+def _texts(holder: etree._Element) -> dict[Any, str]:
+    """Children's texts by tag, in one pass: each is asked for by name a moment later."""
+    return {child.tag: text.strip() if (text := child.text) else "" for child in holder}
 
 
 def full_name(holder: etree._Element | None) -> str:
     """A name written as one text, or as Ho, ChuDem and Ten; the whole name may sit in Ten with the others empty."""
     if holder is None:
         return ""
-    found = _parts(holder)
-    parts = [part for part in (_text(found.get(tag)) for tag in _NAME_PARTS) if part]
-    return " ".join(parts) if parts else _text(holder)
+    found = _texts(holder)
+    parts = [part for tag in _NAME_PARTS if (part := found.get(tag))]
+    return " ".join(parts) if parts else (holder.text or "").strip()
 
 
 def _address(holder: etree._Element | None) -> Address | None:
     if holder is None:
         return None
-    parts = _parts(holder)
-    found = Address(*[_text(parts.get(tag)) for tag in _PLACE])
+    say = _texts(holder).get
+    province, district, ward, detail = _PLACE
+    found = Address(say(province, ""), say(district, ""), say(ward, ""), say(detail, ""))
     return found if found.province or found.ward or found.detail else None
+
+
+def _born(holder: etree._Element | None) -> str:
+    if holder is None:
+        return ""
+    dated = _texts(holder)
+    return _known(dated.get(_DAY, "")) or dated.get(_YEAR, "")
 
 
 def citizen_of(element: etree._Element) -> Citizen:
     """One `CongDan` element, whose schema has been checked."""
-    found = _parts(element)
-    birth, born = "", found.get(_BIRTH)
-    if born is not None:
-        dated = _parts(born)
-        birth = _known(_text(dated.get(_DAY))) or _text(dated.get(_YEAR))
+    found = {child.tag: child for child in element}
+
+    def text(tag: str) -> str:
+        child = found.get(tag)
+        return "" if child is None or (said := child.text) is None else said.strip()
+
     return Citizen(
-        number=_text(found.get(_NUMBER)),
-        old_number=_text(found.get(_OLD_NUMBER)),
-        name=full_name(found.get(_NAME)),
-        sex=_text(found.get(_SEX)),
-        birth=birth,
-        residence=_address(found.get(_LIVES)) or _address(found.get(_REGISTERED)),
+        text(_NUMBER),
+        text(_OLD_NUMBER),
+        full_name(found.get(_NAME)),
+        text(_SEX),
+        _born(found.get(_BIRTH)),
+        _address(found.get(_LIVES)) or _address(found.get(_REGISTERED)),
     )
 
 

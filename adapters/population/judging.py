@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 from adapters.population.answers import Answer
@@ -49,9 +50,8 @@ class Judge:
         self, operation: str, asked: Asked, place: Address, call: Call, answer: Answer
     ) -> tuple[str, Comparison] | Unknown:
         """What the answer says about the person asked for; Unknown when it is about somebody else."""
-        on = _day(call)
         if answer.exists is not None:
-            return self._confirmed(operation, place, on, answer)
+            return self._confirmed(operation, place, _day(call), answer)
         if not answer.people:
             return "not_found", Comparison(())
         found = nearest(asked, answer.people, self.sexes)
@@ -59,7 +59,7 @@ class Judge:
             return _OTHER_PERSON
         citizen, compared = found
         if place.province or place.ward or place.detail:
-            compared = joined(compared, compare_places(place, citizen.residence, on, self._shortened))
+            compared = joined(compared, compare_places(place, citizen.residence, _day(call), self._shortened))
         if operation == _HOUSEHOLD:
             compared = joined(compared, _members(call.meta.get("asked") or {}, answer.people))
         return compared.verdict, compared
@@ -143,8 +143,15 @@ def _day(call: Call) -> date:
 
 def _answered_at(call: Call, reply: Reply) -> datetime | None:
     """When the database answered, by its own Date header; without a usable one, the time of the record asked about."""
+    said = reply.headers.get("date")
+    return (_dated(said) if said is not None else None) or _event(call)
+
+
+@lru_cache(maxsize=64)
+def _dated(header: str) -> datetime | None:
+    """A Date header's time, None for one that cannot be read. A second's answers all bear the same."""
     try:
-        answered = parsedate_to_datetime(reply.headers["date"])
-    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
-        return _event(call)
-    return answered if answered.tzinfo else answered.replace(tzinfo=UTC)
+        at = parsedate_to_datetime(header)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -6,10 +6,12 @@ keep a question: what is needed again is read from what was sent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
+from xml.sax.saxutils import unescape
 
 import orjson
 from msgspec import Struct
@@ -38,6 +40,13 @@ _FLAT = {"NgayThangNamSinh"}
 _OPTIONAL = ("MaDonVi", "TaiKhoan", "SoDienThoai")
 _Q = f"{{{envelope.REQUEST_NS}}}"
 _RELATIVES = frozenset({f"{_Q}NguoiThan", f"{_Q}ChuHo"})
+_PERSON = re.compile(
+    rb"<\?xml version='1\.0' encoding='utf-8'\?>\s*<soap-env:Envelope [^<>]*><soap-env:Body><ns0:\w+ [^<>]*>(?:<ns0:\w+>[^<]*</ns0:\w+>)*?"
+    rb"<ns0:(SoDinhDanh|SoCMND)>([^<\r]*)</ns0:\1><ns0:HoVaTen>([^<\r]*)</ns0:HoVaTen>"
+    rb"<ns0:NgayThangNamSinh><ns0:(NgayThangNam|Nam)>([^<\r]*)</ns0:\4></ns0:NgayThangNamSinh>"
+    rb"(?:<ns0:\w+>[^<]*</ns0:\w+>)*</ns0:\w+></soap-env:Body></soap-env:Envelope>"
+)
+"""A question about the person alone, as the templates write it: such bytes are read without being parsed again."""
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -169,29 +178,45 @@ def asked_in(body: bytes, sex: str | None) -> tuple[Asked, Address]:
     """The identity and the place a stored question asks about, read back from the very bytes that were sent.
 
     Raises `envelope.Unreadable`."""
-    if body[:1] == b"{":
+    written = _PERSON.fullmatch(body)
+    if written is not None:
         try:
-            told = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise envelope.Unreadable(f"the stored question: {error}") from None
-        values = {k[:1].upper() + k[1:]: v for k, v in told.items() if isinstance(v, str)}
-        place = told.get("noiOHienTai") if isinstance(told.get("noiOHienTai"), dict) else {}
-        values |= {k[:1].upper() + k[1:]: v for k, v in place.items() if isinstance(v, str)}
-    else:
-        question = envelope.payload(body)
-        # Of the person alone: relatives, who stand last, bear names and numbers too.
-        for relative in [node for node in reversed(question) if node.tag in _RELATIVES]:
-            question.remove(relative)
-        values = {str(node.tag).removeprefix(_Q): (node.text or "").strip() for node in question.iter()}
+            number, name, birth = map(_decode, written.group(2, 3, 5))
+        except UnicodeDecodeError as error:
+            raise envelope.Unreadable(f"the stored question: {error.reason}") from None
+        return Asked(number, name, birth, sex or None), Address()
+    values = _json_values(body) if body[:1] == b"{" else _xml_values(body)
     asked = Asked(
         number=values.get("SoDinhDanh") or values.get("SoCMND", ""),
         name=values.get("HoVaTen", ""),
         birth=values.get("NgayThangNam") or values.get("Nam", ""),
         sex=sex or None,
     )
-    place_of = (values.get(name, "") for name in ("MaTinhThanh", "MaPhuongXa", "ChiTiet"))
-    province, ward, detail = place_of
+    province, ward, detail = (values.get(name, "") for name in ("MaTinhThanh", "MaPhuongXa", "ChiTiet"))
     return asked, Address(province=province, ward=ward, detail=detail)
+
+
+def _json_values(body: bytes) -> dict[str, str]:
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise envelope.Unreadable(f"the stored question: {error}") from None
+    values = {k[:1].upper() + k[1:]: v for k, v in told.items() if isinstance(v, str)}
+    place = told.get("noiOHienTai") if isinstance(told.get("noiOHienTai"), dict) else {}
+    return values | {k[:1].upper() + k[1:]: v for k, v in place.items() if isinstance(v, str)}
+
+
+def _xml_values(body: bytes) -> dict[str, str]:
+    question = envelope.payload(body)
+    # Of the person alone: relatives, who stand last, bear names and numbers too.
+    for relative in [node for node in reversed(question) if node.tag in _RELATIVES]:
+        question.remove(relative)
+    return {str(node.tag).removeprefix(_Q): (node.text or "").strip() for node in question.iter()}
+
+
+def _decode(value: bytes) -> str:
+    text = value.decode()
+    return (unescape(text) if "&" in text else text).strip()
 
 
 def _text(value: object) -> str:

@@ -18,13 +18,12 @@ from lxml import etree
 
 from adapters.books import Effect
 from adapters.population import envelope, forms, people
-from adapters.population.adapter import RESULT, STATUS, SUBMIT
 from adapters.population.door import API_KEY, CLIENT, SECRET, USER, Door, signature
 from adapters.population.forms import Values
 from adapters.population.identity import name_differs, same_spelling
 from adapters.population.people import Person
 from adapters.population.places import present
-from adapters.population.questions import DELETE, HISTORY, OPERATIONS
+from adapters.population.questions import DELETE, HISTORY, OPERATIONS, RESULT, STATUS, SUBMIT
 from adapters.twin import Ask, Say, Twin
 from mappings.canonical.registry import WARDS_CHANGED
 

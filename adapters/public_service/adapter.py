@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from adapters.kit import item_of
 from adapters.public_service import events
 from adapters.public_service.answers import Answers
 from adapters.public_service.listings import Listings
@@ -128,14 +129,12 @@ class PublicService:
 
     def inquire(self, delivery: int, call: Call) -> Call:
         """`TraCuuHoSo` of the delivery's filing. Raises KeyError when the call has no such delivery."""
-        for place, (mine, number) in enumerate(call.meta["items"]):
-            if mine == delivery:
-                sent = orjson.loads(call.body)["data"][place]
-                names = self._agrees.get(call.operation, ["ThoiDiemXuLy", "TrangThai"])
-                expect = {name.upper(): sent[name] for name in names if sent.get(name)}
-                meta = {"of": call.operation, "number": number, "expect": expect}
-                return self._call("inquire", (delivery,), {"service": LOOKUP, "MaHoSo": number}, number, meta, True)
-        raise KeyError(delivery)
+        place, (_, number) = item_of(call, delivery)
+        sent = orjson.loads(call.body)["data"][place]
+        names = self._agrees.get(call.operation, ["ThoiDiemXuLy", "TrangThai"])
+        expect = {name.upper(): sent[name] for name in names if sent.get(name)}
+        meta = {"of": call.operation, "number": number, "expect": expect}
+        return self._call("inquire", (delivery,), {"service": LOOKUP, "MaHoSo": number}, number, meta, True)
 
     def settle(self, inquiry: Call, reply: Reply) -> Settlement:
         """Present when the filing is there with our content; absent when it is not, or still as before our update."""

@@ -5,12 +5,12 @@ One concern: answers into outcomes and settlements, by the profile. It must neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from adapters.kit import CONTRACT, code_of, http_outcome, json_object, judged, text_of
+from adapters.kit import CONTRACT, code_of, everyone, http_outcome, json_object, ruled, text_of
 from adapters.public_service.shapes import agrees, rows_of, says, upper
-from hub.kernel.ports import Call, NeedsPerson, Outcome, Reading, Receipt, Reply, Settlement, Text, Unknown
+from hub.kernel.ports import Call, NeedsPerson, Outcome, Reading, Receipt, Reply, Settlement, Unknown
 
 
 class Answers:
@@ -42,26 +42,26 @@ class Answers:
         """What became of one filing; None: the portal has it already, and the caller goes on with an update."""
         told = self.told(reply)
         if not isinstance(told, tuple):
-            return everyone(call.deliveries, told)
+            return everyone(call, told)
         head, rows = told
         number, good = call.key or "", code_of(head["ERROR_CODE"]) in self.success
         said = rows if rows and good else [head]
         if call.operation == "create" and any(self.says_exists(row) for row in said):
             return None
         if not good:
-            return everyone(call.deliveries, self.refused(said[0], number, reply.status))
+            return everyone(call, self.refused(said[0], number, reply.status))
         # A single filing's success may come with or without a row that repeats its number.
         outcomes = [self._row({"MAHOSO": number} | row, number) for row in said]
-        return everyone(call.deliveries, _one(outcomes))
+        return everyone(call, _one(outcomes))
 
     def progress(self, call: Call, reply: Reply) -> Reading:
         """What became of each notice of a call; one the answer does not name stays unknown."""
         told = self.told(reply)
         if not isinstance(told, tuple):
-            return everyone(call.deliveries, told)
+            return everyone(call, told)
         head, rows = told
         if code_of(head["ERROR_CODE"]) not in self.success:
-            return everyone(call.deliveries, self.refused(head, call.key or "", reply.status))
+            return everyone(call, self.refused(head, call.key or "", reply.status))
         outcomes: dict[int, Outcome] = {}
         for delivery, number in call.meta["items"]:
             mine = [self._row(row, number) for row in rows if text_of(row.get("MAHOSO")) == number]
@@ -86,12 +86,9 @@ class Answers:
             if status >= 400:
                 return NeedsPerson(cause="contract_refused", subject=f"{code}"[:60], message=CONTRACT)
             return Unknown(reason=f"unlisted error code {code}")
-        told = Text(*(rule[lang].replace("{message}", message).replace("{subject}", subject) for lang in ("vi", "en")))
-        scope, reason = rule.get("scope", "delivery"), rule["reason"]
-        about = "public_service" if scope == "connector" else message[:100] if reason == "code_refused" else subject
-        return judged(
-            rule["kind"], reason=reason, message=told, subject=about, after_s=rule.get("after_s"), scope=scope
-        )
+        if rule.get("scope") == "connector":
+            return ruled(rule, "public_service", message)
+        return ruled(rule, message[:100] if rule["reason"] == "code_refused" else subject, message)
 
     def settled(self, inquiry: Call, reply: Reply) -> Settlement:
         """Present when the filing is there with our content; absent when it is not, or still as before our update."""
@@ -118,11 +115,6 @@ class Answers:
             return Settlement(verdict="present", reference=number)
         # A create must not overwrite a filing that bears its number but is not ours: a person decides.
         return Settlement(verdict="unclear" if of == "create" else "absent", detail="held with other content")
-
-
-def everyone(deliveries: Iterable[int], outcome: Outcome) -> Reading:
-    """The same outcome for every delivery."""
-    return Reading(outcomes=dict.fromkeys(deliveries, outcome))
 
 
 def _one(outcomes: list[Outcome]) -> Outcome:

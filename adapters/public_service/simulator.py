@@ -7,9 +7,7 @@ number twice, and it does what the real one is feared to do: a progress notice s
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,13 +17,12 @@ import orjson
 import yaml
 
 from adapters.books import Effect
-from adapters.contract import compiled
+from adapters.contract import types_of
 from adapters.public_service.lists import LISTS, page_of
 from adapters.twin import Ask, Say, Twin
 
 HERE = Path(__file__).parent
 PROFILE: dict[str, Any] = yaml.safe_load((HERE / "profile-assumed-2026.yaml").read_text("utf-8"))
-SCHEMA: dict[str, Any] = json.loads((HERE / "contract" / "records.schema.json").read_text("utf-8"))
 USERNAME, PASSWORD = "hub", "simulated-portal-password"
 _SERVICES: dict[str, str] = {told["service"]: name for name, told in PROFILE["pulls"].items()}
 
@@ -34,6 +31,7 @@ class Simulator(Twin):
     """`POST …/login` gives a session; `POST` on the profile's path takes the services."""
 
     system: ClassVar[str] = "public_service"
+    rows: ClassVar[str] = "result"
 
     def __init__(
         self, *, username: str = USERNAME, password: str = PASSWORD, session_ttl_s: float = 900, **common: Any
@@ -52,7 +50,7 @@ class Simulator(Twin):
         self.lists: dict[str, list[dict[str, Any]]] = {
             name: [dict(row) for row in rows] for name, rows in LISTS.items()
         }
-        self._types = {name: compiled(schema, name) for name, schema in SCHEMA["$defs"].items()}
+        self._types = types_of(HERE / "contract" / "records.schema.json")
         super().__init__(**common)
 
     def restore(self, effect: Effect) -> None:
@@ -245,14 +243,6 @@ class Simulator(Twin):
         self.books.refuse("invalid_data")
         return _error("03", f"Dữ liệu không hợp lệ: {told}")
 
-    def shortened(self, say: Say) -> Say:
-        """Without the last row."""
-        return _changed(say, lambda rows: rows[:-1])
-
-    def duplicated(self, say: Say) -> Say:
-        """Every row twice."""
-        return _changed(say, lambda rows: rows + rows)
-
     @classmethod
     def arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Account and session length."""
@@ -272,13 +262,6 @@ def _error(code: str, message: str, status: int = 200) -> Say:
 
 def _row(number: str) -> Say:
     return Say.of({"error_code": 0, "message": "", "result": [{"MAHOSO": number, "ERROR_CODE": "0"}]})
-
-
-def _changed(say: Say, change: Callable[[list[Any]], list[Any]]) -> Say:
-    answer = orjson.loads(say.body)
-    if answer.get("result"):
-        answer["result"] = change(answer["result"])
-    return Say.of(answer, say.status)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from adapters.kit import CONTRACT, http_outcome, json_object
+from adapters.kit import CONTRACT, everyone, http_outcome, json_object
 from hub.kernel.ports import Call, NeedsPerson, Outcome, Outgoing, Reading, Receipt, Reply, Text, Unknown
 
 _LOCAL = timezone(timedelta(hours=7))
@@ -44,7 +44,7 @@ class Subscriber:
 
     def read(self, call: Call, reply: Reply) -> Reading:
         """What the answer means for the call's one delivery."""
-        return Reading(outcomes=dict.fromkeys(call.deliveries, self._outcome(call, reply)))
+        return everyone(call, self._outcome(call, reply))
 
     # -- out
 

@@ -17,11 +17,10 @@ import msgspec
 import orjson
 
 from adapters.books import Effect
-from adapters.contract import compiled
+from adapters.contract import types_of
 from adapters.twin import Ask, Say, Twin
 
-_SCHEMA = orjson.loads((Path(__file__).parent / "contract" / "event.schema.json").read_bytes())
-EVENT = compiled(_SCHEMA["$defs"]["event"], "Event")
+EVENT = types_of(Path(__file__).parent / "contract" / "event.schema.json")["event"]
 KEY = b"simulated-subscriber-signing-key"
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
 TOLERANCE_S = 300

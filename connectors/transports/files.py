@@ -42,6 +42,19 @@ class Stage:
         self._lock = threading.Lock()
         self._given_up = False
         self._begun = False
+        self._working = False
+
+    def start(self) -> None:
+        """The thread has come to this operation. Raises `TimeoutError` when nobody waits any more."""
+        with self._lock:
+            if self._given_up:
+                raise TimeoutError("given up")
+            self._working = True
+
+    def end(self) -> None:
+        """The thread is free for others: what they do is theirs to stop."""
+        with self._lock:
+            self._working = False
 
     def begin(self) -> None:
         """From here on the counterparty may see something. Raises `TimeoutError` when nobody waits any more."""
@@ -50,16 +63,14 @@ class Stage:
                 raise TimeoutError("given up before the file was renamed")
             self._begun = True
 
-    def give_up(self) -> bool:
-        """Stop before `begin` is passed. True when it has been passed already."""
+    def give_up(self, abort: Callable[[], None]) -> bool:
+        """Stop before `begin` is passed, and end the session if it serves this operation now. True when `begin` has been
+        passed already."""
         with self._lock:
             self._given_up = True
+            if self._working:
+                abort()
             return self._begun
-
-    @property
-    def given_up(self) -> bool:
-        """Whether nobody waits any more."""
-        return self._given_up
 
     @property
     def begun(self) -> bool:
@@ -133,10 +144,12 @@ class FilesTransport:
         ends = time.monotonic() + deadline_s
 
         def work() -> _T:
-            if stage.given_up:
-                raise TimeoutError("given up")
-            self._store.connect(max(min(self._connect_s, ends - time.monotonic()), 0.05))
-            return operation(self._store)
+            stage.start()
+            try:
+                self._store.connect(max(min(self._connect_s, ends - time.monotonic()), 0.05))
+                return operation(self._store)
+            finally:
+                stage.end()
 
         loop = asyncio.get_running_loop()
         try:
@@ -149,19 +162,18 @@ class FilesTransport:
         except TimeoutError:
             if future.done() and not future.cancelled() and future.exception() is not None:
                 raise  # the operation's own
-            self._let_go(future)
-            if stage.give_up():
+            if self._let_go(future, stage):
                 raise MaybeSent("the deadline passed while the file got its name") from None
             raise NotSent("the deadline passed before the file got its name") from None
         except asyncio.CancelledError:
-            stage.give_up()
-            self._let_go(future)
+            self._let_go(future, stage)
             raise
 
-    def _let_go(self, future: asyncio.Future[_T]) -> None:
-        """Nobody waits any more: end the session so that the thread is free again, and let the failure go by."""
-        self._store.abort()
+    def _let_go(self, future: asyncio.Future[_T], stage: Stage) -> bool:
+        """Nobody waits any more: end the session if it is at this operation, so that the thread is free again, and let the
+        failure go by. True when the counterparty may have seen something."""
         future.add_done_callback(lambda f: f.cancelled() or f.exception())
+        return stage.give_up(self._store.abort)
 
     def _drop(self, store: Store, request: Request, stage: Stage) -> int:
         name, body = request.url, request.body

@@ -273,6 +273,9 @@ class Line(asyncio.Protocol):
             self._arm(min(self._due, self._last + self._silence_s))
 
 
+_MEMBERS_MOST = 4
+
+
 def inflated(body: bytes, coding: str, most: int) -> bytes:
     """A body without its content coding, at most `most` bytes. Raises `ValueError`."""
     kind = coding.strip().lower()
@@ -285,7 +288,10 @@ def inflated(body: bytes, coding: str, most: int) -> bytes:
     out: list[bytes] = []
     size = 0
     rest = body
-    while rest:
+    # What comes after one member is copied to be read: many small ones would hold up everything else.
+    for _ in range(_MEMBERS_MOST):
+        if not rest:
+            break
         unpacker = zlib.decompressobj(window)
         try:
             out.append(unpacker.decompress(rest, most - size + 1))
@@ -297,6 +303,8 @@ def inflated(body: bytes, coding: str, most: int) -> bytes:
         if not unpacker.eof:
             raise ValueError("the reply cannot be decompressed: it is cut short")
         rest = unpacker.unused_data
+    if rest:
+        raise ValueError(f"the reply is compressed in more than {_MEMBERS_MOST} members")
     return out[0] if len(out) == 1 else b"".join(out)
 
 

@@ -15,7 +15,6 @@ import socket
 import ssl
 import time
 from collections import deque
-from typing import Any
 from urllib.parse import urlsplit
 
 from connectors.address import AddressPolicy
@@ -121,23 +120,23 @@ class HttpWire:
         self._tls = tls
         self._places: dict[tuple[str, int, bool], _Place] = {}
         self._targets: dict[str, tuple[_Place, str]] = {}
-        self._heads: dict[tuple[Any, ...], tuple[_Place, bytes]] = {}
+        self._starts: dict[tuple[str, str], tuple[_Place, bytes]] = {}
+        self._lines: dict[tuple[str, str], bytes] = {}
+        self._codings: set[str] = set()
+        """How callers have written the header by which they ask for a coding themselves."""
 
     async def exchange(self, request: Request, deadline_s: float) -> Reply:
         """One request, one reply of any status. Raises `NotSent` (`AddressRefused` among them) or `MaybeSent`."""
         started = time.monotonic()
         ends = started + deadline_s
-        place, head = self._head(request)
+        place, lines = self._head(request)
         if deadline_s <= 0:
             raise NotSent("the deadline passed before a connection was ready")
         line = place.ready() or await self._take(place, ends)
         body, method = request.body, request.method
-        if body or method in _WITH_BODY:
-            head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
-        else:
-            head += b"\r\n"
+        lines.append(b"Content-Length: %d\r\n\r\n" % len(body) if body or method in _WITH_BODY else b"\r\n")
         try:
-            reply = await line.ask(head, body, due=ends, started=started, without_body=method == "HEAD")
+            reply = await line.ask(b"".join(lines), body, due=ends, started=started, without_body=method == "HEAD")
         except BaseException:
             place.drop(line)
             raise
@@ -224,7 +223,7 @@ class HttpWire:
                 # An address that says nothing leaves time for those after it.
                 async with asyncio.timeout((ends - time.monotonic()) / (len(found) - number)):
                     await loop.sock_connect(sock, address)
-                return await self._line(loop, place, sock)
+                return await self._made(loop, place, sock)
             except OSError as error:
                 sock.close()
                 last = error
@@ -233,7 +232,7 @@ class HttpWire:
                 raise
         raise last
 
-    async def _line(self, loop: asyncio.AbstractEventLoop, place: _Place, sock: socket.socket) -> Line:
+    async def _made(self, loop: asyncio.AbstractEventLoop, place: _Place, sock: socket.socket) -> Line:
         tls = None
         if place.tls:
             tls = self._tls = self._tls or tls_context(None)
@@ -247,38 +246,47 @@ class HttpWire:
 
     # ------------------------------------------------------------------------------------------ heads
 
-    def _head(self, request: Request) -> tuple[_Place, bytes]:
-        """Where a request goes and its head up to the body's length. Kept: most calls of a connector begin alike."""
-        key = (request.method, request.url, *request.headers.items())
-        known = self._heads.get(key)
-        if known is not None:
-            return known
-        place, start = self._target(request.url)
-        method = request.method
-        if not _TOKEN.fullmatch(method):
-            raise NotSent("the request method is not a token")
-        lines = [f"{method} {start}"]
-        asked = False
-        for name, value in request.headers.items():
-            # Values are not repeated: one may be a secret.
-            if not _TOKEN.fullmatch(name):
-                raise NotSent("a header name is not a token")
-            if _CONTROL.search(value):
-                raise NotSent(f"header {name} holds a control character")
-            low = name.lower()
-            if low in _OURS:
-                raise NotSent(f"header {name} is not a call's to set")
-            asked = asked or low == "accept-encoding"
-            lines.append(f"{name}: {value}\r\n")
-        if not asked:
-            lines.append("Accept-Encoding: identity\r\n")
+    def _head(self, request: Request) -> tuple[_Place, list[bytes]]:
+        """Where a request goes and its head up to the body's length. Kept line by line: of a connector's calls most lines
+        are alike, and only a few change with every call (a signature, a time)."""
+        place, start = self._start(request.method, request.url)
+        head, known, headers = [start], self._lines, request.headers
+        for header in headers.items():
+            head.append(known.get(header) or self._line(*header))
+        if self._codings.isdisjoint(headers):
+            head.append(b"Accept-Encoding: identity\r\n")
+        return place, head
+
+    def _line(self, name: str, value: str) -> bytes:
+        # Values are not repeated: one may be a secret.
+        if not _TOKEN.fullmatch(name):
+            raise NotSent("a header name is not a token")
+        if _CONTROL.search(value):
+            raise NotSent(f"header {name} holds a control character")
+        low = name.lower()
+        if low in _OURS:
+            raise NotSent(f"header {name} is not a call's to set")
+        if low == "accept-encoding":
+            self._codings.add(name)
         try:
-            head = "".join(lines).encode()
+            line = f"{name}: {value}\r\n".encode()
         except UnicodeEncodeError:
             raise NotSent("a header holds characters that cannot be sent") from None
-        if len(self._heads) >= _KEPT:
-            self._heads.clear()
-        return self._heads.setdefault(key, (place, head))
+        if len(self._lines) >= _KEPT:
+            self._lines.clear()
+        return self._lines.setdefault((name, value), line)
+
+    def _start(self, method: str, url: str) -> tuple[_Place, bytes]:
+        """The origin, and the lines up to the first header of the call's own."""
+        known = self._starts.get((method, url))
+        if known is not None:
+            return known
+        place, rest = self._target(url)
+        if not _TOKEN.fullmatch(method):
+            raise NotSent("the request method is not a token")
+        if len(self._starts) >= _KEPT:
+            self._starts.clear()
+        return self._starts.setdefault((method, url), (place, f"{method} {rest}".encode()))
 
     def _target(self, url: str) -> tuple[_Place, str]:
         """The origin of a URL, and the request's first lines after the method."""

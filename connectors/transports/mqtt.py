@@ -362,6 +362,17 @@ class MqttClient:
             self._confirming[mid] = asyncio.get_running_loop().create_future()
         return mid
 
+    def clear(self, topic: str) -> bool:
+        """Have the broker forget what it keeps retained under a topic. False: there is no connection, or no such topic."""
+        link = self._link
+        if link is None:
+            return False
+        try:
+            link.write(packets.publish(topic, b"", retain=True))
+        except ValueError:
+            return False
+        return True
+
     async def confirmed(self, mid: int, timeout_s: float) -> bool:
         """Wait for the broker's PUBACK of a QoS 1 publication; False when it does not come in time, or can no longer
         come because the connection has ended."""

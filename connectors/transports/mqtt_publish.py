@@ -15,7 +15,7 @@ from connectors.address import AddressPolicy
 from connectors.errors import AddressRefused, CredentialsRefused
 from connectors.transports.base import Request
 from connectors.transports.mqtt import MqttClient
-from connectors.transports.mqtt_answers import Answers, Wanted, wanted
+from connectors.transports.mqtt_answers import Answers, wanted
 from connectors.transports.mqtt_settings import CAPABILITIES, MqttSettings
 from hub.kernel.ports import Call, MaybeSent, NotSent, Reply
 
@@ -51,20 +51,28 @@ class MqttTransport:
         if want is None:
             return await self._publish(request, deadline_s)
         started = time.perf_counter()
+        published = asyncio.Event()
         try:
             async with asyncio.timeout(deadline_s * 0.9), self._answers.turn(request.url, want) as future:
-                return await self._command(request, want, future, started, deadline_s)
+                return await self._command(request, future, started, deadline_s, published)
         except TimeoutError:
-            # The one before it had the receiver's turn all the time: nothing was published.
+            if published.is_set():
+                raise MaybeSent("no PUBACK within the deadline") from None
+            # The one before it had the receiver's turn, or there was no session: nothing was published.
             raise NotSent("the receiver is busy with the command before") from None
 
     async def _command(
-        self, request: Request, want: Wanted, future: asyncio.Future[bytes], started: float, deadline_s: float
+        self,
+        request: Request,
+        future: asyncio.Future[bytes],
+        started: float,
+        deadline_s: float,
+        published: asyncio.Event,
     ) -> Reply:
         left = deadline_s * 0.8 - (time.perf_counter() - started)
         if left <= 0:
             raise NotSent("the receiver is busy with the command before")
-        await self._publish(request, left)
+        await self._publish(request, left, published)
         left = min(deadline_s * 0.8 - (time.perf_counter() - started), self._settings.answer_s)
         await asyncio.wait({future}, timeout=max(left, 0.05))
         spent = (time.perf_counter() - started) * 1000
@@ -79,12 +87,14 @@ class MqttTransport:
                     self._answers.heard(arrived.topic, arrived.payload)
                 client.ack([arrived])
 
-    async def _publish(self, request: Request, deadline_s: float) -> Reply:
+    async def _publish(self, request: Request, deadline_s: float, published: asyncio.Event | None = None) -> Reply:
         started = time.perf_counter()
         client = await self._ready(min(deadline_s, self._connect_s))
         mid = client.publish(request.url, request.body, 1)
         if mid is None:
             raise NotSent("the MQTT client took no publication")
+        if published is not None:
+            published.set()
         spent = time.perf_counter() - started
         if not await client.confirmed(mid, max(deadline_s - spent, 0)):
             raise MaybeSent("no PUBACK within the deadline")

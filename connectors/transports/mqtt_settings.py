@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from connectors.declare import Declared, Secret, setting, wrong
-from connectors.transports.tls import tls_context
+from connectors.declare import Declared, Secret, setting
+from connectors.transports.tls import certificates, tls_context
 from hub.kernel.ports import Text
 
 CAPABILITIES = frozenset({"mqtt", "tls"})
@@ -54,12 +54,4 @@ class MqttSettings(Declared):
         "Hàng chờ tối đa (byte)", "Hand-off queue (bytes)", default=128 << 20, ge=1 << 16, le=4 << 30
     )
 
-    @field_validator("ca_pem")
-    @classmethod
-    def _authority(cls, value: str | None) -> str | None:
-        if value:
-            try:
-                tls_context(value)
-            except ValueError:
-                raise wrong("certificate", "không phải chứng thư PEM", "is not a PEM certificate") from None
-        return value or None
+    _authority = field_validator("ca_pem")(lambda value: certificates(value, tls_context))

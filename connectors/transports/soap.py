@@ -5,7 +5,8 @@ One concern: content type and action of SOAP 1.1 and 1.2. It must never build or
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 from connectors.declare import setting
 from connectors.transports.base import Request
@@ -14,6 +15,8 @@ from connectors.transports.soap_options import SoapOptions
 from hub.kernel.ports import Call, Text
 
 CAPABILITIES = frozenset({"http", "headers", "status", "tls", "probe_path", "soap"})
+
+_KEPT = 64
 
 
 class SoapSettings(SoapOptions, HttpSettings):
@@ -38,12 +41,24 @@ class SoapTransport(RestTransport):
 
     _settings: SoapSettings
 
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._headers = lru_cache(maxsize=_KEPT)(self._headers_of)
+
     def request(self, call: Call) -> Request:
         """SOAP 1.1: `text/xml` and a quoted `SOAPAction`. SOAP 1.2: the action is a parameter of the media type."""
         request = super().request(call)
+        request.headers = self._headers(tuple(request.headers.items()))
+        if call.body:
+            request.method = "POST"
+        return request
+
+    def _headers_of(self, given: tuple[tuple[str, str], ...]) -> dict[str, str]:
+        """SOAP's own headers and what else was given. Kept, for a connector's calls differ little: never changed by whoever
+        gets it."""
         action = self._settings.soap_action
         headers: dict[str, str] = {}
-        for name, value in request.headers.items():
+        for name, value in given:
             if name.lower() == "soapaction":
                 action = value.strip().strip('"')
             elif name.lower() != "content-type":
@@ -54,6 +69,4 @@ class SoapTransport(RestTransport):
         else:
             parameter = f'; action="{action}"' if action else ""
             headers["Content-Type"] = f"application/soap+xml; charset=utf-8{parameter}"
-        request.method = "POST" if call.body else request.method
-        request.headers = headers
-        return request
+        return headers

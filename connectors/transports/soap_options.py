@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import field_validator, model_validator
 
 from connectors.declare import Declared, Secret, require, setting, wrong
+from connectors.transports.tls import certificates
 from hub.kernel.ports import Text
 
 SIGNING_KEY = Secret(
@@ -73,20 +74,13 @@ class WssSettings(Declared):
     @field_validator("certificate_pem", "answer_certificates_pem")
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
-        if value:
-            from cryptography.x509 import load_pem_x509_certificates  # here: few connectors sign messages
+        return certificates(value, _loaded)
 
-            try:
-                if "PRIVATE KEY" in value:
-                    raise ValueError
-                load_pem_x509_certificates(value.encode())
-            except ValueError:
-                raise wrong(
-                    "certificate",
-                    "không phải chứng thư PEM, hoặc kèm cả khóa riêng",
-                    "is not a PEM certificate, or holds a private key as well",
-                ) from None
-        return value or None
+
+def _loaded(pem: str) -> object:
+    from cryptography.x509 import load_pem_x509_certificates  # here: few connectors sign messages
+
+    return load_pem_x509_certificates(pem.encode())
 
 
 class AttachmentSettings(Declared):

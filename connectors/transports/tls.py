@@ -10,7 +10,7 @@ import os
 import re
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pydantic import field_validator
 
@@ -51,32 +51,25 @@ class TlsSettings(Declared):
         ),
     )
 
-    @field_validator("ca_pem")
-    @classmethod
-    def _authority(cls, value: str | None) -> str | None:
-        if value:
-            try:
-                tls_context(value)
-            except ValueError:
-                raise wrong("certificate", "không phải chứng thư PEM", "is not a PEM certificate") from None
-        return value or None
+    _authority = field_validator("ca_pem")(lambda value: certificates(value, tls_context))
+    _own = field_validator("certificate_pem")(lambda value: certificates(value, tls_context))
 
-    @field_validator("certificate_pem")
-    @classmethod
-    def _own(cls, value: str | None) -> str | None:
-        if value:
-            kinds = [kind for kind, _ in _BLOCK.findall(value)]
-            try:
-                if not kinds or any(kind != "CERTIFICATE" for kind in kinds):
-                    raise ValueError
-                ssl.create_default_context(cadata=_lines(value))
-            except (ValueError, ssl.SSLError):
-                raise wrong(
-                    "certificate",
-                    "không phải chứng thư PEM, hoặc kèm cả khóa riêng",
-                    "is not a PEM certificate, or holds a private key as well",
-                ) from None
-        return value or None
+
+def certificates(value: str | None, load: Callable[[str], object]) -> str | None:
+    """A setting that holds PEM certificates `load` can read, and nothing else: a private key among them would be stored in
+    clear. Raises a setting's error; gives None for an empty text."""
+    if value:
+        try:
+            if any(kind != "CERTIFICATE" for kind, _ in _BLOCK.findall(value)):
+                raise ValueError
+            load(value)
+        except ValueError:
+            raise wrong(
+                "certificate",
+                "không phải chứng thư PEM, hoặc kèm cả khóa riêng",
+                "is not a PEM certificate, or holds a private key as well",
+            ) from None
+    return value or None
 
 
 def tls_context(ca_pem: str | None, certificate_pem: str | None = None, key_pem: str | None = None) -> ssl.SSLContext:

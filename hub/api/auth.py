@@ -23,6 +23,7 @@ from hub.api.problems import Problem
 from hub.api.rates import Rates
 from hub.kernel.access import Scope
 from hub.kernel.intake import Source
+from hub.kernel.keyed import keyed
 from hub.kernel.ledger import parties
 from hub.kernel.ports import Text
 from hub.keys import Keys
@@ -60,7 +61,7 @@ class Clients:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._secret = hub.keys.hmac("client-secret")
+        self._secret = keyed(hub.keys.hmac("client-secret"))
         self._tokens = hub.keys.hmac("oauth-token")
         self._read_at = -_CACHE_S
         self._reading: asyncio.Task[None] | None = None
@@ -97,7 +98,7 @@ class Clients:
     async def by_key(self, key: str) -> Client | None:
         """The active client with that API key."""
         await self._fresh()
-        return self._by_key.get(hmac.digest(self._secret, key.encode(), "sha256"))
+        return self._by_key.get(self._secret(key.encode()))
 
     async def by_token(self, token: str) -> Client | None:
         """The active client a bearer token was given to. Raises `jwt.InvalidTokenError`."""

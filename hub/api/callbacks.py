@@ -38,6 +38,10 @@ _PUT_OFF: tuple[type[BaseException], ...] = (Overloaded, *TRANSIENT)
 _MISSING = Text("Không có địa chỉ này.", "There is no such address.")
 _UNSIGNED = Text("Chữ ký hoặc thời điểm ký không hợp lệ.", "The signature or its time is not valid.")
 _LARGE = Text("Thông báo quá lớn.", "The callback is too large.")
+_REUSED = Text(
+    "Mã sự kiện này đã có với nội dung khác; sự kiện không được áp dụng.",
+    "This event's id is known with another content; the event was not applied.",
+)
 _AWAY = Text("Chưa nhận được; hãy gửi lại.", "Not taken; send again.")
 
 
@@ -70,10 +74,12 @@ async def told(request: Request, connector: str, secret: str) -> Response:
         adapter: Any = manifest.build(row["settings"].get("adapter", {}), row["settings"].get("profile"))
         arrivals = await _arrivals(hub, connector, adapter, body, request.headers.get("content-type", ""))
         accepted = await ledger.accept(hub.core, arrivals)
+        conflicts = [_other(a) for a, said in zip(arrivals, accepted, strict=True) if said.conflict]
+        await ledger.accept(hub.core, conflicts)
     except _PUT_OFF as error:
         raise Problem(503, "busy", _AWAY, headers={"Retry-After": "5"}) from error
     reach("ack.before")
-    refused = sum(a.invalid for a in accepted)
+    refused = sum(a.invalid or a.conflict for a in accepted)
     answer = {"error_code": 0, "taken": len(accepted) - refused, "refused": refused}
     return Response(orjson.dumps(answer), 200, {"Cache-Control": "no-store"}, media_type="application/json")
 
@@ -131,6 +137,16 @@ async def _arrivals(hub: Hub, connector: str, adapter: Any, body: bytes, content
             arrival.invalid = item
         arrivals.append(arrival)
     return arrivals
+
+
+def _other(arrival: Arrival) -> Arrival:
+    """What came under the id of an event that is known, and says something else: kept under its own bytes, as invalid, for a
+    person to see. Killed before that, we have not said 200, and it comes again."""
+    return Arrival(
+        source=arrival.source, type=arrival.type, body=arrival.body, content_type=arrival.content_type, digest=arrival.digest,
+        removed=arrival.removed, key=intake_key(arrival.source, "callback-other", arrival.body), attributes=arrival.attributes,
+        school=arrival.school, invalid=Reject(pointer=arrival.attributes["callback"].rstrip("/"), code="event_reused", message=_REUSED),
+    )  # fmt: skip
 
 
 def _at(tree: Any, pointer: str) -> Any:

@@ -21,7 +21,6 @@ _LOOK_S = 2.0
 STALE_S = 120.0
 """A gate that has not answered a command by then is given it again."""
 _AGAIN_S = 60.0
-_TRIES = 5
 
 
 class Commands:
@@ -66,7 +65,7 @@ class Commands:
             if row is None or row["device"] != device:
                 return
             code = str(facts.get("code") or "")
-            again = _AGAIN_S if row["tries"] < _TRIES else None
+            again = _AGAIN_S if row["tries"] < gate_commands.TRIES else None
             await gate_commands.end(self._core, int(number), code, done=code == "0", again_s=again)
         except TRANSIENT as error:
             log.warning("a gate's answer could not be noted: %s", type(error).__name__)

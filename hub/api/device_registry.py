@@ -17,6 +17,7 @@ from typing import Any
 
 from hub.kernel.ledger import parties
 from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.gates import SIGNING
 from hub.keys import CannotDecrypt, Keys
 from hub.worker.bridge_registry import Gates
 from iot.clock import CLOCK, Skew
@@ -28,7 +29,7 @@ CACHE_S = 5.0
 _RETRY_S = 1.0
 _LOAD_S = 4.0
 _TELL_S = 2.0
-_FIELDS = ("id", "family", "profile", "school", "entrance", "direction", "zone", "places", "trace")
+_FIELDS = ("id", "family", "profile", "school", "entrance", "direction", "zone", "places", "trace", "pictures")
 
 
 class RegistryAway(ConnectionError):
@@ -109,16 +110,17 @@ class WebGates(Gates):
             except (CannotDecrypt, UnicodeDecodeError):
                 log.error("the secret of gate %s cannot be opened", device)
                 continue
-            # The first word opens the address; a vendor's signing secret may follow it.
-            opens, _, signs = secret.partition(" ")
-            if opens:
-                owners[self._digest(opens)] = device
-            signing[device] = signs.strip()
+            owners[self._digest(secret)] = device
+            if row["signing"] is not None:
+                try:
+                    signing[device] = self._keys.decrypt(row["signing"], SIGNING).decode()
+                except (CannotDecrypt, UnicodeDecodeError):
+                    log.error("what the vendor of gate %s signs with cannot be opened", device)
             if row["old_secret"] is not None:
                 with contextlib.suppress(CannotDecrypt, UnicodeDecodeError):
                     # A rotation's overlap: the one before opens too, for a while.
                     before = self._keys.decrypt(row["old_secret"], device.encode()).decode()
-                    owners.setdefault(self._digest(before.partition(" ")[0]), device)
+                    owners.setdefault(self._digest(before), device)
         self._owners, self._signing = owners, signing
         for forgotten in self._memory.keys() - entries.keys():
             del self._memory[forgotten]

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,16 +24,18 @@ from starlette.requests import ClientDisconnect
 from hub.api.context import Hub
 from hub.api.device_commands import Commands
 from hub.api.device_registry import WebGates
+from hub.api.device_store import DeviceStore
+from hub.api.gate_sluice import Sluice
 from hub.bell import Bell
 from hub.kernel.failpoints import reach
 from hub.kernel.firewall import MARK, Cleaned, clean_device
-from hub.kernel.intake import Accepted, Arrival, Overloaded, Source, intake_key
+from hub.kernel.gate_pictures import Onlooker, Picture
+from hub.kernel.intake import Accepted, Arrival, Overloaded, Source
 from hub.kernel.ledger import gate_lists
-from hub.kernel.ledger import intake as ledger
 from hub.kernel.ledger.core import TRANSIENT
-from hub.kernel.ports import Hasher, Reject, Removed, Text
+from hub.kernel.ports import Decoded, Hasher, Removed
 from hub.worker.bridge_items import school_of
-from hub.worker.bridge_lanes import is_data_fault
+from hub.worker.gate_album import Album
 from hub.worker.gate_arrivals import arrival_of
 from hub.worker.gate_places import put_where
 from iot.hanet.decode import FAMILY as HANET
@@ -44,6 +47,9 @@ log = logging.getLogger(__name__)
 router = APIRouter(tags=["devices"])
 
 FAMILIES: Mapping[str, WebFamily] = {f.name: f for f in (ZKTECO, HIKVISION, HANET)}
+
+ACCOUNTS = frozenset({HANET.name})
+"""Families whose entries speak for all devices of a vendor's account."""
 
 PATIENCE_S = 8.0
 """Devices wait about ten seconds for an answer: later a yes would not be heard, so no is said in time."""
@@ -57,7 +63,6 @@ _UPLOAD_S = 60.0
 _HELD_MAX = 268_435_456
 """Bodies in memory, all requests together; beyond it requests are put off."""
 _OFF_LOOP_BYTES = 131_072
-_CHUNK = 500
 _PUT_OFF: tuple[type[BaseException], ...] = (Overloaded, RedisError, *TRANSIENT)
 
 REQUESTS = Counter("gate_requests_total", "Requests of gates over HTTP, by family and outcome", ["family", "outcome"])
@@ -78,14 +83,19 @@ class Prepared(msgspec.Struct):
     served: Served
     device: str | None
     pairs: list[tuple[Item, Arrival | None]]
+    picture: Picture | None = None
+    """Of a gate whose pictures are kept: what goes with its first event."""
 
 
 class Door:
     """The listeners' working parts, one per gateway process."""
 
-    def __init__(self, hub: Hub, group: Any) -> None:
+    def __init__(self, hub: Hub, group: Any, album: Album | None = None, sluice: Sluice | None = None) -> None:
+        """`album`: keeps pictures of gates where a deployment was told to; None: none is kept."""
         self.hub = hub
-        self.group = group
+        self.sluice = sluice or Sluice(ACCOUNTS)
+        self.store = DeviceStore(hub.core, group)
+        self.album = album
         self.gates = WebGates(hub.core, hub.keys, FAMILIES)
         self.held = 0
         self.commands = Commands(hub.core)
@@ -103,22 +113,29 @@ class Door:
             opener = self._opener(family, ask, secret)
             if opener is None:
                 return REFUSED
-            if (kind := family.ignores(ask)) is not None:
-                return await self._pass_over(request, family, kind)
-            body = await self._body(request, family.max_bytes)
-            if isinstance(body, Answer):
-                return body
-            self.held += len(body)
-            try:
-                async with asyncio.timeout(PATIENCE_S + body.count(b"\n") / _LINES_PER_S * (family is ZKTECO)):
-                    return await self._take(family, ask, body, opener)
-            finally:
-                self.held -= len(body)
+            self.sluice.came_from(family.name, opener["id"], request.client.host if request.client else "")
+            if family.greets(ask):
+                self.sluice.began(opener["id"])
+            async with self.sluice.turn(family.name, opener["id"], PATIENCE_S / 2):
+                return await self._answer(request, family, ask, opener)
         except _PUT_OFF as error:
             log.warning("a %s gate was put off: %s", family.name, type(error).__name__)
             return _AWAY
         except ClientDisconnect:
             return _AWAY
+
+    async def _answer(self, request: Request, family: WebFamily, ask: Ask, opener: dict[str, Any]) -> Answer:
+        if (kind := family.ignores(ask)) is not None:
+            return await self._pass_over(request, family, kind)
+        body = await self._body(request, family.max_bytes)
+        if isinstance(body, Answer):
+            return body
+        self.held += len(body)
+        try:
+            async with asyncio.timeout(PATIENCE_S + body.count(b"\n") / _LINES_PER_S * (family is ZKTECO)):
+                return await self._take(family, ask, body, opener)
+        finally:
+            self.held -= len(body)
 
     def _opener(self, family: WebFamily, ask: Ask, secret: str | None) -> dict[str, Any] | None:
         """The registry entry behind a request: by the address's secret, or by the name it gives where that is allowed."""
@@ -172,7 +189,10 @@ class Door:
         if prepared.served.answer == REFUSED and self._heard_enough(opener["id"], prepared):
             return REFUSED
         arrivals = [arrival for _, arrival in prepared.pairs if arrival is not None]
-        answers = iter(await self._store(arrivals))
+        stored = await self.store.put(arrivals)
+        if prepared.picture is not None:
+            self._keep(opener["id"], prepared.picture, arrivals, stored)
+        answers = iter(stored)
         reach("ack.before")
         for item, arrival in prepared.pairs:
             self._note(family, prepared.device, item, received_at, arrival, next(answers) if arrival else None)
@@ -182,6 +202,13 @@ class Door:
             elif "gap" in item.attributes and prepared.device is not None:
                 await self._hurry(prepared.device)
         return prepared.served.answer
+
+    def _keep(self, device: str, picture: Picture, arrivals: list[Arrival], answers: list[Accepted]) -> None:
+        """The picture of a request goes with its first event, when that is stored as it was meant."""
+        first = next((n for n, a in enumerate(arrivals) if a.drafts and a.invalid is None), None)
+        if first is None or answers[first].duplicate or self.album is None or not self.album.hold(picture):
+            return
+        self.album.offer(device, arrivals[first].school, answers[first].message, picture)
 
     async def _hurry(self, device: str) -> None:
         """A hole was seen: have the gate asked soon. It is asked in its time anyway, so a fault here costs nothing."""
@@ -204,9 +231,10 @@ class Door:
         self, family: WebFamily, ask: Ask, body: bytes, received_at: datetime, opener: dict[str, Any]
     ) -> Prepared:
         """Unpack, clean, decode. Pure but for the registry it reads and the counters: it may run off the loop."""
-        hasher = self.hub.core.hasher
+        hasher: Hasher = self.hub.core.hasher
+        onlooker = Onlooker(hasher) if self.album is not None and opener.get("pictures") else None
         unpacked = family.unpack(ask, body)
-        cleaned, removed = _cleaned(unpacked, hasher)
+        cleaned, removed = _cleaned(unpacked, onlooker or hasher)
         content = Content(body=cleaned.body, is_json=cleaned.is_json, tree=cleaned.tree)
         device: dict[str, Any] | None = opener
         if (sender := family.sender(content, opener)) is not None:
@@ -221,8 +249,16 @@ class Door:
         if removed:
             IMAGES.labels(family.name).inc(len(removed))
             IMAGE_BYTES.labels(family.name).inc(sum(r.bytes for r in removed))
-        for item in served.items:
-            put_where(device or opener, item.decoded, received_at)
+        where = device or opener
+        faced: dict[str, list[Item]] = {}
+
+        def facing(way: str, number: int) -> Decoded:
+            if way not in faced:
+                faced[way] = family.decode(ask, content, received_at, {**where, "direction": way}, opener["id"]).items
+            return faced[way][number].decoded
+
+        for number, item in enumerate(served.items):
+            put_where(where, item.decoded, received_at, partial(facing, number=number))
         source = Source("device", device["id"] if device else opener["id"])
         pairs: list[tuple[Item, Arrival | None]] = []
         whole = bytes.fromhex(hasher(body))
@@ -240,39 +276,11 @@ class Door:
                 for draft in item.decoded.drafts:
                     draft.body["images_removed"] = len(arrival.removed)
             pairs.append((item, arrival))
-        return Prepared(served, device["id"] if device else None, pairs)
-
-    async def _store(self, arrivals: list[Arrival]) -> list[Accepted]:
-        """Everything, or an error: with whoever comes at the same time when it is one, else in transactions of its own.
-        What only partly got in is known again by its keys when the device repeats it."""
-        if not arrivals:
-            return []
-        try:
-            if len(arrivals) == 1:
-                return [await self.group.put(arrivals[0])]
-            answers: list[Accepted] = []
-            for start in range(0, len(arrivals), _CHUNK):
-                answers += await ledger.accept(self.hub.core, arrivals[start : start + _CHUNK])
-            return answers
-        except Exception as error:
-            if not is_data_fault(error):
-                raise
-        return [await self._store_alone(arrival) for arrival in arrivals]
-
-    async def _store_alone(self, arrival: Arrival) -> Accepted:
-        """One arrival whose batch could not be stored for its content: as it is, or else as invalid without a body."""
-        try:
-            return (await ledger.accept(self.hub.core, [arrival]))[0]
-        except Exception as error:
-            if not is_data_fault(error):
-                raise
-            log.error("a message of a gate cannot be stored as it is: %s", type(error).__name__)
-        text = Text("Bản tin không thể ghi vào sổ như nó được gửi.", "The message cannot be stored as it was sent.")
-        arrival.invalid = Reject(pointer="", code="unstorable", message=text)
-        arrival.drafts, arrival.rejects, arrival.body, arrival.removed = None, [], b"", []
-        arrival.attributes = {"family": arrival.attributes["family"]}
-        arrival.key = intake_key(arrival.source, "bytes", "unstorable", arrival.digest)
-        return (await ledger.accept(self.hub.core, [arrival]))[0]
+        # Of the gate itself only: what another of the same account sends by it is another gate's business.
+        own = onlooker is not None and device is not None and device["id"] == opener["id"]
+        return Prepared(
+            served, device["id"] if device else None, pairs, onlooker.picture if onlooker is not None and own else None
+        )
 
     def _note(
         self,
@@ -331,7 +339,9 @@ def door_of(request: Request) -> Door:
     state = request.app.state
     door: Door | None = getattr(state, "door", None)
     if door is None or door.hub is not state.hub:
-        door = state.door = Door(state.hub, state.group)
+        door = state.door = Door(
+            state.hub, state.gates_group, getattr(state, "album", None), getattr(state, "sluice", None)
+        )
     return door
 
 
@@ -340,6 +350,7 @@ def heard(app: FastAPI, word: str) -> None:
     door: Door | None = getattr(app.state, "door", None)
     if word in ("devices", "lost") and door is not None:
         door.gates.forget()
+        door.sluice.forget(door.gates.known)
 
 
 async def follow(app: FastAPI, bell: Bell) -> None:

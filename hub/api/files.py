@@ -11,7 +11,9 @@ import asyncio
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -22,11 +24,13 @@ from fastapi.responses import Response, StreamingResponse
 
 from hub.api.auth import CurrentClient, require
 from hub.api.context import Hub
+from hub.api.fields import Line
 from hub.api.problems import Problem
 from hub.kernel.documents import PDF, REFUSED, XML, kind_of
 from hub.kernel.file_tokens import Grant, grant_of
 from hub.kernel.firewall import clean
-from hub.kernel.ledger import files
+from hub.kernel.ledger import alarms, files
+from hub.kernel.ledger.alarms import Alarm
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ledger.files import File
 from hub.kernel.ports import Text
@@ -37,16 +41,22 @@ router = APIRouter(prefix="/v1/files", tags=["files"])
 
 _HELD_MAX = 4
 """Uploads in memory at once in one gateway."""
+_CLIENT_MAX = 2
+"""Of these, one client's: nobody shuts the door for others."""
+_SILENT_S = 15.0
+_WHOLE_S = 180.0
+"""How long an upload may stand still, and last: whoever holds a place has to use it."""
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 _NAME = re.compile(r"[^\w .,()+-]", re.UNICODE)
 _MISSING = Text("Không có tài liệu này.", "There is no such document.")
 _EXPIRED = Text("Đường dẫn tài liệu đã hết hạn.", "The document's address has expired.")
 _AWAY = Text("Cơ sở dữ liệu tạm thời không trả lời.", "The database does not answer for now.")
 _uploads = asyncio.Semaphore(_HELD_MAX)
+_taking: Counter[str] = Counter()
 
 
 @router.post("", status_code=201)
-async def keep(request: Request, client: CurrentClient, name: str, school: str | None = None) -> Response:
+async def keep(request: Request, client: CurrentClient, name: str, school: Line | None = None) -> Response:
     """Keep a document (PDF, XML, DOCX, XLSX): the body is the file, `name` its name. Answers `{file, content_type, bytes}`;
     a filing's `attachments` or `results` then name it by `file`. One sent again under the same Idempotency-Key is kept once."""
     require(client, "push")
@@ -58,26 +68,22 @@ async def keep(request: Request, client: CurrentClient, name: str, school: str |
     shown = " ".join(_NAME.sub(" ", name).split())[:200]
     if not shown:
         raise Problem(422, "invalid_name", Text("Thiếu tên tài liệu.", "The document's name is missing."))
-    if _uploads.locked():
-        busy = Text("Đang nhận nhiều tài liệu; hãy gửi lại.", "Many documents are being taken; send again.")
-        raise Problem(503, "busy", busy, headers={"Retry-After": "2"})
-    async with _uploads:
+    async with _slot(client.id):
         body = await _body(request, hub.settings.files.max_bytes)
-        kind = await asyncio.to_thread(_checked, body, hub)
+        kind, digest = await asyncio.to_thread(_checked, body, hub)
         key = request.headers.get("idempotency-key")
         if key is not None and len(key) > 200:
             raise Problem(400, "bad_idempotency_key", Text("Idempotency-Key quá dài.", "Idempotency-Key is too long."))
         # The same key with the same bytes is the same document; nobody can guess another's.
         secret = hub.keys.hmac("file-id").hex()
-        id_ = (
-            uuid.uuid5(uuid.NAMESPACE_OID, f"{secret}/{client.id}/{key}/{hub.core.hasher(body)}")
-            if key
-            else uuid.uuid4()
-        )
+        id_ = uuid.uuid5(uuid.NAMESPACE_OID, f"{secret}/{client.id}/{key}/{digest.hex()}") if key else uuid.uuid4()
         try:
-            verdict = await asyncio.to_thread(_verdict, body, kind, hub)
+            verdict, refused = await asyncio.to_thread(_verdict, body, kind, hub)
+            await _say_refused(request.app.state, refused)
             found = verdict.state, msgspec.to_builtins(verdict.signatures) or None
-            fresh = await files.keep(hub.core, client.source, id_, school, kind, shown, body, hub.keys.encrypt, found)
+            fresh = await files.keep(
+                hub.core, client.source, id_, school, kind, shown, body, hub.keys.encrypt, found, digest
+            )
         except TRANSIENT as error:
             raise Problem(503, "database_away", _AWAY, headers={"Retry-After": "2"}) from error
     headers = {} if fresh else {"Idempotent-Replayed": "true"}
@@ -85,22 +91,63 @@ async def keep(request: Request, client: CurrentClient, name: str, school: str |
     return _json(answer, 201, headers)
 
 
-def _verdict(body: bytes, kind: str, hub: Hub) -> Verdict:
-    """In a thread: what was signed is judged by whom the settings trust, now and never again."""
+@asynccontextmanager
+async def _slot(client: str) -> AsyncIterator[None]:
+    """A place among the uploads in memory. Raises a 503 problem when there is none, or the client has its share."""
+    if _uploads.locked() or _taking[client] >= _CLIENT_MAX:
+        busy = Text("Đang nhận nhiều tài liệu; hãy gửi lại.", "Many documents are being taken; send again.")
+        raise Problem(503, "busy", busy, headers={"Retry-After": "2"})
+    _taking[client] += 1
+    try:
+        async with _uploads:
+            yield
+    finally:
+        _taking[client] -= 1
+        if not _taking[client]:
+            del _taking[client]
+
+
+def _verdict(body: bytes, kind: str, hub: Hub) -> tuple[Verdict, dict[str, str] | None]:
+    """In a thread: what was signed is judged by whom the settings trust, now and never again. With it, the files of the
+    trusted that could not be read; None for a document without signatures, which asks nobody."""
     if b"/ByteRange" not in body and b"http://www.w3.org/2000/09/xmldsig#" not in body:
-        return Verdict()
+        return Verdict(), None
     from hub.signatures import trust  # with its large libraries: for signed documents only
 
-    return asyncio.run(verify(body, kind, trust.load(hub.settings.files.trusted)))
+    trusted = trust.load(hub.settings.files.trusted)
+    return asyncio.run(verify(body, kind, trusted)), trusted.refused
 
 
-def _checked(body: bytes, hub: Hub) -> str:
+async def _say_refused(state: Any, refused: dict[str, str] | None) -> None:
+    """An alarm for each file of the trusted that cannot be read, and the end of those that can be now."""
+    if refused is None or getattr(state, "trust_refused", None) == refused:
+        return
+    await alarms.report(
+        state.hub.core,
+        "trusted_file",
+        [
+            Alarm(
+                "trusted_file",
+                name,
+                Text(
+                    f"Tệp chứng thư tin cậy {name} không đọc được.",
+                    f"{name} of the trusted certificates cannot be read.",
+                ),
+            )
+            for name in refused
+        ],
+    )
+    state.trust_refused = refused
+
+
+def _checked(body: bytes, hub: Hub) -> tuple[str, bytes]:
+    """Its kind and its keyed hash."""
     kind = kind_of(body)
     if kind is None:
         raise Problem(415, "not_a_document", REFUSED)
     if kind == XML and clean(body, hub.core.hasher).removed:
         raise Problem(422, "holds_biometrics", REFUSED)
-    return kind
+    return kind, bytes.fromhex(hub.core.hasher(body))
 
 
 async def _body(request: Request, most: int) -> bytes:
@@ -110,11 +157,19 @@ async def _body(request: Request, most: int) -> bytes:
         raise Problem(413, "too_large", large)
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise Problem(413, "too_large", large)
-        parts.append(part)
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + _WHOLE_S
+    try:
+        async with asyncio.timeout(_SILENT_S) as limit:
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise Problem(413, "too_large", large)
+                parts.append(part)
+                limit.reschedule(min(loop.time() + _SILENT_S, ends))
+    except TimeoutError:
+        slow = Text("Tài liệu đến quá chậm; hãy gửi lại.", "The document came too slowly; send it again.")
+        raise Problem(408, "too_slow", slow, headers={"Connection": "close"}) from None
     return b"".join(parts)
 
 

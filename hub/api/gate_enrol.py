@@ -15,6 +15,8 @@ import msgspec
 from fastapi import APIRouter, Request
 
 from hub.api.context import Hub
+from hub.api.devices import FAMILIES
+from hub.api.fields import LINE
 from hub.api.problems import Problem
 from hub.embedded.supervisor import read_status
 from hub.gate_topics import gate_topics
@@ -39,7 +41,7 @@ class Ask(msgspec.Struct, forbid_unknown_fields=True):
     """`serial` is compared with the registered one where both are known."""
 
     code: Annotated[str, msgspec.Meta(min_length=8, max_length=40)]
-    serial: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] | None = None
+    serial: Annotated[str, msgspec.Meta(max_length=80, pattern=LINE)] | None = None
 
 
 class Buckets:
@@ -108,9 +110,10 @@ def credentials(hub: Hub, given: gates.Credential) -> dict[str, Any]:
     told: dict[str, Any] = {"device": given.device, "family": given.family, "secret": given.secret}
     if given.old_until is not None:
         told["old_secret_until"] = given.old_until
+    if given.family in FAMILIES:
+        told["http"] = {"path": f"/gates/{given.secret}/{'iclock/' if given.family == 'zkteco' else given.family}"}
     topics = gate_topics(given.device, given.family, given.school)
     if topics is None:
-        told["http"] = {"path": f"/gates/{given.secret}/{'iclock/' if given.family == 'zkteco' else given.family}"}
         return told
     broker = (read_status(hub.settings.data_dir) or {}).get("notes", {}).get("broker") or {}
     told["mqtt"] = {

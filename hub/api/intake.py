@@ -1,8 +1,8 @@
 """REST intake: `POST /v1/messages/{type}`, single or bulk.
 
 202 is said only after the commit. A bulk body is taken item by item; only one that cannot be read at all is refused
-whole. `Front` answers pushes before the framework's routing and parameters, which cost more than the ledger; the route
-below is the same function, and what the API's description shows. It must never store a byte the biometric firewall has
+whole. `Gateway` answers pushes before the framework's middleware, routing and parameters, which cost more than the ledger;
+the route below is the same function, and what the API's description shows. It must never store a byte the biometric firewall has
 not seen.
 """
 
@@ -13,15 +13,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
-from hub.api import problems, workbooks
+from hub.api import archives, problems, workbooks
 from hub.api.auth import Client, CurrentClient, current_client, header, require
 from hub.api.context import Hub
 from hub.api.problems import Problem, error_list
 from hub.api.reading import Chunk, array_items, line_items, single, whole_body
+from hub.api.rosters import FullList
 from hub.kernel.failpoints import reach
 from hub.kernel.intake import Accepted, Overloaded, intake_key
 from hub.kernel.ledger import intake as ledger
@@ -32,7 +33,8 @@ from hub.kernel.receipts import receipt_code
 router = APIRouter(prefix="/v1")
 
 PUSHED = (
-    "learner", "staff", "school", "class", "study_result", "health_check", "code_given", "checkin", "filing", "filing_progress",
+    "learner", "staff", "school", "class", "study_result", "health_check", "code_given", "checkin", "gate_person", "filing",
+    "filing_progress",
 )  # fmt: skip
 _PATH = "/v1/messages/"
 _SHOWN_REJECTS = 200
@@ -46,23 +48,22 @@ _BUSY = Text(
     "The hub is overloaded or its database is away; nothing was taken, send again.",
 )
 _AWAY: tuple[type[BaseException], ...] = (Overloaded, *TRANSIENT)
+_NO_LIST = Text("Danh sách đầy đủ phải là một lô.", "A full list is sent in bulk.")
 _CONFLICT = Text(
     "Khóa Idempotency-Key này đã dùng cho một nội dung khác.", "This Idempotency-Key was used with another body."
 )
 
 
-class Front:
-    """ASGI middleware: pushes are answered here, everything else goes on to the application."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
+class Gateway(FastAPI):
+    """The application, but for pushes: they are answered before its middleware and routing."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
         path = scope.get("path", "")
         if not path.startswith(_PATH) or scope["type"] != "http" or scope["method"] != "POST" or "/" in path[13:]:
-            await self._app(scope, receive, send)
+            await super().__call__(scope, receive, send)
             return
+        scope["app"] = self
         request = Request(scope, receive)
         try:
             response = await push(request, path[13:], await current_client(request))
@@ -73,6 +74,8 @@ class Front:
         except ClientDisconnect:
             # Nobody is there to be answered; what was given to the ledger is stored all the same.
             return
+        except Exception as error:
+            response = problems.broken(request, error)
         await response(scope, receive, send)
 
 
@@ -110,30 +113,37 @@ async def push(request: Request, record_type: str, client: CurrentClient) -> Res
 
     `application/json` with one object: a single record in the event envelope (≤ 1 MB). With an array, or
     `application/x-ndjson` with one envelope a line: bulk, each item taken or rejected by itself, resumable by sending
-    the same body with the same Idempotency-Key. `text/csv` or an .xlsx workbook in the Ministry's template: the same, by
-    row, with `school` and `school_year` as query parameters where the account does not tell.
+    the same body with the same Idempotency-Key. `text/csv`, an .xlsx workbook in the Ministry's template, or
+    `application/zip` with several of them: the same, by row, with `school` and `school_year` as query parameters where
+    the account does not tell. `?full=true` says of a bulk body that it is the school's whole list: taken whole, it is
+    the school's side of the next reconciliation.
     """
     _check_type(record_type)
     require(client, f"push:{record_type}" if f"push:{record_type}" in client.rights else "push")
     content_type = (header(request, b"content-type") or "").partition(";")[0].strip().lower()
     key = _idempotency_key(request)
     http = _hub(request).settings.http
+    query = request.query_params if request.scope["query_string"] else {}
+    full = FullList(_hub(request), client.scope, record_type) if query.get("full") == "true" else None
     try:
         if content_type == "application/x-ndjson":
             lines = line_items(request, http.single_max_bytes, http.bulk_max_bytes)
-            return await _bulk(request, record_type, client, key, lines)
+            return await _bulk(request, record_type, client, key, lines, full)
         if content_type in workbooks.TYPES_TAKEN:
-            return await workbooks.push(request, record_type, client, key, content_type)
+            return await workbooks.push(request, record_type, client, key, content_type, full)
+        if content_type == archives.ZIP:
+            return await archives.push(request, record_type, client, key, full)
         if content_type != "application/json":
             text = Text(
-                "Chỉ nhận application/json, application/x-ndjson, text/csv hoặc sổ tính .xlsx.",
-                "Only application/json, application/x-ndjson, text/csv and .xlsx workbooks are taken.",
+                "Chỉ nhận application/json, application/x-ndjson, text/csv, sổ tính .xlsx hoặc ZIP các sổ tính.",
+                "Only application/json, application/x-ndjson, text/csv, .xlsx workbooks and ZIPs of them are taken.",
             )
             raise Problem(415, "unsupported_media_type", text)
-        bulk = bool(request.scope["query_string"]) and request.query_params.get("bulk") == "true"
-        body = await whole_body(request, _ARRAY_MAX if bulk else http.single_max_bytes)
+        body = await whole_body(request, _ARRAY_MAX if query.get("bulk") == "true" else http.single_max_bytes)
         if body.lstrip()[:1] == b"[":
-            return await _bulk(request, record_type, client, key, array_items(body))
+            return await _bulk(request, record_type, client, key, array_items(body), full)
+        if full is not None:
+            raise Problem(400, "no_list", _NO_LIST)
         return await _single(request, record_type, client, key, body)
     except _AWAY:
         raise _busy() from None
@@ -154,15 +164,20 @@ async def _single(request: Request, record_type: str, client: Client, key: str |
 
 
 async def _bulk(
-    request: Request, record_type: str, client: Client, key: str | None, batches: AsyncIterator[list[bytes]]
+    request: Request,
+    record_type: str,
+    client: Client,
+    key: str | None,
+    batches: AsyncIterator[list[bytes]],
+    full: FullList | None = None,
 ) -> Response:
-    """Take items in chunks of fixed size, one message and one transaction each.
+    """Take items in chunks of fixed size, one message and one transaction each. `full`: they are said to be a whole list.
 
     Chunk boundaries follow from the body alone, so the same body with the same key finds its chunks done and goes on
     behind them: that is how an interrupted upload is resumed. While one chunk is written, the next is read and checked.
     """
     hub = _hub(request)
-    upload = _Upload(hub, client, record_type, key)
+    upload = _Upload(hub, client, record_type, key, full)
     size = hub.settings.intake.chunk
     chunk = Chunk(first=0)
     try:
@@ -185,15 +200,17 @@ async def _bulk(
     finally:
         await upload.leave()
     code = await upload.finish()
+    refused = sum(len(a.rejects) for a in upload.answers)
+    told = {} if full is None else {"full_list": await full.told(client.id, refused)}
     reach("ack.before")
-    return _accepted(request, code, upload.answers, all(a.duplicate for a in upload.answers))
+    return _accepted(request, code, upload.answers, all(a.duplicate for a in upload.answers), told)
 
 
 class _Upload:
     """One bulk upload on its way into the ledger, one chunk at a time: a resumed one has no gaps."""
 
-    def __init__(self, hub: Hub, client: Client, record_type: str, key: str | None) -> None:
-        self._hub, self._client, self._type = hub, client, record_type
+    def __init__(self, hub: Hub, client: Client, record_type: str, key: str | None, full: FullList | None) -> None:
+        self._hub, self._client, self._type, self._full = hub, client, record_type, full
         self._key = intake_key(client.source, record_type, "upload", key) if key else None
         self._id = 0
         self._under_way: tuple[int, asyncio.Task[list[Accepted]]] | None = None
@@ -209,6 +226,8 @@ class _Upload:
             scope = self._client.scope
             school = scope.code if scope.kind == "school" else None
             self._id = await ledger.open_upload(self._hub.core, self._key, self._client.source, self._type, school)
+        if self._full is not None:
+            self._full.take(chunk.drafts)  # what is outside the scope the ledger refuses, and is counted there
         arrival = chunk.arrival(self._hub, self._client, self._type, self._id, self.number, self._key)
         await self.settle()
         self._under_way = self.number, asyncio.create_task(ledger.accept(self._hub.core, [arrival]))
@@ -248,7 +267,9 @@ class _Taken(Response):
         ]
 
 
-def _accepted(request: Request, code: str, answers: list[Accepted], replayed: bool) -> Response:
+def _accepted(
+    request: Request, code: str, answers: list[Accepted], replayed: bool, more: dict[str, Any] | None = None
+) -> Response:
     rejects = [r for a in answers for r in a.rejects]
     body = {
         "receipt": code,
@@ -257,6 +278,7 @@ def _accepted(request: Request, code: str, answers: list[Accepted], replayed: bo
         "rejected": len(rejects),
         "rejects": error_list(rejects[:_SHOWN_REJECTS]),
         "links": {"receipt": f"/v1/receipts/{code}"},
+        **(more or {}),
     }
     headers = {"location": f"/v1/receipts/{code}", **getattr(request.state, "rate", {})}
     if replayed:

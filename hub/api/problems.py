@@ -93,6 +93,13 @@ def response(request: Request, problem: Problem) -> Response:
     return Response(msgspec.json.encode(body), problem.status, headers, media_type="application/problem+json")
 
 
+def broken(request: Request, error: Exception) -> Response:
+    """The answer to what nobody foresaw."""
+    # The reason is for the log alone: it may name tables, files or values.
+    log.error("%s %s: %s", request.method, request.url.path, type(error).__name__, exc_info=error)
+    return response(request, Problem(500, "internal", _INTERNAL))
+
+
 def install(app: FastAPI) -> None:
     """Make every refusal of the application a problem."""
 
@@ -121,6 +128,4 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _broken(request: Request, error: Exception) -> Response:
-        # The reason is for the log alone: it may name tables, files or values.
-        log.error("%s %s: %s", request.method, request.url.path, type(error).__name__, exc_info=error)
-        return response(request, Problem(500, "internal", _INTERNAL))
+        return broken(request, error)

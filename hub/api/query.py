@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hub.api.auth import CurrentClient, require
 from hub.api.context import Hub
+from hub.api.fields import Line
 from hub.api.problems import Problem
 from hub.kernel.firewall_names import holds_image
 from hub.kernel.ledger import queries
@@ -35,7 +36,7 @@ class Question(BaseModel):
     """`input` as the query needs it: `enrolment` {learner_code, birth_date[, school_code]}, `filing-progress` {file_number[, filed_on]}."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
-    purpose: str = Field(min_length=8, max_length=250)
+    purpose: Line = Field(min_length=8, max_length=250)
     officer: str = Field(min_length=2, max_length=60, pattern=_OFFICER)
     input: dict[str, str] = Field(max_length=8)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-_GATHER_S = 0.02
+_GATHER_S = 0.05
 _TALK_S = 0.2
 _AGAIN_S = 2.0
 _KEEP_S = 3

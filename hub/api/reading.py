@@ -12,6 +12,7 @@ from functools import cache
 
 import msgspec
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from hub.api.auth import Client, header
 from hub.api.context import Hub
@@ -19,7 +20,8 @@ from hub.api.problems import Problem
 from hub.kernel.firewall import MARK, Cleaned, clean, harmless_names, untouched
 from hub.kernel.intake import Arrival, intake_key
 from hub.kernel.ports import Draft, Reject, Removed, Text
-from mappings.canonical.parse import field_names, parse_item, parse_quick
+from mappings.canonical.parse import field_names, parse_item
+from mappings.canonical.quick import read_quick
 from mappings.canonical.registry import TYPES
 from mappings.fieldmap import today_of
 
@@ -39,23 +41,23 @@ def read_item(
     record_type: str, item: bytes, pointer: str, at: datetime, hub: Hub
 ) -> tuple[bytes, Draft | list[Reject], list[Removed]]:
     """One item through the firewall and the model: its bytes to be kept, what it says or why not, what was taken out."""
-    removed: list[Removed] = []
-    # Most items by far are well-formed and hold nothing that could be an image: then one typed reading is enough.
-    found = parse_quick(record_type, item, pointer, at, untouched) if _known_fields(record_type) else None
-    if found is None:
-        cleaned = clean(item, hub.core.hasher)
-        found = parse_item(record_type, cleaned.tree if cleaned.is_json else cleaned.body, pointer, at)
-        removed = cleaned.removed
-        if type(cleaned.tree) is not dict:
-            # No item: perhaps a line of a picture, whose other lines are items as well. The sender knows what it sent.
-            cleaned = Cleaned(MARK.encode(), [])
-            removed = [Removed("", hub.core.hasher(item), len(item), "unreadable")]
-        if pointer and removed:
-            removed = [Removed(pointer + r.pointer, r.digest, r.bytes, r.reason) for r in removed]
-        item = cleaned.body
+    catalogue = hub.core.catalogue
+    # Most items by far are in order and hold nothing that could be an image: then one pass is enough.
+    quick = read_quick(record_type, item, pointer, at, catalogue, untouched) if _known_fields(record_type) else None
+    if quick is not None:
+        return item, quick, []
+    cleaned = clean(item, hub.core.hasher)
+    found = parse_item(record_type, cleaned.tree if cleaned.is_json else cleaned.body, pointer, at)
+    removed = cleaned.removed
+    if type(cleaned.tree) is not dict:
+        # No item: perhaps a line of a picture, whose other lines are items as well. The sender knows what it sent.
+        cleaned = Cleaned(MARK.encode(), [])
+        removed = [Removed("", hub.core.hasher(item), len(item), "unreadable")]
+    if pointer and removed:
+        removed = [Removed(pointer + r.pointer, r.digest, r.bytes, r.reason) for r in removed]
     if isinstance(found, Draft):
-        hub.core.catalogue.standardise_record(TYPES[record_type], found.body, today_of(found.updated_at))
-    return item, found, removed
+        catalogue.standardise_record(TYPES[record_type], found.body, today_of(found.updated_at))
+    return cleaned.body, found, removed
 
 
 def single(hub: Hub, client: Client, record_type: str, key: str | None, body: bytes) -> tuple[Arrival, list[Reject]]:
@@ -133,12 +135,18 @@ async def whole_body(request: Request, most: int) -> bytes:
         raise _too_large(most)
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
+    while True:
+        # As `request.stream()` does it, which costs more than the reading of a small body.
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = message.get("body", b"")
         size += len(part)
         if size > most:
             raise _too_large(most)
+        if not message.get("more_body", False):
+            return b"".join((*parts, part)) if parts else part
         parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _too_large(most: int) -> Problem:

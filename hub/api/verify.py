@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from hub.api.auth import Client, CurrentClient, require
 from hub.api.context import Hub
 from hub.api.control import ControlRoute, require_control
+from hub.api.fields import Line
 from hub.api.problems import Problem
 from hub.api.verification_sheet import MIME, masked, sheet
 from hub.kernel.intake import intake_key
@@ -47,23 +48,16 @@ _AWAY = Text("Cơ sở dữ liệu tạm thời không trả lời; hãy gọi l
 
 class _Order(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
-    purpose: str = Field(min_length=8, max_length=250)
+    purpose: Line = Field(min_length=8, max_length=250)
     officer: str = Field(min_length=2, max_length=60, pattern=r"^[0-9A-Za-z][0-9A-Za-z._/:-]*[0-9A-Za-z]$")
     kind: Kind = "look_up"
-
-    @field_validator("purpose")
-    @classmethod
-    def _one_line(cls, purpose: str) -> str:
-        if not purpose.isprintable():
-            raise ValueError("one line of text")
-        return purpose
 
 
 class Order(_Order):
     """What is to be verified. `school` may be left out by a school's own client; `learners` None: the whole roster."""
 
-    school: str | None = Field(None, max_length=20)
-    learners: list[Annotated[str, Field(min_length=3, max_length=20)]] | None = Field(
+    school: Line | None = Field(None, max_length=20)
+    learners: list[Annotated[Line, Field(min_length=3, max_length=20)]] | None = Field(
         None, min_length=1, max_length=5000
     )
 
@@ -160,7 +154,7 @@ async def results(
     request: Request,
     client: CurrentClient,
     verification: int,
-    after: Annotated[str, Query(max_length=20)] = "",
+    after: Annotated[Line, Query(max_length=20)] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> Response:
     """Items by learner code, in pages (`next` is the cursor): verdict, differing fields, reasons in both languages."""

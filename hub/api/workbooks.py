@@ -21,6 +21,7 @@ from hub.api.auth import Client, CurrentClient
 from hub.api.context import Hub
 from hub.api.problems import Problem, error_list
 from hub.api.reading import together, whole_body
+from hub.api.rosters import FullList
 from hub.kernel.access import Scope
 from hub.kernel.failpoints import reach
 from hub.kernel.firewall import Cleaned, clean
@@ -73,17 +74,30 @@ class Taken(msgspec.Struct, kw_only=True):
         return [r for a in self.answers for r in a.rejects]
 
 
-async def push(request: Request, record_type: str, client: Client, key: str | None, content_type: str) -> Response:
-    """The push of a file. Query: `school` (for accounts of more than one), `school_year`."""
+async def push(
+    request: Request, record_type: str, client: Client, key: str | None, content_type: str, full: FullList | None
+) -> Response:
+    """The push of a file. Query: `school` (for accounts of more than one), `school_year`. `full`: it is the school's whole list."""
     hub: Hub = request.app.state.hub
     body = await whole_body(request, FILE_MAX)
     query = request.query_params
     taken = await take(
         hub, record_type, client.source, client.scope, body, csv=content_type == CSV, key=key, school=query.get("school"),
-        school_year=query.get("school_year"),
+        school_year=query.get("school_year"), full=full,
     )  # fmt: skip
+    answer = told(taken)
+    if full is not None:
+        answer["full_list"] = await full.told(client.id, len(taken.rejects))
     reach("ack.before")
-    answer = {
+    headers = {"Location": f"/v1/receipts/{taken.code}", **getattr(request.state, "rate", {})}
+    if taken.answers and all(a.duplicate for a in taken.answers):
+        headers["Idempotent-Replayed"] = "true"
+    return Response(orjson.dumps(answer), 202, headers, media_type="application/json")
+
+
+def told(taken: Taken) -> dict[str, Any]:
+    """What became of a file, for who sent it."""
+    return {
         "receipt": taken.code,
         "records": sum(a.records for a in taken.answers),
         "unchanged": sum(a.unchanged for a in taken.answers),
@@ -93,10 +107,6 @@ async def push(request: Request, record_type: str, client: Client, key: str | No
         "links": {"receipt": f"/v1/receipts/{taken.code}"}
         | ({"errors": f"/v1/receipts/{taken.code}/errors.xlsx"} if taken.rejects else {}),
     }
-    headers = {"Location": f"/v1/receipts/{taken.code}", **getattr(request.state, "rate", {})}
-    if taken.answers and all(a.duplicate for a in taken.answers):
-        headers["Idempotent-Replayed"] = "true"
-    return Response(orjson.dumps(answer), 202, headers, media_type="application/json")
 
 
 def _place(pointer: str) -> dict[str, Any]:
@@ -109,9 +119,9 @@ def _place(pointer: str) -> dict[str, Any]:
 
 async def take(
     hub: Hub, record_type: str, source: Source, scope: Scope, body: bytes, *, csv: bool, key: str | None = None,
-    school: str | None = None, school_year: str | None = None,
+    school: str | None = None, school_year: str | None = None, full: FullList | None = None,
 ) -> Taken:  # fmt: skip
-    """Store a file and what its rows give, in chunks of one message and one transaction each.
+    """Store a file and what its rows give, in chunks of one message and one transaction each; `full`: the full list it is (part of).
 
     Raises a `Problem` for a file that cannot be taken at all, before anything is stored. The same file with the same key
     finds its chunks done and goes on behind them.
@@ -140,6 +150,8 @@ async def take(
     for number, first in enumerate(range(0, len(book.rows), size)):
         rows = book.rows[first : first + size]
         drafts, rejects = await _drafts(hub, record_type, rows, at)
+        if full is not None:
+            full.take(drafts)
         lines = b"\n".join(msgspec.json.encode(r.item) for r in rows)
         arrival = Arrival(
             source=source, type=record_type, body=lines if number else cleaned.body,

@@ -15,6 +15,7 @@ from msgspec import Struct
 from starlette.datastructures import FormData
 
 from hub.api.context import Hub
+from hub.kernel.firewall import clean
 from hub.kernel.ledger import people
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.people import Person, Session
@@ -25,6 +26,8 @@ IDLE_S = 3600.0
 LIVE_HEADER = "x-live"
 """Set by pages that refresh themselves: such a request keeps no session alive."""
 _LARGEST_FORM = 262_144
+_CLEANED_FROM = 96
+"""Characters below which a field's text can hold no picture."""
 _RANK = {"auditor": 0, "operator": 1, "admin": 2}
 
 
@@ -140,9 +143,15 @@ async def taken(request: Request, guest: Guest, role: str = "operator", *, whole
 
 
 def text(form: FormData, name: str, longest: int = 2000) -> str:
-    """One text field, trimmed; empty when it is missing."""
+    """One text field, trimmed and without biometrics: what people paste is kept in journals. Empty when it is missing."""
     value = form.get(name)
-    return value.strip()[:longest] if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    value = value.strip()
+    if len(value) >= _CLEANED_FROM:
+        cleaned = clean(value.encode("utf-8", "replace"), lambda _: "")
+        value = cleaned.body.decode("utf-8", "replace") if cleaned.removed else value
+    return value[:longest]
 
 
 def number(value: str | None) -> int | None:

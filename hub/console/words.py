@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from hub.console.words_of_calendar import CALENDAR_WORDS
 from hub.console.words_of_filings import FILING_WORDS
+from hub.console.words_of_gate_lists import GATE_LIST_WORDS
 from hub.console.words_of_gates import GATE_WORDS
 from hub.console.words_of_ledger import LEDGER_WORDS
 from hub.console.words_of_persons import PERSON_WORDS
@@ -373,6 +374,7 @@ _PAGES: dict[str, tuple[str, str]] = {
 WORDS: dict[str, tuple[str, str]] = (
     _PAGES
     | LEDGER_WORDS
+    | GATE_LIST_WORDS
     | WORK_WORDS
     | VERIFYING_WORDS
     | RECONCILE_WORDS

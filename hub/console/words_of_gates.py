@@ -21,6 +21,15 @@ GATE_WORDS: dict[str, tuple[str, str]] = {
         "Good once within 72 hours; codes before it end.",
     ),
     "gate.fresh_code": ("Mã một lần (chỉ hiện lần này):", "One-time code (shown only now):"),
+    "gate.rotate": ("Đổi khóa", "Rotate the secret"),
+    "gate.overlap": ("Khóa cũ còn dùng được (giờ)", "The old secret goes on opening (hours)"),
+    "gate.rotate_note": (
+        "Khóa mới chỉ hiện một lần. 0 giờ: khóa cũ hết hiệu lực ngay.",
+        "The new secret is shown once. 0 hours: the old one ends at once.",
+    ),
+    "gate.fresh_secret": ("Khóa mới (chỉ hiện lần này):", "New secret (shown only now):"),
+    "gate.username": ("tên đăng nhập ở máy chủ MQTT:", "user name at the broker:"),
+    "gate.old_until": ("khóa cũ dùng được tới", "the old one opens until"),
     "gate.move": ("Chuyển chỗ", "Move"),
     "gate.move_note": (
         "Sự kiện thuộc về nơi cổng đứng lúc đó. Trống: từ bây giờ.",
@@ -57,6 +66,7 @@ GATE_WORDS: dict[str, tuple[str, str]] = {
     "kind.gate_code": ("Cấp mã cho cổng", "Gate's code made"),
     "kind.gate_enrolled": ("Cổng nhận khóa", "Gate enrolled"),
     "kind.gate_rotated": ("Đổi khóa cổng", "Gate's secret rotated"),
+    "kind.gate_signing": ("Khóa ký của hãng cho cổng", "Vendor's signing secret set"),
     "kind.gate_moved": ("Chuyển chỗ cổng", "Gate moved"),
     "kind.gate_replaced": ("Thay thiết bị ở cổng", "Gate replaced"),
     "kind.gate_revoked": ("Thu hồi cổng", "Gate revoked"),

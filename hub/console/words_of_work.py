@@ -16,6 +16,7 @@ WORK_WORDS: dict[str, tuple[str, str]] = {
     "alarm.oldest": ("Chờ quá lâu", "Waits too long"),
     "alarm.paused": ("Tự tạm dừng", "Paused itself"),
     "alarm.partitions": ("Phân vùng", "Partitions"),
+    "alarm.trusted_file": ("Chứng thư tin cậy", "Trusted certificates"),
     "alarm.account": ("Cân đối sổ", "Accounts"),
     "kind.alarm_started": ("Cảnh báo bắt đầu", "Alarm began"),
     "kind.alarm_ended": ("Cảnh báo hết", "Alarm ended"),

@@ -42,7 +42,7 @@ _TELLING = {"key", "meta", "path"}
 
 
 def pack(found: Gathered) -> bytes:
-    """The ZIP's bytes. `hub.evidence.verify.check` accepts them, and nothing that differs from them."""
+    """The ZIP's bytes. `hub.evidence.verify.check` says of them what is proven, not proven, or not sealed yet."""
     r = found.record
     files: dict[str, bytes] = {
         "README.txt": _README.format(type=r["type"], key=r["key"], version=r["version"]).encode(),
@@ -55,14 +55,13 @@ def pack(found: Gathered) -> bytes:
         files["record/canonical.json"] = body
     else:
         missing.append("record/canonical.json")
-    sealed = {number for seal in found.chain.seals for _, number in seal.holds}
-    _message(found, files, missing, sealed)
+    _message(found, files, missing)
     _calls(found, files, missing)
     files["timeline.json"] = verify.written(
         {
             "deliveries": [_plain(d) | {"state": State(d["state"]).word} for d in found.deliveries],
             "attempts": [_plain(a) for a in found.attempts],
-            "outcomes": _outcomes(found, sealed),
+            "outcomes": _outcomes(found),
         }
     )
     files["chain/entries.json"] = verify.written(
@@ -94,19 +93,18 @@ def pack(found: Gathered) -> bytes:
     return verify.packed(files)
 
 
-def _message(found: Gathered, files: dict[str, bytes], missing: list[str], sealed: set[int]) -> None:
+def _message(found: Gathered, files: dict[str, bytes], missing: list[str]) -> None:
     m = found.message
     if m is None:
         missing.append("message")
         return
     # A message decoded later has two: the second one knows its records.
-    speaking = [e for e in found.entries if e["kind"] in ("intake", "decoded") and m["id"] in (e["ids"] or ())]
+    speaking = [e for e in found.entries if e["kind"] in verify.TAKEN and m["id"] in (e["ids"] or ())]
     entry = speaking[-1] if speaking else None
     stored = _stored_hash(m)
-    proven = entry is not None and entry["id"] in sealed and entry["leaves"] is not None
     files["message/message.json"] = verify.written(
         _plain(m, without={"body", "body_hash"})
-        | {"stored": stored.hex(), "entry": entry["id"] if entry is not None and proven else None}
+        | {"stored": stored.hex(), "entry": entry["id"] if entry is not None else None}
     )
     files["message/records.json"] = verify.written([[number, content.hex()] for number, content in found.siblings])
     if m["body"] is None:
@@ -143,7 +141,7 @@ def _calls(found: Gathered, files: dict[str, bytes], missing: list[str]) -> None
                 files[f"{place}/{name}"] = bytes(row["body"])
 
 
-def _outcomes(found: Gathered, sealed: set[int]) -> list[dict[str, Any]]:
+def _outcomes(found: Gathered) -> list[dict[str, Any]]:
     """Each concluded try with the entry that proves it. A call with several replies is told by the one that fits."""
     calls = {c["id"]: c for c in found.calls}
     digests: dict[int | None, list[bytes]] = {None: [b""]}
@@ -151,7 +149,7 @@ def _outcomes(found: Gathered, sealed: set[int]) -> list[dict[str, Any]]:
         digests[c] = [bytes(x["digest"]) for x in found.replies if x["call"] == c and x["digest"]] + [b""]
     outcomes: list[dict[str, Any]] = []
     for e in found.entries:
-        if e["kind"] != "conclude" or e["leaves"] is None or e["id"] not in sealed:
+        if e["kind"] != "conclude" or e["leaves"] is None:
             continue
         for place, delivery in enumerate(e["ids"]):
             leaf = e["leaves"][32 * place : 32 * place + 32]
@@ -166,7 +164,7 @@ def _outcomes(found: Gathered, sealed: set[int]) -> list[dict[str, Any]]:
 def _fitting(
     leaf: bytes, delivery: int, tried: list[int | None], calls: dict[int, Any], digests: dict[int | None, list[bytes]]
 ) -> dict[str, Any] | None:
-    for call in dict.fromkeys(tried):
+    for call in dict.fromkeys((*tried, None)):
         request = bytes(calls[call]["digest"]) if call in calls else b""
         for reply in digests.get(call, [b""]):
             for state in State:

@@ -9,7 +9,11 @@ must never trust a word of the pack that it can compute itself.
 How it is known: the file must be, byte for byte, what `packed` makes of its contents; each content must have the hash the
 manifest gives; and the message, the record, the requests and the replies must lead through the journal's entry, its seal
 and the chain of seals to an anchor. Whoever makes a whole pack anew can make all of that agree but for the anchor: compare
-it with the one published on the day, or give it with --anchor.
+it with the one published on the day, or give it with --anchor. What no entry of the journal speaks of is not proven,
+whatever else agrees.
+
+Exit code: 0 everything is proven; 1 altered; 2 wrongly called; 3 something is not proven; 4 something is not sealed yet
+(the record is seconds old: ask for a new pack later; until then nothing of that is proven).
 """
 
 from __future__ import annotations
@@ -28,6 +32,14 @@ FORMAT = "lien-thong-evidence/1"
 
 class Altered(Exception):
     """Gói đã bị sửa. / The pack was altered."""
+
+
+class NotProven(Exception):
+    """Gói chưa được chứng minh. / Not everything in the pack leads to the anchor; `found` says what does not."""
+
+    def __init__(self, found: Found) -> None:
+        super().__init__(", ".join((*found.unproven, *found.unsealed)))
+        self.found = found
 
 
 def packed(files: dict[str, bytes]) -> bytes:
@@ -86,12 +98,7 @@ class Pack:
     def __init__(self, data: bytes) -> None:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                names = archive.namelist()
-                if len(set(names)) != len(names):
-                    raise Altered("two files of one name")
-                self.files = {name: archive.read(name) for name in names}
-        except Altered:
-            raise
+                self.files = {name: archive.read(name) for name in archive.namelist()}
         except Exception as error:
             raise Altered(f"not a readable ZIP: {error}") from None
         if packed(self.files) != data:
@@ -120,53 +127,112 @@ class Pack:
         return value
 
 
-def check(data: bytes, anchor: str | None = None) -> tuple[list[str], str | None]:
-    """Check a pack's bytes. Returns `(lines, anchor)`: what was found, and the anchor it all leads to (hex, or None).
+class Found:
+    """What a check found. `unproven` is what no entry of the journal speaks of, `unsealed` what one speaks of that is in no seal
+    yet (anybody could have written it), `anchor` what the chain leads to (hex)."""
 
-    Raises `Altered` with the first thing that does not agree.
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.unproven: list[str] = []
+        self.unsealed: list[str] = []
+        self.anchor: str | None = None
+
+    @property
+    def state(self) -> str:
+        return "unproven" if self.unproven else "unsealed" if self.unsealed else "proven"
+
+    def note(self, proof: str, what: str) -> None:
+        if proof == "none":
+            self.unproven.append(what)
+        elif proof == "unsealed":
+            self.unsealed.append(what)
+
+
+class Journal:
+    """The pack's entries of the journal: those a seal of the chain holds, and those none holds yet."""
+
+    def __init__(self) -> None:
+        self.content: dict[int, Any] = {}
+        self.leaves: dict[int, bytes] = {}
+        self.hashes: dict[int, bytes] = {}
+        self.sealed: set[int] = set()
+
+    def proof(self, kinds: tuple[str, ...], subject: int, leaf: bytes) -> str:
+        """`sealed`, `unsealed`, `other` (entries speak of the subject, and say something else) or `none`."""
+        found = "none"
+        for number, content in self.content.items():
+            ids, leaves = content[7] or (), self.leaves[number]
+            if content[4] not in kinds or len(leaves) != 32 * len(ids):
+                continue
+            said = [leaves[32 * i : 32 * i + 32] for i, n in enumerate(ids) if n == subject]
+            if leaf in said:
+                if number in self.sealed:
+                    return "sealed"
+                found = "unsealed"
+            elif said and found == "none":
+                found = "other"
+        return found
+
+
+def check(data: bytes, anchor: str | None = None) -> Found:
+    """Check a pack's bytes, against an anchor (hex) if one is given. Look at the `state` of what is returned.
+
+    Raises `Altered` with the first thing that does not agree, and `NotProven` when an anchor was given and not everything
+    in the pack leads to it.
     """
     pack = Pack(data)
-    lines = [f"✔ {len(pack.files)} tệp đúng như bảng kê / files are what the manifest says"]
-    entries, head = _chain(pack, lines, anchor)
-    _subject(pack, lines)
-    _message(pack, lines, entries)
-    _calls(pack, lines, entries)
-    return lines, head
+    found = Found()
+    found.lines.append(f"✔ {len(pack.files)} tệp đúng như bảng kê / files are what the manifest says")
+    journal = _chain(pack, found, anchor)
+    _message(pack, found, journal, _subject(pack, found))
+    _calls(pack, found, journal)
+    others = pack.files.keys() - _PLAIN - set(_SUBJECT)
+    found.unproven += sorted(n for n in others if not n.startswith("calls/"))
+    if anchor is not None and found.state != "proven":
+        raise NotProven(found)
+    return found
 
 
-def _chain(pack: Pack, lines: list[str], anchor: str | None) -> tuple[dict[int, Any], str | None]:
-    """The journal's entries, each led to its seal, and the seals to the anchor. Returns entries by number, and the anchor."""
-    entries = {}
-    hashes = {}
+# What proves or is there to be read; then the files of the record and of the message it came in.
+_PLAIN = {"README.txt", "verify.py", "manifest.json", "timeline.json", "chain/entries.json", "chain/seals.json"}
+_SUBJECT = (
+    "record/record.json", "record/canonical.json", "message/message.json", "message/records.json", "message/body",
+)  # fmt: skip
+
+
+def _chain(pack: Pack, found: Found, anchor: str | None) -> Journal:
+    """The journal's entries, each led to its seal, and the seals to the anchor."""
+    journal = Journal()
     for item in pack.json("chain/entries.json"):
         content = json.loads(item["entry"])
-        entries[content[0]] = {"content": content, "leaves": bytes.fromhex(item["leaves"] or "")}
-        hashes[content[0]] = sha256(item["entry"].encode())
+        line, leaves = content[0], bytes.fromhex(item["leaves"] or "")
+        if line in journal.content:
+            raise Altered(f"chain/entries.json: entry {line} is there twice")
         root = content[8].get("root") if isinstance(content[8], dict) else None
-        if item["leaves"] and sha256(bytes.fromhex(item["leaves"])).hex() != root:
-            raise Altered(f"chain/entries.json: the leaves of entry {content[0]} do not give its root")
+        if leaves and sha256(leaves).hex() != root:
+            raise Altered(f"chain/entries.json: the leaves of entry {line} do not give its root")
+        journal.content[line], journal.leaves[line] = content, leaves
+        journal.hashes[line] = sha256(item["entry"].encode())
     chain = pack.json("chain/seals.json")
-    sealed = {}
     for seal in chain["seals"]:
-        rows = [bytes.fromhex(h) for h in seal["entries"]]
+        rows = [_exactly(h, 32) for h in seal["entries"]]
         for at, entry in seal["holds"]:
-            if entry not in hashes or not 0 <= at < len(rows) or rows[at] != hashes[entry]:
+            if entry not in journal.hashes or not 0 <= at < len(rows) or rows[at] != journal.hashes[entry]:
                 raise Altered(f"chain/seals.json: entry {entry} is not in seal {seal['number']}")
-            sealed[entry] = seal["number"]
+            journal.sealed.add(entry)
         if sha256(*rows).hex() != seal["root"]:
             raise Altered(f"chain/seals.json: the entries of seal {seal['number']} do not give its root")
     if not chain["links"]:
-        if anchor is not None:
-            raise Altered("the pack leads to no anchor yet")
-        lines.append("• Nhật ký chưa niêm phong / the journal is not sealed yet")
-        return entries, None
+        if anchor is not None or chain["seals"]:
+            raise Altered("chain/seals.json: it leads to no anchor")
+        return journal
     roots = {}
     value = bytes.fromhex(chain["before"])
     expected = chain["links"][0][0]
     for seal, root in chain["links"]:
         if seal != expected:
             raise Altered(f"chain/seals.json: seal {expected} is missing from the chain")
-        value = link(value, seal, bytes.fromhex(root))
+        value = link(value, seal, _exactly(root, 32))
         roots[seal] = root
         expected += 1
     for seal in chain["seals"]:
@@ -176,91 +242,114 @@ def _chain(pack: Pack, lines: list[str], anchor: str | None) -> tuple[dict[int, 
         raise Altered("chain/seals.json: the chain does not lead to its anchor")
     if anchor is not None and anchor.lower() != chain["anchor"]["chain"]:
         raise Altered("the chain leads to another anchor than the one given")
-    lines.append(
-        f"✔ {len(sealed)}/{len(entries)} dòng nhật ký nằm trong chuỗi niêm phong / journal entries are in the chain of seals"
-    )
-    return {n: e for n, e in entries.items() if n in sealed}, chain["anchor"]["chain"]
+    found.anchor = chain["anchor"]["chain"]
+    held = f"{len(journal.sealed)}/{len(journal.content)}"
+    found.lines.append(f"• {held} dòng nhật ký nằm trong chuỗi niêm phong / journal entries are in the chain of seals")
+    return journal
 
 
-def _subject(pack: Pack, lines: list[str]) -> None:
+def _subject(pack: Pack, found: Found) -> Any:
+    """The record. Its content must be what its hash names; that the hash is the journal's is for `_message` to find."""
     record = pack.json("record/record.json")
     if "record/canonical.json" not in pack.files:
-        lines.append(
-            "• Nội dung bản ghi đã hết hạn lưu, còn mã băm / the record's content has expired, its hash remains"
-        )
-        return
-    body = pack.raw("record/canonical.json")
-    if content_hash(record["event"] == "CANCEL", body).hex() != record["content"]:
+        found.lines.append("• Nội dung bản ghi đã hết hạn lưu, còn mã băm / the record's content has expired")
+    elif content_hash(record["event"] == "CANCEL", pack.raw("record/canonical.json")).hex() != record["content"]:
         raise Altered("record/canonical.json: not the content the record's hash names")
-    lines.append("✔ Nội dung chuẩn hóa khớp mã băm của bản ghi / the canonical content is what the record's hash names")
+    return record
 
 
-def _message(pack: Pack, lines: list[str], entries: dict[int, Any]) -> None:
-    record = pack.json("record/record.json")
+def _message(pack: Pack, found: Found, journal: Journal, record: Any) -> None:
     if "message/message.json" not in pack.files:
-        lines.append("• Thông điệp gốc đã hết hạn lưu / the message has expired")
+        # What ties the record to the journal went with it.
+        found.lines.append("• Không có thông điệp gốc / the message is not there")
+        found.unproven += [n for n in _SUBJECT if n in pack.files]
         return
     message = pack.json("message/message.json")
-    made = [(r, bytes.fromhex(c)) for r, c in pack.json("message/records.json")]
+    made = [(r, _exactly(c, 16)) for r, c in pack.json("message/records.json")]
     if (record["id"], bytes.fromhex(record["content"])) not in made:
         raise Altered("message/records.json: the record is not among those made of the message")
     stored = bytes.fromhex(message["stored"])
     if "message/body" in pack.files and sha256(pack.raw("message/body")) != stored:
         raise Altered("message/body: not the bytes that were stored")
     leaf = message_leaf(message["id"], bytes.fromhex(message["digest"]), stored, made)
-    if message["entry"] is None:
-        lines.append(
-            "• Dòng nhật ký của thông điệp không còn hoặc chưa niêm phong / the journal's entry of the message is gone or not sealed"
-        )
-        return
-    if _has(entries, ("intake", "decoded"), message["id"], leaf) is None:
+    proof = journal.proof(TAKEN, message["id"], leaf)
+    if proof == "other":
         raise Altered("message/message.json: the journal holds another message")
-    lines.append(
-        "✔ Thông điệp và bản ghi đúng như nhật ký đã ghi khi nhận / message and record are what the journal wrote at intake"
-    )
+    for name in _SUBJECT:
+        if name in pack.files:
+            found.note(proof, name)
+    if proof == "sealed":
+        found.lines.append(
+            "✔ Thông điệp và bản ghi đúng như nhật ký ghi khi nhận / message and record are the journal's"
+        )
 
 
-def _calls(pack: Pack, lines: list[str], entries: dict[int, Any]) -> None:
+TAKEN = ("intake", "decoded", "judged_again")  # the kinds of entries that speak of messages
+_WORDS = {1: "held", 2: "ready", 3: "sending", 4: "waiting", 5: "parked", 6: "uncertain"}
+_WORDS |= {7: "delivered", 8: "dead", 9: "cancelled"}
+
+
+def _calls(pack: Pack, found: Found, journal: Journal) -> None:
+    timeline = pack.json("timeline.json")
+    proofs: dict[tuple[Any, Any], set[str]] = {}
     proven = 0
-    outcomes = pack.json("timeline.json")["outcomes"]
-    for outcome in outcomes:
-        request, reply = bytes.fromhex(outcome["request"]), bytes.fromhex(outcome["reply"])
-        if outcome["call"] is not None:
-            _call(pack, f"calls/{outcome['call']}", request, reply)
-        leaf = outcome_leaf(outcome["delivery"], outcome["state"], request, reply)
-        if _has(entries, ("conclude",), outcome["delivery"], leaf) is None:
-            raise Altered(f"timeline.json: the journal holds another outcome of delivery {outcome['delivery']}")
-        proven += 1
-    lines.append(
-        f"✔ {proven}/{len(outcomes)} kết quả gửi khớp nhật ký / outcomes of sending are what the journal wrote"
+    for said in timeline["outcomes"]:
+        request, reply, proof = _outcome(said, journal)
+        found.note(proof, f"timeline.json: {said['delivery']} {said['word']}")
+        proven += proof == "sealed"
+        for what in ((said["call"], request), (said["call"], reply), (said["delivery"], said["word"])):
+            proofs.setdefault(what, set()).add(proof)
+    for one in timeline["deliveries"]:
+        if one["state"] == "delivered" and (one["id"], "delivered") not in proofs:
+            found.unproven.append(f"timeline.json: {one['id']} delivered")
+    calls = {n.split("/")[1] for n in pack.files if n.startswith("calls/")}
+    calls |= {str(said["call"]) for said in timeline["outcomes"] if said["call"] is not None}
+    for call in sorted(calls):
+        _call(pack, found, call, proofs)
+    found.lines.append(
+        f"• {proven}/{len(timeline['outcomes'])} kết quả gửi đúng như nhật ký / outcomes are the journal's"
     )
 
 
-def _call(pack: Pack, place: str, request: bytes, reply: bytes) -> None:
-    call = pack.json(f"{place}/call.json")
-    if bytes.fromhex(call["request"]) != request:
-        raise Altered(f"{place}/call.json: another request than the one that was concluded")
-    kept = {r["digest"]: r["id"] for r in call["replies"] if r["digest"]}
-    if reply and reply.hex() not in kept:
-        raise Altered(f"{place}/call.json: the reply that was concluded is missing")
-    for name, digest in (("request", request.hex()), *((f"reply-{i}", d) for d, i in kept.items())):
-        if f"{place}/{name}" in pack.files and hashlib.sha256(pack.raw(f"{place}/{name}")).hexdigest() != digest:
+def _outcome(said: Any, journal: Journal) -> tuple[bytes, bytes, str]:
+    """An outcome's request and reply (their SHA-256, or nothing), and its proof."""
+    request, reply = bytes.fromhex(said["request"]), bytes.fromhex(said["reply"])
+    # A call has a request: else a reply could be shown as the request, or the other way about.
+    sizes = (32, (0, 32)) if said["call"] is not None else (0, (0,))
+    if said["word"] != _WORDS.get(said["state"]) or len(request) != sizes[0] or len(reply) not in sizes[1]:
+        raise Altered(f"timeline.json: an outcome of delivery {said['delivery']} is not as it was written")
+    leaf = outcome_leaf(said["delivery"], said["state"], request, reply)
+    proof = journal.proof(("conclude",), said["delivery"], leaf)
+    if proof == "other":
+        raise Altered(f"timeline.json: the journal holds another outcome of delivery {said['delivery']}")
+    return request, reply, proof
+
+
+def _call(pack: Pack, found: Found, call: str, proofs: dict[tuple[Any, Any], set[str]]) -> None:
+    """One call's files: each what its hash names, and each hash one an outcome speaks of."""
+    place = f"calls/{call}"
+    said = pack.json(f"{place}/call.json")
+    if str(said["id"]) != call:
+        raise Altered(f"{place}/call.json: another call")
+    digests = {"request": bytes.fromhex(said["request"])}
+    digests |= {f"reply-{r['id']}": bytes.fromhex(r["digest"]) for r in said["replies"] if r["digest"]}
+    if any(c == said["id"] and d and d not in digests.values() for c, d in proofs if isinstance(d, bytes)):
+        raise Altered(f"{place}/call.json: not the request and the reply that were concluded")
+    for name, digest in digests.items():
+        if f"{place}/{name}" in pack.files and sha256(pack.raw(f"{place}/{name}")) != digest:
             raise Altered(f"{place}/{name}: not the bytes whose hash was kept")
+        proof = proofs.get((said["id"], digest), set())
+        found.note(next((p for p in ("sealed", "unsealed") if p in proof), "none"), f"{place}/{name}")
+    own = {f"{place}/{name}" for name in ("call.json", *digests)}
+    found.unproven += sorted(n for n in pack.files if n.startswith(f"{place}/") and n not in own)
 
 
-def _named(entries: dict[int, Any], kinds: tuple[str, ...], subject: int) -> list[Any]:
-    return [e for e in entries.values() if e["content"][4] in kinds and subject in (e["content"][7] or ())]
-
-
-def _has(entries: dict[int, Any], kinds: tuple[str, ...], subject: int, leaf: bytes) -> Any:
-    """The entry of one of these kinds whose leaf for the subject is this one, or None."""
-    for entry in _named(entries, kinds, subject):
-        ids, leaves = entry["content"][7], entry["leaves"]
-        if len(leaves) == 32 * len(ids) and any(
-            leaves[32 * i : 32 * i + 32] == leaf for i, n in enumerate(ids) if n == subject
-        ):
-            return entry
-    return None
+def _exactly(text: str, size: int) -> bytes:
+    """Bytes written in hex: so many, or where one ends and the next begins would be anybody's choice."""
+    data = bytes.fromhex(text)
+    if len(data) != size:
+        raise Altered("a hash of another length than hashes have")
+    return data
 
 
 def main(arguments: list[str]) -> int:
@@ -275,20 +364,36 @@ def main(arguments: list[str]) -> int:
     with open(arguments[0], "rb") as file:
         data = file.read()
     try:
-        lines, head = check(data, anchor)
-    except Altered as error:
-        print(f"✘ GÓI ĐÃ BỊ SỬA / THE PACK WAS ALTERED: {error}")
-        return 1
+        found = check(data, anchor)
+    except NotProven as error:
+        found = error.found
     except Exception as error:
-        print(f"✘ GÓI ĐÃ BỊ SỬA / THE PACK WAS ALTERED: unreadable ({type(error).__name__}: {error})")
+        why = error if isinstance(error, Altered) else f"unreadable ({type(error).__name__}: {error})"
+        print(f"✘ GÓI ĐÃ BỊ SỬA / THE PACK WAS ALTERED: {why}")
         return 1
-    for line in lines:
+    for line in told(found):
         print(line)
-    if head is not None:
-        print(f"  Mốc neo / anchor: {head}")
-        if anchor is None:
-            print("  So mốc này với mốc đã công bố trong ngày. / Compare it with the anchor published that day.")
-    return 0
+    if found.state == "proven" and anchor is None:
+        print("  So mốc này với mốc đã công bố trong ngày. / Compare it with the anchor published that day.")
+    return EXIT[found.state]
+
+
+def told(found: Found) -> list[str]:
+    """What was found, as lines for people: the verdict last."""
+    lines = list(found.lines)
+    lines += [f"✘ không chứng minh được / not proven: {what}" for what in found.unproven]
+    lines += [f"… chưa niêm phong / not sealed yet: {what}" for what in found.unsealed]
+    lines += [f"  Mốc neo / anchor: {found.anchor}"] if found.anchor else []
+    return [*lines, _VERDICTS[found.state]]
+
+
+EXIT = {"proven": 0, "unproven": 3, "unsealed": 4}
+_VERDICTS = {
+    "proven": "✔ ĐÃ CHỨNG MINH tới mốc neo / PROVEN up to the anchor",
+    "unproven": "✘ KHÔNG CHỨNG MINH ĐƯỢC: nhật ký không nói về những mục trên / NOT PROVEN: the journal does not speak of these",
+    "unsealed": "✘ CHƯA NIÊM PHONG, chưa chứng minh được gì cho các mục trên: xin gói mới sau ít phút / "
+    "NOT SEALED YET, nothing of these is proven: ask for a new pack in some minutes",
+}
 
 
 if __name__ == "__main__":

@@ -200,6 +200,21 @@ class WorkCalendar:
             day += timedelta(days=1)
         return total
 
+    def beyond(self, start: datetime, seconds: float) -> datetime:
+        """The moment after which more than `seconds` working seconds have passed since `start`; ten years on at most."""
+        start = start.astimezone(ZONE)
+        day, left = start.date(), seconds
+        while day <= (start + _FAR).date():
+            if self.works(day):
+                for opens, closes in self.hours:
+                    begins = max(_on(day, opens), start)
+                    span = (_on(day, closes) - begins).total_seconds()
+                    if span > left:
+                        return begins + timedelta(seconds=left)
+                    left -= max(0.0, span)
+            day += timedelta(days=1)
+        return start + _FAR
+
 
 def _on(day: date, at: time) -> datetime:
     return datetime.combine(day, at, ZONE)

@@ -93,7 +93,7 @@ def _rewrite(archive: zipfile.ZipFile, hasher: Hasher) -> Cleaned:
         name = member.filename
         if _KEPT.fullmatch(name) is None and _HARMLESS.fullmatch(name):
             continue
-        data = _read(archive, member, room)
+        data = unpacked(archive, member, room)
         room -= len(data)
         if _KEPT.fullmatch(name) is None:
             removed.append(
@@ -111,7 +111,7 @@ def _rewrite(archive: zipfile.ZipFile, hasher: Hasher) -> Cleaned:
     return Cleaned(out.getvalue(), removed)
 
 
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, room: int) -> bytes:
+def unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, room: int) -> bytes:
     """A member's bytes, refused when it unpacks to more than it may, whatever it says of itself."""
     if member.file_size > _RATIO_FROM and member.file_size > _RATIO_MAX * max(member.compress_size, 1):
         raise BookRefused("too_large_unpacked", _BOMB)

@@ -1,13 +1,14 @@
 """Group commit: arrivals of many senders share one transaction, and each gets its own answer after the commit.
 
-Nobody waits for a timer: while one batch commits, the next gathers. It must never answer before the commit, never let
-one sender's arrival spoil another's, and never hold more than `most_waiting` arrivals: beyond that it refuses, so that
-senders keep what they have.
+While one batch commits, the next gathers; a timer is waited for only where a gap between batches was asked for. It must
+never answer before the commit, never let one sender's arrival spoil another's, and never hold more than `most_waiting`
+arrivals: beyond that it refuses, so that senders keep what they have.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from hub.kernel.intake import Accepted, Arrival, Overloaded
@@ -24,8 +25,13 @@ class GroupCommit:
         batch: int = 200,
         committers: int = 4,
         most_waiting: int = 5000,
+        gap_s: float = 0.0,
     ) -> None:
+        """`gap_s`: batches that are not full are begun at least this far apart, as one of many small ones costs the machine
+        much the same as a large one. Whoever comes alone does not wait."""
         self._accept = accept
+        self._gap_s = gap_s
+        self._begun = float("-inf")
         self._batch = batch
         self._most = most_waiting
         self._committers = committers
@@ -50,6 +56,11 @@ class GroupCommit:
     async def _commit(self) -> None:
         try:
             while self._waiting:
+                wait = self._begun + self._gap_s - time.monotonic()
+                if wait > 0 and len(self._waiting) < self._batch:
+                    await asyncio.sleep(wait)
+                    continue  # who came meanwhile may have been a full batch, and gone with another committer
+                self._begun = time.monotonic()
                 taken, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
                 await self._take(taken)
         finally:

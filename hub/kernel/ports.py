@@ -126,6 +126,10 @@ class Workbooks(Protocol):
         """An empty template with its category sheets."""
         ...
 
+    def filled(self, record_type: str, bodies: Sequence[Mapping[str, Any]], codes: Any) -> bytes:
+        """The template with a row for each canonical record."""
+        ...
+
     def marked(self, body: bytes, *, csv: bool, faults: Sequence[tuple[str, str]]) -> bytes:
         """The workbook with each fault's cell marked and commented. `faults`: (pointer, sentence in Vietnamese)."""
         ...

@@ -7,6 +7,9 @@ stored for them. It must never be the only thing that protects a receipt: the re
 from __future__ import annotations
 
 import hmac
+from functools import lru_cache
+
+from hub.kernel.keyed import keyed
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUE = {c: i for i, c in enumerate(_ALPHABET)} | {"O": 0, "I": 1, "L": 1}
@@ -16,8 +19,11 @@ _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 """Ten bits as two letters."""
 
 
+_keyed = lru_cache(maxsize=8)(keyed)
+
+
 def _tag(key: bytes, number: int) -> int:
-    return int.from_bytes(hmac.digest(key, number.to_bytes(8, "big"), "sha256")[:4], "big") >> 5
+    return int.from_bytes(_keyed(key)(number.to_bytes(8, "big"))[:4], "big") >> 5
 
 
 def receipt_code(key: bytes, number: int) -> str:

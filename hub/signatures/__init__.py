@@ -48,7 +48,14 @@ UNTRUSTED = Text(
     "Chứng thư không dẫn về một tổ chức chứng thực được tin cậy, hoặc đã hết hạn lúc ký.",
     "The certificate does not lead to a trusted authority, or had expired when it signed.",
 )
-REVOKED = Text("Chứng thư đã bị thu hồi.", "The certificate was revoked.")
+REVOKED = Text(
+    "Chứng thư đã bị thu hồi; không có dấu thời gian nào chứng minh tài liệu được ký trước đó.",
+    "The certificate was revoked, and no time stamp proves that it signed before.",
+)
+UNCHECKED = Text(
+    "Không kiểm tra được thu hồi: có tệp danh sách thu hồi không đọc được.",
+    "Revocation cannot be checked: a file that tells of it cannot be read.",
+)
 
 
 async def verify(body: bytes, content_type: str, trust: Trust) -> Verdict:

@@ -1,11 +1,14 @@
 """Whose certificates are believed: a folder with authorities' certificates and revocation lists, as an administrator put them there.
 
 One concern: the chain. Revocation data is what is given; nothing is fetched. It must never believe a certificate because
-it came along with a document.
+it came along with a document, nor the time a signer claims where a revocation is known: no time stamp is read, so whoever holds a
+stolen key could claim any time before it was reported.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,15 +21,35 @@ from pyhanko_certvalidator.errors import InvalidCertificateError, PathError, Rev
 from pyhanko_certvalidator.policy_decl import CertRevTrustPolicy, RevocationCheckingPolicy, RevocationCheckingRule
 
 from hub.kernel.ports import Text
-from hub.signatures import REVOKED, UNTRUSTED
+from hub.signatures import REVOKED, UNCHECKED, UNTRUSTED
+
+log = logging.getLogger("hub.signatures")
 
 
 class Trust(Struct, frozen=True):
-    """Authorities (*.crt, *.cer, *.pem), revocation lists (*.crl) and OCSP answers (*.ocsp), DER or PEM."""
+    """Authorities (*.crt, *.cer, *.pem), revocation lists (*.crl) and OCSP answers (*.ocsp), DER or PEM.
+
+    `refused` names the files that cannot be read, each with why. With one that tells revocations among them (`blind`) no
+    signature holds: whom it revokes is not known.
+    """
 
     roots: list[Any] = field(default_factory=list)
     crls: list[Any] = field(default_factory=list)
     ocsps: list[Any] = field(default_factory=list)
+    revoked: set[tuple[str | bytes, int]] = field(default_factory=set)
+    """Numbers of certificates with their issuer's name: as lists have it, or its hash, as OCSP answers do."""
+    refused: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def blind(self) -> bool:
+        return any(not name.lower().endswith(_AUTHORITIES) for name in self.refused)
+
+    def knows_revoked(self, certificate: Any) -> bool:
+        """Whether any list or answer says so, whatever the time it gives."""
+        issuer, number = certificate.issuer, certificate.serial_number
+        return (issuer.hashable, number) in self.revoked or any(
+            (hash_(issuer.dump()).digest(), number) in self.revoked for hash_ in _HASHES
+        )
 
     def context(self, leaf: Any, moment: datetime, others: Iterable[Any] = ()) -> ValidationContext:
         """How a chain is judged at a moment. Where an authority's revocation data was given, no certificate of its own is
@@ -44,40 +67,89 @@ class Trust(Struct, frozen=True):
         )  # fmt: skip
 
     async def problem(self, leaf: Any, others: Iterable[Any], moment: datetime) -> Text | None:
-        """Why a certificate may not be believed at a moment, or None."""
+        """Why a certificate may not be believed, or None: its chain at the moment it signed by its own account, and
+        revocations known now."""
+        if self.knows_revoked(leaf):
+            return REVOKED
         if not any(r.self_issued for r in self.roots):
             return UNTRUSTED
         try:
             validator = CertificateValidator(leaf, list(others), self.context(leaf, moment, others))
-            await validator.async_validate_usage(set())
-        except RevokedError as error:
-            when = error.revocation_dt
-            # Revoked later than it signed: what it signed before stands.
-            return None if when is not None and when > moment else REVOKED
+            path = await validator.async_validate_usage(set())
+        except RevokedError:
+            return REVOKED
         except (InvalidCertificateError, PathError, ValidationError):
             return UNTRUSTED
-        return None
+        if any(self.knows_revoked(c) for c in path.iter_certs(include_root=True)):
+            return REVOKED
+        return UNCHECKED if self.blind else None
+
+
+_AUTHORITIES = (".crt", ".cer", ".pem")
+_REVOCATIONS = (".crl", ".ocsp")
+_HASHES = (hashlib.sha1, hashlib.sha256)
 
 
 def load(folder: Path | None) -> Trust:
-    """The folder's contents; no folder: nobody is believed. Raises ValueError naming a file that cannot be read."""
-    trust = Trust()
+    """The folder's contents; no folder: nobody is believed. Files that cannot be read are passed over and named in
+    `refused`. What was read is kept until a file of the folder changes."""
     if folder is None or not folder.is_dir():
-        return trust
-    for path in sorted(folder.iterdir()):
+        return Trust()
+    try:
+        stands = [
+            (path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            for path in sorted(folder.iterdir())
+            if path.suffix.lower() in (*_AUTHORITIES, *_REVOCATIONS)
+            for stat in (path.stat(),)
+        ]
+    except OSError as error:
+        log.error("trusted certificates: the folder cannot be read: %s", error.strerror)
+        return Trust(refused={folder.name: str(error.strerror)})
+    known = _kept.get(folder)
+    if known is None or known[0] != stands:
+        known = _kept[folder] = (stands, _read([path for path, *_ in stands]))
+    return known[1]
+
+
+_kept: dict[Path, tuple[list[Any], Trust]] = {}
+
+
+def _read(paths: list[Path]) -> Trust:
+    trust = Trust()
+    for path in paths:
         kind = path.suffix.lower()
         try:
-            if kind in (".crt", ".cer", ".pem"):
-                trust.roots.extend(x509.Certificate.load(der) for der in _ders(path.read_bytes()))
+            if kind in _AUTHORITIES:
+                found = [x509.Certificate.load(der) for der in _ders(path.read_bytes())]
+                for certificate in found:
+                    certificate.native  # noqa: B018  parsed to the end, or refused here
+                trust.roots.extend(found)
             elif kind == ".crl":
-                trust.crls.extend(crl.CertificateList.load(der) for der in _ders(path.read_bytes()))
-            elif kind == ".ocsp":
-                trust.ocsps.append(ocsp.OCSPResponse.load(path.read_bytes()))
-            for entry in (*trust.roots, *trust.crls):
-                entry.native  # noqa: B018  parsed to the end, or refused here
-        except ValueError as error:
-            raise ValueError(f"{path.name}: {error}") from None
+                lists = [crl.CertificateList.load(der) for der in _ders(path.read_bytes())]
+                trust.revoked.update(*(_listed(one) for one in lists))
+                trust.crls.extend(lists)
+            else:
+                answer = ocsp.OCSPResponse.load(path.read_bytes())
+                trust.revoked.update(_answered(answer))
+                trust.ocsps.append(answer)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            trust.refused[path.name] = str(error)[:200]
+            log.error("trusted certificates: %s cannot be read: %s", path.name, str(error)[:200])
     return trust
+
+
+def _listed(one: Any) -> set[tuple[str | bytes, int]]:
+    told = one.native["tbs_cert_list"]["revoked_certificates"] or []
+    return {(one.issuer.hashable, entry["user_certificate"]) for entry in told}
+
+
+def _answered(answer: Any) -> set[tuple[str | bytes, int]]:
+    """What an OCSP answer says is revoked; it names the issuer by whichever hash its asker chose."""
+    return {
+        (one["cert_id"]["issuer_name_hash"].native, one["cert_id"]["serial_number"].native)
+        for one in answer.response_data["responses"]
+        if one["cert_status"].name == "revoked"
+    }
 
 
 def _ders(data: bytes) -> list[bytes]:

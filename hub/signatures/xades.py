@@ -13,7 +13,7 @@ from typing import Any
 from asn1crypto import x509 as asn1
 from cryptography import x509
 from lxml import etree
-from signxml.exceptions import InvalidInput
+from signxml.exceptions import InvalidDigest, InvalidInput
 from signxml.xades import XAdESSignatureConfiguration, XAdESVerifier
 
 from hub.kernel.ports import Text
@@ -44,7 +44,7 @@ async def signatures(body: bytes, trust: Trust) -> tuple[Signature, ...]:
     info: Any = root.getroottree().docinfo
     if len(found) > _MOST or info.doctype or _repeated_ids(root):
         return (unreadable,)
-    return tuple([await _one(body, root, element, trust) for element in found])
+    return tuple([await _one(root, element, trust) for element in found])
 
 
 def _repeated_ids(root: Any) -> bool:
@@ -60,7 +60,18 @@ def _repeated_ids(root: Any) -> bool:
     return False
 
 
-async def _one(body: bytes, root: Any, element: Any, trust: Trust) -> Signature:
+class _This(XAdESVerifier):
+    """A verifier of the signature that stands at a place among all of a document's, whatever stands beside it."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__()
+        self._place = place
+
+    def _get_signature(self, root: Any) -> Any:
+        return list(root.iter(f"{{{_DS}}}Signature"))[self._place]
+
+
+async def _one(root: Any, element: Any, trust: Trust) -> Signature:
     try:
         certificates = [
             base64.b64decode(c.text or "") for c in element.findall(f"{{{_DS}}}KeyInfo//{{{_DS}}}X509Certificate")
@@ -70,27 +81,26 @@ async def _one(body: bytes, root: Any, element: Any, trust: Trust) -> Signature:
             "signer": leaf.subject.human_friendly[:300], "issuer": leaf.issuer.human_friendly[:300], "serial": f"{leaf.serial_number:x}",
         }  # fmt: skip
         others = [asn1.Certificate.load(der) for der in certificates[1:]]
-        at = _time(element)
+        signer = x509.load_der_x509_certificate(certificates[0])
     except Exception:
         return Signature(form="XAdES", signer="", issuer="", serial="", signed_at=None, problems=(UNREADABLE,))
     problems: list[Text] = []
+    at = None
     try:
-        verifier = XAdESVerifier()
-        references = len(element.findall(f"{{{_DS}}}SignedInfo/{{{_DS}}}Reference"))
-        results = verifier.verify(
-            body, x509_cert=x509.load_der_x509_certificate(certificates[0]), uri_resolver=_nothing_outside,
-            parser=etree.XMLParser(**_PARSER_OPTIONS),
-            expect_config=XAdESSignatureConfiguration(
-                require_x509=True, expect_references=references, location=_location(root, element)
-            ),
-        )  # fmt: skip
+        results = _verified(root, element, signer)
+        at = _time(results)
         if not _whole(root, element, results):
             problems.append(PARTIAL)
+    except InvalidInput:
+        problems.append(UNREADABLE)
     except Exception:
         problems.append(ALTERED)
     moment = aware(at)
-    if (bad := await trust.problem(leaf, others, moment)) is not None:
-        problems.append(bad)
+    try:
+        if (bad := await trust.problem(leaf, others, moment)) is not None:
+            problems.append(bad)
+    except Exception:
+        problems.append(UNREADABLE)
     if at is not None and moment > aware(None) + _FUTURE:
         problems.append(UNTRUSTED)
     return Signature(
@@ -98,20 +108,57 @@ async def _one(body: bytes, root: Any, element: Any, trust: Trust) -> Signature:
     )
 
 
-def _location(root: Any, element: Any) -> str:
-    """The path of a signature's parent, so that exactly this one is verified."""
-    if element is root:
-        return ".//"
-    path = root.getroottree().getelementpath(element.getparent())
-    place = [c for c in element.getparent() if c.tag == element.tag].index(element)
-    if place:
-        raise InvalidInput("two signatures side by side cannot be told apart")
-    return "./" if path == "." else f"./{path}/"
+def _verified(root: Any, element: Any, signer: x509.Certificate) -> list[Any]:
+    """What one signature signs. Raises signxml's exceptions where it does not hold.
+
+    Whoever signs after others signs their signatures too; whoever signs beside others signs none of them. So one holds
+    over the document as it is, without the signatures after it, or without any other: each of those is looked at by itself.
+    """
+    found = list(root.iter(element.tag))
+    mine = found.index(element)
+    around = {element, *element.iterancestors(), *element.iterdescendants()}
+    apart = [i for i, e in enumerate(found) if e not in around]
+    ways = [[], [i for i in apart if i > mine], apart]
+    for tried, without in enumerate(ways):
+        if without in ways[:tried]:
+            continue
+        try:
+            verified = _This(mine - sum(i < mine for i in without)).verify(
+                _without(root, without), x509_cert=signer, uri_resolver=_nothing_outside,
+                parser=etree.XMLParser(**_PARSER_OPTIONS),
+                # When the certificate was valid is for the trust to judge, at the time the signature says.
+                expect_config=XAdESSignatureConfiguration(
+                    require_x509=True, verification_time=signer.not_valid_before_utc,
+                    expect_references=len(element.findall(f"{{{_DS}}}SignedInfo/{{{_DS}}}Reference")),
+                ),
+            )  # fmt: skip
+        except InvalidDigest:
+            continue
+        return verified if isinstance(verified, list) else [verified]
+    raise InvalidDigest("another document was signed")
 
 
-def _time(element: Any) -> datetime | None:
-    said = element.findtext(f".//{{{_XADES}}}SignedSignatureProperties/{{{_XADES}}}SigningTime")
-    return datetime.fromisoformat(said.strip().replace("Z", "+00:00")) if said else None
+def _without(root: Any, places: list[int]) -> bytes:
+    """The document without the signatures at these places; the text between them stays."""
+    copy = etree.fromstring(etree.tostring(root), etree.XMLParser(**_PARSER_OPTIONS))
+    found = list(copy.iter(f"{{{_DS}}}Signature"))
+    for element in (found[i] for i in places):
+        parent, before = element.getparent(), element.getprevious()
+        if element.tail and before is not None:
+            before.tail = (before.tail or "") + element.tail
+        elif element.tail:
+            parent.text = (parent.text or "") + element.tail
+        parent.remove(element)
+    return etree.tostring(copy)
+
+
+def _time(results: list[Any]) -> datetime | None:
+    """The signing time the signer signed; whatever else the document says of it counts for nothing."""
+    for result in results:
+        if result.signed_xml is not None and result.signed_xml.tag == f"{{{_XADES}}}SignedProperties":
+            said = result.signed_xml.findtext(f"{{{_XADES}}}SignedSignatureProperties/{{{_XADES}}}SigningTime")
+            return datetime.fromisoformat(said.strip().replace("Z", "+00:00")) if said else None
+    return None
 
 
 def _whole(root: Any, element: Any, results: list[Any]) -> bool:

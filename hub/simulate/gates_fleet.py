@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from hub.kernel.ledger import fleet
 from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.gates import SIGNING
 from hub.kernel.store.db import sql
 from hub.keys import Keys
 from hub.simulate.gates_words import Spec, signing
@@ -65,7 +66,6 @@ async def register(core: Core, keys: Keys, gates: Sequence[Spec]) -> None:
     await fleet.add_schools(core, schools())
     devices = []
     for gate in gates:
-        opens = f"{gate.secret} {signing(gate)}" if gate.family == "hanet" else gate.secret
         devices.append(
             fleet.Device(
                 id=gate.device,
@@ -76,7 +76,8 @@ async def register(core: Core, keys: Keys, gates: Sequence[Spec]) -> None:
                 entrance=f"Cổng {gate.number % 3 + 1}",
                 direction="in",
                 zone="Asia/Ho_Chi_Minh",
-                secret=keys.encrypt(opens.encode(), gate.device.encode()),
+                secret=keys.encrypt(gate.secret.encode(), gate.device.encode()),
+                signing=keys.encrypt(signing(gate).encode(), SIGNING) if gate.family == "hanet" else None,
             )
         )
     await fleet.add_devices(core, ACTOR, devices)

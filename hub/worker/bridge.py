@@ -21,12 +21,14 @@ from msgspec import Struct
 
 from hub.kernel.failpoints import reach
 from hub.kernel.firewall import clean_device
+from hub.kernel.gate_pictures import Onlooker, Picture
 from hub.kernel.intake import Accepted, Arrival, Source
 from hub.kernel.ports import DeviceFamily, Hasher
 from hub.worker import bridge_metrics as metrics
 from hub.worker.bridge_items import Delivered, Item, decode_of, key_of, outcome_of, reduce, retained, school_of
 from hub.worker.bridge_lanes import Lane, is_data_fault
 from hub.worker.bridge_registry import Gates
+from hub.worker.gate_album import Album
 from hub.worker.gate_guard import Guard, GuardOptions
 from hub.worker.gate_places import decode_where
 
@@ -64,6 +66,10 @@ class BridgeOptions(Struct, frozen=True, kw_only=True):
     """How the bridge batches and waits."""
 
     batch_max: int = 500
+    live_batch: int = 64
+    """Live events are committed so many at a time, unless `batch_max` of them wait: up to here the ledger writes a batch in
+    one statement, and a few small ones side by side are through before a large one is."""
+    live_committers: int = 3
     read_max: int = 200
     """Publications prepared in one go: the loop has nothing else meanwhile."""
     history_batch: int = 100
@@ -103,8 +109,14 @@ class Bridge:
         options: BridgeOptions | None = None,
         hinted: Callable[[str, dict[str, Any], Mapping[str, Any]], None] | None = None,
         numbered: Callable[[str, str, int], None] | None = None,
+        album: Album | None = None,
+        clear: Callable[[str], object] | None = None,
     ) -> None:
-        """`numbered`: told device, school and number of events that their gates count.
+        """`album`: keeps pictures of gates where a deployment was told to; None: none is kept.
+
+        `clear`: has the broker forget a topic's retained copy.
+
+        `numbered`: told device, school and number of events that their gates count.
 
         `hinted`: told family, facts and registry entry of every presence and command result of a registered gate."""
         self._transport = transport
@@ -113,6 +125,8 @@ class Bridge:
         self._options = options or BridgeOptions()
         self._hinted = hinted
         self._numbered = numbered
+        self._album = album
+        self._clear = clear
         self._gates = Gates(families, load, touch, self._options.refresh_gap_s)
         self.guard = Guard(self._options.guard)
         self._sources: dict[str, Source] = {}  # of registered devices, hence bounded
@@ -124,6 +138,10 @@ class Bridge:
         """Publications waiting for their commit, per lane."""
         return {lane.name: lane.depth for lane in (self._live, self._history)}
 
+    def schools(self, family: str) -> dict[str, str]:
+        """Where the registered gates of a family stand."""
+        return self._gates.schools(family)
+
     async def reload(self) -> None:
         """Read the registry now: a gate was registered, moved or revoked. A gate revoked is a stranger from here on."""
         if await self._gates.reload():
@@ -134,8 +152,9 @@ class Bridge:
         await self._gates.first_load(self._options.backoff_s, self._options.backoff_max_s)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._commits())
-            # A second one only for full batches: it works while the first waits for the database, and costs nothing else.
-            tasks.create_task(self._commits(self._options.batch_max))
+            # More of them only for full batches: they work while the first waits for the database, and cost nothing else.
+            for _ in range(1, self._options.live_committers):
+                tasks.create_task(self._commits(min(self._options.live_batch, self._options.batch_max)))
             tasks.create_task(self._commits_history())
             tasks.create_task(self._gates.keep_fresh(self._options.refresh_s))
             tasks.create_task(self._gates.keep_telling(self._options.touch_s))
@@ -183,8 +202,11 @@ class Bridge:
         """Clean and decode. Pure but for the counters: it may run off the loop."""
         original = delivered.payload
         route = self._gates.route(delivered.topic)
-        cleaned = clean_device(original, self._hasher)
         entry = self._gates.entry(route.device, route.name)
+        onlooker = None
+        if self._album is not None and entry is not None and entry.get("pictures"):
+            onlooker = Onlooker(self._hasher)
+        cleaned = clean_device(original, onlooker or self._hasher)
         decoded = decode_where(
             lambda known: decode_of(route, delivered.topic, cleaned, received_at, known), entry, received_at
         )
@@ -211,6 +233,14 @@ class Bridge:
                 historical=decoded.historical,
                 attributes=route.attributes,
             )
+            if (
+                onlooker is not None
+                and onlooker.picture is not None
+                and item.arrival.drafts
+                and decoded.invalid is None
+            ):
+                assert self._album is not None
+                item.picture = onlooker.picture if self._album.hold(onlooker.picture) else None
         if cleaned.removed:
             metrics.REMOVED.inc(len(cleaned.removed))
             metrics.REMOVED_BYTES.inc(sum(r.bytes for r in cleaned.removed))
@@ -246,7 +276,8 @@ class Bridge:
     async def _commits(self, at_least: int = 1) -> None:
         o = self._options
         while True:
-            await self._commit(await self._live.take(o.batch_max, o.commit_gap_s, at_least), self._live)
+            taken = await self._live.take(o.batch_max, o.commit_gap_s, at_least, min(o.live_batch, o.batch_max))
+            await self._commit(taken, self._live)
 
     async def _commits_history(self) -> None:
         o = self._options
@@ -297,6 +328,11 @@ class Bridge:
                 self._gates.count(item.device, item.decoded, outcome == "invalid", len(item.arrival.removed))
             if item.device in self._gates.traced:
                 self._trace(item, outcome)
+            if item.delivered.retain and self._clear is not None and (item.device is None or item.decoded.invalid):
+                # It is stored, or says nothing; kept at the broker it would come back at every start.
+                self._clear(item.delivered.topic)
+            if item.picture is not None:
+                self._keep(item, item.picture, answers[index].message if answers and outcome == "stored" else None)
             for ack in item.acks:
                 if self._transport.publish(ack.topic, ack.payload, ack.qos) is None:
                     not_taken += 1
@@ -311,6 +347,14 @@ class Bridge:
         stale = self._transport.ack([i.delivered for i in items if i.delivered.qos > 0])
         if stale:
             metrics.STALE.inc(stale)
+
+    def _keep(self, item: Item, picture: Picture, message: int | None) -> None:
+        assert self._album is not None and item.device is not None and item.arrival is not None
+        item.picture = None
+        if message is None:
+            self._album.let_go(picture)
+        else:
+            self._album.offer(item.device, item.arrival.school, message, picture)
 
     def _trace(self, item: Item, outcome: str) -> None:
         invalid = item.decoded.invalid

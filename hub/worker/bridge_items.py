@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from hub.kernel.firewall import Cleaned
 from hub.kernel.firewall_names import shown
+from hub.kernel.gate_pictures import Picture
 from hub.kernel.intake import Accepted, Arrival, Source, intake_key
 from hub.kernel.ports import Decoded, Publication, Reject, Text
 from hub.worker import bridge_metrics as metrics
@@ -38,7 +39,7 @@ class Delivered(Protocol):
 class Item:
     """One publication on its way. `arrival` None: nothing to store."""
 
-    __slots__ = ("acks", "arrival", "decoded", "delivered", "device", "family", "received_at")
+    __slots__ = ("acks", "arrival", "decoded", "delivered", "device", "family", "picture", "received_at")
 
     def __init__(
         self, delivered: Delivered, family: str, device: str | None, decoded: Decoded, received_at: datetime
@@ -49,6 +50,7 @@ class Item:
         self.decoded = decoded
         self.acks: list[Publication] = decoded.acks
         self.arrival: Arrival | None = None
+        self.picture: Picture | None = None  # held, of a gate whose pictures are kept: seldom any
         self.received_at = received_at
 
 
@@ -65,6 +67,8 @@ def decode_of(
     if route.family is None:
         text = Text("Không họ thiết bị nào nhận chủ đề này.", "No device family takes this topic.")
         return Decoded(invalid=Reject(pointer="", code="unknown_topic", message=text))
+    if not cleaned.body:
+        return Decoded(advisory={"kind": "empty"})  # a retained copy was cleared: it says nothing
     if not cleaned.is_json:
         text = Text("Nội dung không phải JSON hợp lệ (UTF-8).", "The content is not valid JSON (UTF-8).")
         return Decoded(invalid=Reject(pointer="", code="invalid_json", message=text, key=route.device))

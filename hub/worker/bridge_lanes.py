@@ -64,17 +64,20 @@ class Lane(Generic[T]):
         except TimeoutError:
             return  # the caller has waited long enough
 
-    async def take(self, limit: int, gap_s: float = 0.0, at_least: int = 1) -> list[T]:
-        """`at_least` items, at most `limit`: what gathered since the last batch. Batches that are not full follow each
-        other at least `gap_s` apart: a transaction costs much the same for three items as for thirty."""
+    async def take(self, limit: int, gap_s: float = 0.0, at_least: int = 1, usual: int | None = None) -> list[T]:
+        """`at_least` items of what gathered since the last batch: at most `limit`, or at most `usual` of fewer than that.
+        Batches that are not full follow each other at least `gap_s` apart: a transaction costs much the same for three
+        items as for thirty."""
+        full = limit if usual is None else usual
         while True:
             await self.filled(at_least)
             wait = self._taken_at + gap_s - time.monotonic()
-            if wait <= 0 or len(self._items) >= limit:
+            if wait <= 0 or len(self._items) >= full:
                 break
             await asyncio.sleep(wait)
         self._taken_at = time.monotonic()
-        taken = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
+        most = limit if len(self._items) >= limit else full
+        taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
         self._depth.set(len(self._items))
         self._drained.set()
         return taken

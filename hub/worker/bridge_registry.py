@@ -110,6 +110,10 @@ class Gates:
         """Whether a device is registered, in whatever family."""
         return device in self._entries
 
+    def schools(self, family: str) -> dict[str, str]:
+        """Where the registered gates of a family stand."""
+        return {d: str(e["school"]) for d, e in self._entries.items() if e.get("family") == family and e.get("school")}
+
     async def keep_fresh(self, every_s: float) -> None:
         """Load again and again."""
         while True:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import re
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct, field
@@ -27,9 +30,12 @@ from hub.kernel.intake import Arrival, Source
 from hub.kernel.ledger import alarms, gate_lists, parties
 from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ledger.gate_lists import Asking, ListLost
-from hub.kernel.ports import Call, MaybeSent, NotSent, Reply, Text
+from hub.kernel.ports import Call, Decoded, Draft, MaybeSent, NotSent, Reply, Text
 from hub.keys import CannotDecrypt, Keys
+from hub.worker.bridge_items import school_of
 from hub.worker.gate_arrivals import arrival_of
+from hub.worker.gate_places import put_where
+from hub.worker.list_entries import by_its_clock, entries, of_account
 from iot.dahua.listing import LIST as DAHUA
 from iot.hanet.listing import LIST as HANET
 from iot.hikvision.listing import LIST as HIKVISION
@@ -44,6 +50,10 @@ _LEASE_S = 60.0
 _AT_ONCE = 8
 _DEADLINE_S = 20.0
 _PATIENT_S, _PERSON_S = 30.0, 1800.0
+_OFFSET = "offset_s"
+"""Beside a family's own words for a place: how far the clock was off when the run began."""
+_PLAIN = re.compile(r"[!-~]+")
+_AROUND, _DAY = timedelta(minutes=5), timedelta(days=1)
 _LOUD = 3
 """So many failures in a row are worth an alarm; a list that goes in circles, or needs a person, is at once."""
 
@@ -75,6 +85,8 @@ def check(given: Mapping[str, Any], networks: Iterable[str]) -> ListSettings:
         _connector_settings("gate", settings)
         if settings.network:
             policy_of(settings, networks, strict=True)
+        if settings.push_base:
+            _check_base(settings.push_base)
     except msgspec.ValidationError as error:
         raise BadListSettings(str(error)) from error
     except SettingsInvalid as error:
@@ -82,6 +94,19 @@ def check(given: Mapping[str, Any], networks: Iterable[str]) -> ListSettings:
             "; ".join(f"{e.pointer}: {e.message.vi} / {e.message.en}" for e in error.errors)
         ) from error
     return settings
+
+
+def _check_base(address: str) -> None:
+    """Raises `BadListSettings` for what is no plain address of the hub."""
+    try:
+        parts = urlsplit(address)
+        plain = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        plain = False
+    if not plain or parts.query or parts.fragment or "@" in parts.netloc or not _PLAIN.fullmatch(address):
+        raise BadListSettings(
+            "push_base: phải là http(s)://máy[:cổng][/đường dẫn] / must be http(s)://host[:port][/path]"
+        )
 
 
 def policy_of(settings: ListSettings, networks: Iterable[str], *, strict: bool = False) -> AddressPolicy:
@@ -111,6 +136,11 @@ def _connector_settings(device: str, settings: ListSettings) -> Any:
     )
 
 
+def _shown(draft: Draft) -> datetime:
+    """The device's own time."""
+    return draft.updated_at + timedelta(seconds=draft.body["estimated_offset_s"] or 0.0)
+
+
 class CatchUp:
     """Asks gates whose time has come. One per worker."""
 
@@ -124,8 +154,7 @@ class CatchUp:
         """Ask what is due for at most about `for_s` seconds each; how many gates were asked."""
         found = await gate_lists.claim(self._core, self._core.worker, _LEASE_S, _AT_ONCE)
         if found:
-            rows = await parties.devices(self._core)
-            devices = {r["id"]: dict(r) for r in rows}
+            devices = entries(await parties.devices(self._core))
             until = time.monotonic() + for_s
             await asyncio.gather(*(self._one(asking, devices, until) for asking in found))
         if found or time.monotonic() - self._alarmed_at > 60.0:
@@ -134,6 +163,22 @@ class CatchUp:
         return len(found)
 
     async def _one(self, asking: Asking, devices: Mapping[str, dict[str, Any]], until: float) -> None:
+        """Ask one gate. Nothing that befalls it is another's: all of a round's run together."""
+        try:
+            try:
+                await self._ask(asking, devices, until)
+            except TRANSIENT:
+                raise
+            except Exception as error:
+                log.exception("asking gate %s broke off", asking.device)
+                said = type(error).__name__
+                text = Text(f"Hỏi cổng bị gián đoạn do lỗi của trục ({said}).", f"A fault of the hub's own ({said}).")
+                await self._fault(asking, Fault("later", text))
+        except TRANSIENT as error:
+            # Its lease ends, and whoever comes next goes on.
+            log.warning("the list of gate %s waits for the database: %s", asking.device, type(error).__name__)
+
+    async def _ask(self, asking: Asking, devices: Mapping[str, dict[str, Any]], until: float) -> None:
         core, owner = self._core, self._core.worker
         try:
             settings = msgspec.convert(asking.settings, ListSettings)
@@ -145,6 +190,7 @@ class CatchUp:
                 )
                 return
             connector = self._connector(asking, settings)
+            others = {**of_account(entry, devices, self._keys), asking.device: entry}
         except (KeyError, msgspec.ValidationError, SettingsInvalid, BadListSettings, CannotDecrypt) as error:
             said = Text(f"Thiết lập hỏi cổng không dùng được: {error}", f"The settings cannot be used: {error}")
             await self._fault(asking, Fault("person", said))
@@ -156,13 +202,11 @@ class CatchUp:
                 await gate_lists.begin(core, asking, owner, start, asking.now)
             going = True
             while going and time.monotonic() < until:
-                going = await self._page(asking, settings, lister, entry, devices, connector)
+                going = await self._page(asking, settings, lister, entry, others, connector)
             if going:
                 await gate_lists.let_go(core, asking, owner)
         except ListLost:
             await gate_lists.let_go(core, asking, owner)
-        except TRANSIENT as error:
-            log.warning("the list of gate %s waits for the database: %s", asking.device, type(error).__name__)
         finally:
             await connector.close()
 
@@ -186,7 +230,9 @@ class CatchUp:
     ) -> bool:
         """One page. Whether there may be more."""
         assert asking.span_start is not None and asking.span_end is not None
-        span = Span(asking.span_start, asking.span_end)
+        # As long as a run goes on: a page's place is one in the list of one span.
+        offset_s = float((asking.place or {}).get(_OFFSET, entry["offset_s"] or 0.0))
+        span = by_its_clock(Span(asking.span_start, asking.span_end), offset_s)
         reply = await self._send(connector, lister.ask(entry, span, asking.place))
         if isinstance(reply, Fault):
             await self._fault(asking, reply)
@@ -199,25 +245,40 @@ class CatchUp:
         if page.fault is not None:
             await self._fault(asking, page.fault)
             return False
+        faced: dict[str, list[tuple[str, Item]]] = {}
+
+        def facing(way: str, number: int) -> Decoded:
+            if way not in faced:
+                there = {name: {**device, "direction": way} for name, device in devices.items()}
+                faced[way] = lister.read(there[asking.device], span, asking.place, told, tree, received_at, there).items
+            return faced[way][number][1].decoded
+
+        for number, (name, item) in enumerate(page.items):
+            put_where(devices[name], item.decoded, received_at, partial(facing, number=number))
         items = page.items if lister.exact else await self._missed(page, span)
         arrivals = [self._arrival(lister.name, asking.device, name, item, devices) for name, item in items]
         if arrivals:
             arrivals[0].removed = cleaned.removed
         every = settings.every_s
-        await gate_lists.store_page(self._core, asking, self._core.worker, arrivals, page.next, _LEASE_S, every)
+        place = {**page.next, _OFFSET: offset_s} if page.next is not None and offset_s else page.next
+        await gate_lists.store_page(self._core, asking, self._core.worker, arrivals, place, _LEASE_S, every)
         return page.next is not None
 
     async def _missed(self, page: Listed, span: Span) -> list[tuple[str, Item]]:
-        """The items of a list without common names that the ledger does not have, by device, person and second."""
-        known: dict[str, set[tuple[str, int]]] = {}
-        for name in {name for name, _ in page.items}:
-            known[name] = await gate_lists.seen(
-                self._core, name, span.start - timedelta(minutes=5), span.end + timedelta(minutes=5)
-            )
+        """The items of a list without common names that the ledger does not have, by device, person and second of the
+        device's own time: however it was corrected when it was pushed, and however it is now."""
+        drafts = [d for _, item in page.items for d in item.decoded.drafts]
+        if not drafts:
+            return page.items
+        times = [t for d in drafts for t in (d.updated_at, _shown(d))]
+        # Whatever times a list invents, the ledger is asked about what was asked for.
+        first, last = max(min(times), span.start - _DAY), min(max(times), span.end + _DAY)
+        names = sorted({name for name, _ in page.items})
+        known = await gate_lists.seen(self._core, names, first - _AROUND, last + _AROUND)
         return [
             (name, item) for name, item in page.items
             if not any(
-                (d.body["person_code"], int(d.updated_at.timestamp()) + near) in known[name]
+                (name, d.body["person_code"], int(_shown(d).timestamp()) + near) in known
                 for d in item.decoded.drafts for near in (-1, 0, 1)
             )
         ]  # fmt: skip
@@ -230,7 +291,7 @@ class CatchUp:
             family, "list", item, body, is_json=body[:1] == b"{", digest=bytes.fromhex(self._core.hasher(body)),
             source=Source("device", device), opener=owner,
         )  # fmt: skip
-        made.school = str(devices[device].get("school") or "") or None
+        made.school = school_of(devices[device], item.decoded)
         return made
 
     async def _send(self, connector: LiveConnector, call: Call) -> Reply | Fault:
@@ -251,7 +312,7 @@ class CatchUp:
         """Tell the gate again where to push. Its failing is no reason not to ask for the list."""
         if not settings.push_base or (asking.told_s is not None and asking.told_s < settings.tell_every_s):
             return
-        secret = self._keys.decrypt(entry["secret"], asking.device.encode()).decode().partition(" ")[0]
+        secret = self._keys.decrypt(entry["secret"], asking.device.encode()).decode()
         call = lister.settled(entry, f"{settings.push_base.rstrip('/')}/gates/{secret}/{lister.name}")
         if call is None:
             return

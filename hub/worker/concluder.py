@@ -22,6 +22,8 @@ log = logging.getLogger("hub.dispatch")
 _MOST, _FEW = 500, 100
 _GATHER_S = 0.01
 """How long a small batch waits for more while calls are out: a transaction costs the same for few as for many."""
+_START = (1, _MOST)
+"""How many conclusions each of the writers waits for: the second begins only where there is a full batch beside the first's."""
 
 
 class Concluder:
@@ -48,7 +50,10 @@ class Concluder:
         self._after = after
         self._on_fault = on_fault
         self._done: list[Done] = []
-        self._some = asyncio.Event()
+        self._pending = 0
+        """Conclusions among `_done`."""
+        self._writing = 0
+        self._enough = [asyncio.Event() for _ in _START]
         self._empty = asyncio.Event()
         self._empty.set()
         self._ending = False
@@ -56,8 +61,9 @@ class Concluder:
     def put(self, done: Done) -> None:
         """Hand over what came of a call."""
         self._done.append(done)
-        self._some.set()
+        self._pending += len(done.conclusions)
         self._empty.clear()
+        self._look()
 
     async def finish(self, patience_s: float) -> None:
         """Wait until everything handed over is written, for so long at most."""
@@ -65,16 +71,34 @@ class Concluder:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._empty.wait(), patience_s)
 
+    def _look(self) -> None:
+        """Tell each writer whether there is enough for it. The first also takes what concludes nothing."""
+        for start, enough in zip(_START, self._enough, strict=True):
+            if self._pending >= start or (start == 1 and self._done):
+                enough.set()
+            else:
+                enough.clear()
+
     async def run(self) -> None:
-        """Write without end."""
+        """Write without end. Raises what a writer raises."""
+        async with asyncio.TaskGroup() as writers:
+            for enough in self._enough:
+                writers.create_task(self._writer(enough))
+
+    async def _writer(self, enough: asyncio.Event) -> None:
         while True:
-            await self._some.wait()
-            if not self._ending and len(self._done) < _FEW and self._more_coming():
+            await enough.wait()
+            if not self._ending and self._pending < _FEW and self._more_coming():
                 await asyncio.sleep(_GATHER_S)
             taken = self._taken()
-            await self._write(taken)
-            if not self._done:
-                self._some.clear()
+            if not taken:
+                continue
+            self._writing += 1
+            try:
+                await self._write(taken)
+            finally:
+                self._writing -= 1
+            if not self._done and not self._writing:
                 self._empty.set()
 
     def _taken(self) -> list[Done]:
@@ -84,6 +108,8 @@ class Concluder:
             if count >= _MOST:
                 break
         taken, self._done = self._done[:place], self._done[place:]
+        self._pending -= count
+        self._look()
         return taken
 
     async def _write(self, taken: list[Done]) -> None:

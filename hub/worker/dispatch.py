@@ -20,13 +20,14 @@ from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion, Exchange
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import NeedsPerson, Reading, Text, Unknown
-from hub.worker import judge
+from hub.worker import judge, leases
 from hub.worker.concluder import Concluder
 from hub.worker.guard import Guard
 from hub.worker.halves import allowance, refused_whole
 from hub.worker.lookups import Desk
+from hub.worker.parts import parts_of
 from hub.worker.policy import Pace
-from hub.worker.render import Renderer, root_of
+from hub.worker.render import Rendered, Renderer, root_of
 from hub.worker.target import Done, InHand, Job, Target
 from hub.worker.wire import Wire
 
@@ -78,13 +79,15 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Work until `stop` is called, then finish what is on the wire and give back the rest."""
-        keeper = asyncio.create_task(self._keeper())
+        keeper = asyncio.create_task(leases.keep(self.core, self._hand, self.target.policy.lease_s))
         lanes = [asyncio.create_task(self._lane()) for _ in range(self.target.policy.concurrency)]
         concluder = asyncio.create_task(self._concluder.run())
         loops = [asyncio.create_task(self._claimer()), asyncio.create_task(self._asker())]
         asked = asyncio.create_task(self._stop_asked.wait())
+        parts = [*loops, *lanes, concluder, keeper]
         try:
-            await asyncio.wait([*loops, asked], return_when=asyncio.FIRST_COMPLETED)
+            # Whichever part ends by a fault, the whole ends with it, and is begun anew.
+            await asyncio.wait([*parts, asked], return_when=asyncio.FIRST_COMPLETED)
             # A claim or an inquiry under way is soon over; one that hangs is cut off, and found again by its lease.
             await asyncio.wait(loops, timeout=_LAST_STEP_S)
         finally:
@@ -101,8 +104,8 @@ class Dispatcher:
             await _ended(keeper, concluder)
             await self._wire.leave_quota()
             await self.target.connector.close()
-        for loop in loops:
-            if not loop.cancelled() and (error := loop.exception()) is not None:
+        for part in parts:
+            if part.done() and not part.cancelled() and (error := part.exception()) is not None:
                 raise error
 
     async def stop(self) -> None:
@@ -153,17 +156,19 @@ class Dispatcher:
                 await self._rest(self.poll_s)
                 continue
             self._hold(batch.deliveries, asked_at)
-            try:
-                await self._prepare(batch, permit)
-            except TRANSIENT as error:
-                # Leases of this batch run out and the ticker puts it back: nothing has been sent.
-                log.warning("%s: intent failed: %s", self.target.name, error)
-                self._let_go(batch)
-                await asyncio.sleep(0.5)
-            except Exception:
-                log.exception("%s: a batch of %d could not be prepared", self.target.name, len(batch.deliveries))
-                self._let_go(batch)
-                await asyncio.sleep(0.5)
+            # In parts, between which what is rendered goes out and what came back is written: a large claim stops neither.
+            for part in parts_of(batch, policy.batch_max):
+                try:
+                    await self._prepare(part, permit)
+                except TRANSIENT as error:
+                    # Leases of this part run out and the ticker puts it back: nothing of it has been sent.
+                    log.warning("%s: intent failed: %s", self.target.name, error)
+                    self._let_go(part)
+                    await asyncio.sleep(0.5)
+                except Exception:
+                    log.exception("%s: a batch of %d could not be prepared", self.target.name, len(part.deliveries))
+                    self._let_go(part)
+                    await asyncio.sleep(0.5)
 
     def _let_go(self, batch: Batch) -> None:
         for d in batch.deliveries:
@@ -219,7 +224,13 @@ class Dispatcher:
     async def _lane(self) -> None:
         quota = self._wire.quota
         while (job := await self._jobs.get()) is not None:
-            if self._barred(job) or (quota is not None and not await quota.take()):
+            try:
+                permitted = not self._barred(job) and (quota is None or await quota.take())
+            except TRANSIENT as error:
+                log.warning("%s: a permit waits for the database: %s", self.target.name, error)
+                await asyncio.sleep(0.5)
+                permitted = False
+            if not permitted:
                 self._release(job)
                 continue
             held = [h for d in job.exchange.call.deliveries if (h := self._hand.get(d)) is not None]
@@ -238,10 +249,7 @@ class Dispatcher:
             try:
                 await self._converse(job, [h.delivery for h in held])
             except Exception:
-                # The outcome is not known here; the lease is left to end, and whoever finds it decides.
                 log.exception("%s: a conversation broke off", self.target.name)
-                for h in held:
-                    self._hand.pop(h.delivery.id, None)
             finally:
                 self._out -= 1
 
@@ -255,41 +263,49 @@ class Dispatcher:
 
     async def _converse(self, job: Job, deliveries: list[Claimed]) -> None:
         """Send a call, and the calls its answers lead to, until every delivery has an outcome."""
-        by_id = {d.id: d for d in deliveries}
-        done = Done([], [])
+        by_id, done = {d.id: d for d in deliveries}, Done([], [])
+        try:
+            await self._talk(job, by_id, done)
+        finally:
+            # What was answered is known, whatever came after it. The rest (what a fault broke off, what a lost lease kept
+            # from going on) is left to its lease, and whoever finds it decides.
+            for number in by_id.keys() - {c.delivery.id for c in done.conclusions}:
+                self._hand.pop(number, None)
+            if done.exchanges:
+                self._concluder.put(done)
+        await self._guard.note(done.conclusions)
+
+    async def _talk(self, job: Job, by_id: dict[int, Claimed], done: Done) -> None:
         waiting = [job.exchange]
-        rounds, halvings = 0, allowance(len(deliveries))
+        rounds, halvings = 0, allowance(len(by_id))
         while waiting:
             exchange = waiting.pop()
             if exchange is not job.exchange and not await self._may_go_on(job, exchange):
                 continue
-            done.exchanges.append(exchange)
             reading, fault = await self._wire.send(exchange)
-            await self.target.breaker.record(job.permit, fault is None)
+            done.exchanges.append(exchange)
             done.fault = fault or done.fault
+            going_on: list[Rendered] = []
             if halvings > 0 and refused_whole(exchange, reading):
-                halves = self._renderer.halved([by_id[d] for d in exchange.call.deliveries])
-                if halves:
-                    halvings -= len(halves)
-                    waiting.extend(reversed(await self._wire.number(halves)))
-                    continue
-            following = reading.next if rounds < _CONVERSATION_MAX else None
-            await self._conclude(exchange, reading, by_id, done, set(following.deliveries) if following else set())
-            if following is not None:
-                rounds += 1
-                waiting += await self._wire.number([(following, exchange.mapping, by_id[following.deliveries[0]])])
-        # What a lost lease kept from going on is no longer ours.
-        if len(done.conclusions) < len(by_id):
-            for number in by_id.keys() - {c.delivery.id for c in done.conclusions}:
-                self._hand.pop(number, None)
-        self._concluder.put(done)
-        await self._guard.note(done.conclusions)
+                going_on = self._renderer.halved([by_id[d] for d in exchange.call.deliveries])
+                halvings -= len(going_on)
+            if not going_on:
+                following = reading.next if rounds < _CONVERSATION_MAX else None
+                await self._conclude(exchange, reading, by_id, done, set(following.deliveries) if following else set())
+                if following is not None:
+                    rounds += 1
+                    going_on = [(following, exchange.mapping, by_id[following.deliveries[0]])]
+            # Only now that what was said is noted: this may fail.
+            await self.target.breaker.record(job.permit, fault is None)
+            if going_on:
+                waiting.extend(reversed(await self._wire.number(going_on)))
 
     async def _conclude(
         self, exchange: Exchange, reading: Reading, by_id: dict[int, Claimed], done: Done, open_ids: set[int]
     ) -> None:
         """The moves an answer makes; those in `open_ids` have none yet, the conversation goes on for them."""
         call, policy, number = exchange.call, self.target.policy, self.target.number
+        stop: NeedsPerson | None = None
         for d in call.deliveries:
             outcome = reading.outcomes.get(d)
             if outcome is None:
@@ -297,7 +313,7 @@ class Dispatcher:
                     continue
                 outcome = Unknown(reason="missing from the answer")
             if type(outcome) is NeedsPerson and outcome.scope == "connector":
-                await self._pause(outcome.cause, outcome.message)
+                stop = outcome
             done.conclusions.append(
                 judge.conclude_outcome(
                     by_id[d], outcome, policy, number, idempotent=call.idempotent, call=exchange.id, elapsed_ms=exchange.elapsed_ms
@@ -305,6 +321,8 @@ class Dispatcher:
             )  # fmt: skip
         if reading.records:
             done.arrivals.extend(self._wire.arrivals(exchange, reading.records))
+        if stop is not None:
+            await self._pause(stop.cause, stop.message)
 
     async def _may_go_on(self, job: Job, exchange: Exchange) -> bool:
         """Intent and permit of a further call of a conversation. False: its deliveries are left to their lease."""
@@ -358,25 +376,6 @@ class Dispatcher:
 
     def _finish(self, done: Done) -> None:
         self._concluder.put(done)
-
-    async def _keeper(self) -> None:
-        """Renew the leases of what is in hand, well before they end."""
-        lease = self.target.policy.lease_s
-        while True:
-            await asyncio.sleep(lease / 3)
-            by_claim: dict[int, list[int]] = {}
-            for number, held in self._hand.items():
-                by_claim.setdefault(held.delivery.claim, []).append(number)
-            for token, ids in by_claim.items():
-                asked_at = time.monotonic()
-                try:
-                    kept = await ledger.extend(self.core, ids, token, lease)
-                except TRANSIENT:
-                    continue
-                until = asked_at + lease - 1.0
-                for number in kept:
-                    if number in self._hand:
-                        self._hand[number].until = until
 
     def _release(self, job: Job) -> None:
         """Give back a call that was not begun: its deliveries are ready again, its attempt does not count."""

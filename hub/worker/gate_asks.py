@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,6 @@ log = logging.getLogger("hub.gates")
 _EVERY_S = 2.0
 STALE_S = 120.0
 """A terminal that has not answered by then is asked again: it was offline."""
-_TRIES = 5
 _REST_S = 600.0
 _BEFORE = timedelta(minutes=2)
 _FORGET_DAYS = 30
@@ -44,6 +43,7 @@ class GateAsks:
         self._every_s = every_s
         self._entries: dict[str, Mapping[str, Any]] = {}
         self._away: dict[str, datetime] = {}
+        self._changed: set[str] = set()
         self._asked_at: dict[str, float] = {}
         self._spans: deque[tuple[str, datetime, datetime]] = deque(maxlen=_HINTS_MOST)
         self._answers: deque[tuple[str, Answer]] = deque(maxlen=_HINTS_MOST)
@@ -60,11 +60,26 @@ class GateAsks:
                 self._answers.append((device, said))
         elif facts.get("state") == "offline":
             self._away.setdefault(device, datetime.now(UTC))
+            self._changed.add(device)
         elif facts.get("state") == "online" and (since := self._away.pop(device, None)) is not None:
+            self._changed.add(device)
             now = time.monotonic()
             if commands.takes(known) and now - self._asked_at.get(device, float("-inf")) >= _REST_S:
                 self._asked_at[device] = now
                 self._spans.append((device, since - _BEFORE, datetime.now(UTC)))
+
+    def restore(self, away: Mapping[str, datetime]) -> None:
+        """Take up since when gates are away, as the process before noted it."""
+        self._away = {**away, **self._away}
+
+    def changed(self) -> dict[str, datetime | None]:
+        """Since when gates are away (None: they are back), where that is new since the last call."""
+        names, self._changed = self._changed, set()
+        return {name: self._away.get(name) for name in sorted(names)}
+
+    def change(self, devices: Iterable[str]) -> None:
+        """These are still to be noted."""
+        self._changed.update(devices)
 
     async def run(self) -> None:
         """Ask and conclude, again and again."""
@@ -80,15 +95,24 @@ class GateAsks:
                 log.warning("questions to gates wait: %s", type(error).__name__)
 
     async def step(self) -> int:
-        """One round: answers into the ledger, new spans, then what is due to the terminals. How many were asked."""
+        """One round: answers into the ledger, new spans, then what is due to the terminals. How many were asked.
+
+        What the database cannot be asked now is kept for the next round; what it refuses is dropped, and the rest goes on.
+        """
         while self._answers:
-            device, said = self._answers[0]
-            await self._conclude(device, said)
-            self._answers.popleft()
+            device, said = self._answers.popleft()
+            try:
+                await self._conclude(device, said)
+            except TRANSIENT:
+                self._answers.appendleft((device, said))
+                raise
         while self._spans:
-            device, start, end = self._spans[0]
-            await gate_commands.add(self._core, device, start, end, "offline")
-            self._spans.popleft()
+            device, start, end = self._spans.popleft()
+            try:
+                await gate_commands.add(self._core, device, start, end, "offline")
+            except TRANSIENT:
+                self._spans.appendleft((device, start, end))
+                raise
         waiting = await gate_commands.waiting(self._core, STALE_S)
         known = sorted(waiting & self._entries.keys())
         asked = 0
@@ -101,7 +125,7 @@ class GateAsks:
         row = await gate_commands.one(self._core, said.number)
         if row is None or row["device"] != device:
             return
-        again = said.after_s if said.verdict == "later" and row["tries"] < _TRIES else None
+        again = said.after_s if said.verdict == "later" and row["tries"] < gate_commands.TRIES else None
         if said.verdict == "failed":
             log.warning("gate %s refused to send its records again: code %s", device, said.code)
         await gate_commands.end(self._core, said.number, said.code, done=said.verdict == "done", again_s=again)

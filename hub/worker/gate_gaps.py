@@ -1,8 +1,8 @@
 """Holes in what gates of the hub's own tree number: seen, asked for again, and in the end told.
 
 One concern: the numbers. It must never hold up the bridge (hints are only noted), ask a gate without end, or take an event
-that is merely late for a lost one. What is known of a gate's numbers is lost with the process: the first number seen after it
-is where counting goes on, and what the gate holds it sends anyway.
+that is merely late for a lost one. What is known of a gate's numbers outlives the process in the ledger (`gate_memory`), some seconds
+old: what came in those seconds is asked for again, and known again.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client import Counter
 
+from hub.kernel.ledger.gate_memory import Numbers
 from hub.kernel.ports import Publication
 from iot.native.host import resend
 
@@ -26,6 +27,8 @@ _TRIES = 3
 _HOLES_MOST = 100
 _SPAN_MOST = 1_000_000
 _EVERY_S = 1.0
+_ASKS_MOST = 100
+"""Requests made in one go: what is missing is late already, and the events of all other gates would wait behind them."""
 
 MISSING = Counter("gate_numbers_missing_total", "Events missing by a gate's numbers that it could not send again")
 ASKED = Counter("gate_resend_requests_total", "Requests to gates to send numbered events again")
@@ -59,9 +62,33 @@ class Gaps:
         self._gates: dict[str, _Gate] = {}  # of registered devices, hence bounded
         self._waiting: set[str] = set()
         self._asked = 0
+        self._changed: set[str] = set()
+
+    def restore(self, numbers: Iterable[Numbers]) -> None:
+        """Take up what the process before noted; holes are asked for anew after the grace."""
+        due = time.monotonic() + self._grace_s
+        for one in numbers:
+            gate = self._gates[one.device] = _Gate(one.school, one.highest)
+            for first, last, tries in list(one.holes)[:_HOLES_MOST]:
+                hole = _Hole(first, last, due)
+                hole.tries = tries
+                gate.holes.append(hole)
+            if gate.holes:
+                self._waiting.add(one.device)
+
+    def changed(self) -> list[Numbers]:
+        """What is new since the last call."""
+        names, self._changed = self._changed, set()
+        known = [(name, self._gates[name]) for name in sorted(names)]
+        return [Numbers(n, g.school, g.highest, [(h.first, h.last, h.tries) for h in g.holes]) for n, g in known]
+
+    def change(self, devices: Iterable[str]) -> None:
+        """These are still to be noted."""
+        self._changed.update(devices)
 
     def seen(self, device: str, school: str, number: int) -> None:
         """An event with this number came."""
+        self._changed.add(device)
         gate = self._gates.get(device)
         if gate is None or gate.school != school:
             self._gates[device] = _Gate(school, number)
@@ -79,6 +106,7 @@ class Gaps:
         device, number, school = facts.get("device"), facts.get("seq"), entry.get("school")
         if family != "native" or not isinstance(device, str) or type(number) is not int or not isinstance(school, str):
             return
+        self._changed.add(device)
         gate = self._gates.get(device)
         if gate is None or gate.school != school or number < gate.highest:
             self._gates[device] = _Gate(school, number)
@@ -116,18 +144,21 @@ class Gaps:
             self._waiting.discard(device)
 
     def ask(self) -> None:
-        """Ask for what is due; give up, and say so, what was asked for often enough."""
-        now = time.monotonic()
+        """Ask for what is due, for so much at a time; give up, and say so, what was asked for often enough."""
+        now, most = time.monotonic(), self._asked + _ASKS_MOST
         for device in list(self._waiting):
             gate = self._gates[device]
             for hole in list(gate.holes):
                 if hole.due > now:
                     continue
+                self._changed.add(device)
                 if hole.tries >= _TRIES:
                     gate.holes.remove(hole)
                     MISSING.inc(hole.last - hole.first + 1)
                     log.warning("gate %s: events numbered %d to %d are missing", device, hole.first, hole.last)
                     continue
+                if self._asked >= most:
+                    return
                 self._asked += 1
                 if self._publish(resend(gate.school, device, f"r{self._asked}", hole.first, hole.last)):
                     ASKED.inc()

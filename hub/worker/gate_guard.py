@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -103,7 +103,7 @@ class Guard:
         return bool(gate.held)
 
 
-def alarms_of(standing: dict[str, list[str]]) -> dict[str, list[Alarm]]:
+def alarms_of(standing: Mapping[str, Sequence[str]]) -> dict[str, list[Alarm]]:
     """The alarms that stand, by kind: one for each gate and kind, whatever it goes on doing."""
     said = {
         FLOOD: Text(

@@ -35,20 +35,43 @@ def decode_where(
     decoded = decode(entry)
     if entry is None or not entry.get("places"):
         return decoded
+    read_as = entry
     if decoded.invalid is not None and decoded.invalid.code == "device_mismatch":
         for place in reversed(entry["places"]):
-            again = decode({**entry, **_of(place)}) if place["school"] != entry.get("school") else decoded
+            there = {**entry, **_of(place)}
+            again = decode(there) if place["school"] != entry.get("school") else decoded
             if again.invalid is None and all(_place(entry, d, received_at)["school"] == d.school for d in again.drafts):
-                decoded = again
+                decoded, read_as = again, there
                 break
-    decoded.drafts = [_moved(entry, draft, received_at) for draft in decoded.drafts]
+    _put(entry, decoded, received_at, read_as.get("direction"), lambda way: decode({**read_as, "direction": way}))
     return decoded
 
 
-def put_where(entry: Mapping[str, Any] | None, decoded: Decoded, received_at: datetime) -> None:
-    """As `decode_where` for what is decoded already: its drafts are put where the gate stood at their times."""
+def put_where(
+    entry: Mapping[str, Any] | None, decoded: Decoded, received_at: datetime, facing: Callable[[str], Decoded]
+) -> None:
+    """As `decode_where` for what is decoded already: its drafts are put where the gate stood at their times. `facing`:
+    the same decoded once more, of a gate registered with another direction."""
     if entry is not None and entry.get("places"):
-        decoded.drafts = [_moved(entry, draft, received_at) for draft in decoded.drafts]
+        _put(entry, decoded, received_at, entry.get("direction"), facing)
+
+
+def _put(
+    entry: Mapping[str, Any], decoded: Decoded, received_at: datetime, read_as: Any, facing: Callable[[str], Decoded]
+) -> None:
+    """`read_as`: the direction the gate was taken to have when this was decoded."""
+    faced: dict[str, Decoded] = {}
+    moved: list[Draft] = []
+    for number, draft in enumerate(decoded.drafts):
+        place = _place(entry, draft, received_at)
+        body = {**draft.body, "school_code": place["school"], "entrance": place["entrance"]}
+        if (way := place["direction"]) != read_as:
+            # Only the decoder knows which word is the gate's own and which the registry's.
+            if way not in faced:
+                faced[way] = facing(way)
+            body["direction"] = faced[way].drafts[number].body["direction"]
+        moved.append(draft if body == draft.body else replace(draft, body=body, school=place["school"]))
+    decoded.drafts = moved
 
 
 def _of(place: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,19 +83,6 @@ def _place(entry: Mapping[str, Any], draft: Draft, received_at: datetime) -> Map
     place = place_at(entry, draft.updated_at if known else received_at)
     assert place is not None
     return place
-
-
-def _moved(entry: Mapping[str, Any], draft: Draft, received_at: datetime) -> Draft:
-    place = _place(entry, draft, received_at)
-    if all(place[name] == entry.get(name) for name in ("school", "entrance", "direction")) and (
-        draft.school == place["school"]
-    ):
-        return draft
-    body = {**draft.body, "school_code": place["school"], "entrance": place["entrance"]}
-    if body.get("direction") == entry.get("direction") and place["direction"] != "unknown":
-        # The registry's word, not the gate's own.
-        body["direction"] = place["direction"]
-    return replace(draft, body=body, school=place["school"])
 
 
 __all__ = ["decode_where", "place_at", "put_where"]

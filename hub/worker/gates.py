@@ -9,7 +9,8 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from connectors.transports.mqtt import MqttClient, MqttSettings
@@ -18,10 +19,13 @@ from hub.kernel.ledger import intake, parties
 from hub.kernel.ports import DeviceFamily
 from hub.settings import Settings
 from hub.wiring import House, open_house
-from hub.worker import gate_watch
+from hub.worker import gate_held, gate_retained, gate_watch
 from hub.worker.bridge import Bridge
+from hub.worker.gate_album import Album
 from hub.worker.gate_asks import GateAsks
 from hub.worker.gate_gaps import Gaps
+from hub.worker.gate_memory import GateMemory
+from hub.worker.lasting import lasting
 from iot.face_mqtt.decode import FaceMqtt
 from iot.hanet.mqtt import HanetMqtt
 from iot.native.decode import Native
@@ -30,6 +34,8 @@ from iot.native.host import HostState
 log = logging.getLogger("hub.gates")
 
 _CLIENT_ID = "lien-thong-bridge-1"
+_CONNECTIONS = 5
+"""Kept open from the start: commits side by side, history and the registry shall not wait for a new one."""
 
 
 def families() -> dict[str, DeviceFamily]:
@@ -44,7 +50,8 @@ def registry(house: House) -> Any:
         rows = await parties.devices(house.core)
         return {
             r["id"]: {
-                k: r[k] for k in ("family", "profile", "school", "entrance", "direction", "zone", "places", "trace")
+                k: r[k]
+                for k in ("family", "profile", "school", "entrance", "direction", "zone", "places", "trace", "pictures")
             }
             for r in rows
         }
@@ -56,7 +63,7 @@ async def main(settings: Settings) -> None:
     """Run the bridge until SIGTERM or SIGINT. What is not committed by then stays with the broker."""
     mqtt = settings.mqtt
     assert mqtt.host is not None and mqtt.password is not None, "the supervisor gives the bridge its broker"
-    async with open_house(settings, "bridge") as house:
+    async with open_house(settings, "bridge", pool_min=_CONNECTIONS) as house:
         known = families()
         client = MqttClient(
             MqttSettings(host=mqtt.host, port=mqtt.port, tls=mqtt.tls, ca_pem=mqtt.ca_file.read_text() if mqtt.ca_file else None,
@@ -68,6 +75,9 @@ async def main(settings: Settings) -> None:
         asks = GateAsks(house.core, lambda p: client.publish(p.topic, p.payload, p.qos) is not None)
         gaps = Gaps(lambda p: client.publish(p.topic, p.payload, p.qos) is not None)
 
+        pictures = settings.pictures
+        album = Album(house.core, house.keys.encrypt, pictures.hours) if pictures.hours else None
+
         def hinted(family: str, facts: dict[str, Any], entry: Mapping[str, Any]) -> None:
             asks.hinted(family, facts, entry)
             gaps.hinted(family, facts, entry)
@@ -75,26 +85,36 @@ async def main(settings: Settings) -> None:
         bridge = Bridge(
             client, lambda arrivals: intake.accept(house.core, arrivals), known, registry(house), house.core.hasher,
             lambda facts: parties.touch_devices(house.core, facts), hinted=hinted,
-            numbered=gaps.seen,
+            numbered=gaps.seen, album=album, clear=client.clear,
         )  # fmt: skip
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        memory = GateMemory(house.core, gaps, asks)
+        await memory.restore()
         await client.start()
         lean.settle()
+        lean.seldom()
         running = asyncio.create_task(bridge.run())
-        refreshing = asyncio.create_task(house.follow())
-        asking = asyncio.create_task(asks.run())
-        counting = asyncio.create_task(gaps.run())
-        watching = asyncio.create_task(gate_watch.follow(house, bridge))
-        saying = asyncio.create_task(gate_watch.say(house, bridge))
+        beside: dict[str, Callable[[], Awaitable[None]]] = {
+            "reading the small tables": house.follow,
+            "asking terminals": asks.run,
+            "asking for gaps": gaps.run,
+            "hearing of changes": partial(gate_watch.follow, house, bridge),
+            "noting what is known of gates": memory.run,
+            "clearing what gates left behind": partial(
+                gate_retained.sweep, partial(bridge.schools, "native"), client.clear
+            ),
+            "telling what is held back": partial(gate_held.say, house.core, bridge.guard.standing),
+        }
+        if album is not None:
+            beside["keeping pictures"] = album.run
+        others = [asyncio.create_task(lasting(name, loop)) for name, loop in beside.items()]
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (running, refreshing, asking, counting, watching, saying, stopping):
+        for task in (running, stopping, *others):
             task.cancel()
-        results = await asyncio.gather(
-            running, refreshing, asking, counting, watching, saying, stopping, return_exceptions=True
-        )
+        results = await asyncio.gather(running, stopping, *others, return_exceptions=True)
         await client.stop()
         if isinstance(results[0], Exception):
             raise results[0]

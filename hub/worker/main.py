@@ -24,6 +24,7 @@ from hub.kernel.ledger import (
     alarms,
     evidence,
     files,
+    gate_pictures,
     guards,
     intake,
     lookups,
@@ -45,6 +46,7 @@ from hub.wiring import House, open_house
 from hub.worker import pulls, retime
 from hub.worker.catchup import CatchUp
 from hub.worker.dispatch import Dispatcher
+from hub.worker.lasting import lasting
 from hub.worker.recovery import RecoveryLoop
 from hub.worker.targets import target_of
 from mappings.engine import TYPES, FieldMap, load_field_maps, parse_item, today_of
@@ -84,7 +86,7 @@ class Worker:
     async def run(self) -> None:
         """Work until stopped."""
         loops = [
-            asyncio.create_task(self._listen()),
+            asyncio.create_task(lasting("hearing of changes", self._listen)),
             asyncio.create_task(self._every(self.settings.dispatch.poll_interval_s, self._tick)),
             asyncio.create_task(self._every(2.0, self._sync)),
             asyncio.create_task(self._every(2.0, self._verify)),
@@ -116,7 +118,7 @@ class Worker:
                 await asyncio.wait_for(self._stop.wait(), seconds)
 
     async def _listen(self) -> None:
-        async for word in self.house.bell.heard():
+        async for word in self.house.bell.heard(ready=True):
             if word in ("connectors", "codes", "lost"):
                 with contextlib.suppress(*TRANSIENT):
                     await self._sync()
@@ -137,6 +139,8 @@ class Worker:
             if running is None or running[2].done():
                 if self._broken.get(name) == row["revision"]:
                     continue
+                if running is not None and not running[2].cancelled():
+                    log.error("%s: the dispatcher broke off and begins anew", name, exc_info=running[2].exception())
                 try:
                     target = target_of(
                         row, manifests.load(row["system"]), self.core.router, self._maps, self.house.keys, self._addresses,
@@ -195,6 +199,7 @@ class Worker:
         await alarms.watch(self.core, self.settings.alarms.oldest_minutes * 60.0)
         await guards.watch(self.core)
         await retime.find(self.core)
+        await gate_pictures.sweep(self.core, self.settings.pictures.hours)
 
     async def _retime(self) -> None:
         """Check-ins whose clock, person or passage has become known meanwhile."""
@@ -205,9 +210,16 @@ class Worker:
         async with self.core.pool.acquire() as connection:
             rows = await connection.fetch(sql.pull_connectors)
         for row, what in await pulls.overdue(self.core, rows):
-            work = pulls.Pull(self.core, row, what, self.house.keys, self._addresses, self.core.worker)
-            with contextlib.suppress(PullBusy):
+            try:
+                work = pulls.Pull(self.core, row, what, self.house.keys, self._addresses, self.core.worker)
                 await work.run(f"overdue-{datetime.now(UTC):%Y%m%d%H%M}", _PULL_S)
+            except PullBusy:
+                log.info("%s: %s is being pulled elsewhere", row["name"], what)
+            except TRANSIENT:
+                raise
+            except Exception:
+                # The next list in the row is not to wait for this one's fault.
+                log.exception("%s: pulling %s broke off", row["name"], what)
 
     async def _listen_for_silence(self) -> None:
         """Gates that should be heard and are not; their habits are learnt anew each hour."""

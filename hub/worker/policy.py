@@ -43,10 +43,16 @@ class Pace:
         self._count = 0
 
     def note(self, concluded: int, now: float) -> None:
-        """Count deliveries concluded; `now` in seconds of a steady clock."""
+        """Count deliveries concluded; `now` in seconds of a steady clock.
+
+        Judged a few times a second, and at once where all that may be held is gone before: what goes out as quickly as that
+        is held back by nothing but the number held."""
+        if not self._since:
+            self._since = now
+            return
         self._count += concluded
         passed = now - self._since
-        if passed >= self._LOOK_S:
+        if passed >= self._LOOK_S or (self._count >= self.most and passed > 0):
             self._per_s, self._since, self._count = self._count / passed, now, 0
 
     @property

@@ -7,7 +7,9 @@ likes: a run that was broken off goes on, a key that is done is done. It must ne
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import secrets
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,16 +22,30 @@ from adapters import manifest as manifests
 from adapters.manifest import DeclaredPull
 from connectors.address import AddressPolicy
 from connectors.connector import LiveConnector
-from connectors.errors import AddressRefused, CredentialsRefused
+from connectors.errors import Refused
 from connectors.policy.calendar import Calendar
 from connectors.settings import validate
 from hub.kernel.firewall import clean
 from hub.kernel.intake import Arrival, Source, intake_key
-from hub.kernel.ledger import operations, pulls
-from hub.kernel.ledger.core import Core
+from hub.kernel.ledger import operations, pulls, quotas
+from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ledger.pulls import Page, PullLost, Run, Shrunk
-from hub.kernel.ports import Call, Draft, MaybeSent, NeedsPerson, NotSent, Outcome, Pulled, Puller, Text, TryLater
+from hub.kernel.ledger.quotas import SHARE_S, Ask, Grant
+from hub.kernel.ports import (
+    Call,
+    Draft,
+    MaybeSent,
+    NeedsPerson,
+    NotSent,
+    Outcome,
+    Pulled,
+    Puller,
+    Reply,
+    Text,
+    TryLater,
+)
 from hub.keys import Keys
+from hub.worker.quota import Quota
 from hub.worker.targets import live
 from mappings.engine import TYPES, today_of
 
@@ -37,6 +53,9 @@ log = logging.getLogger("hub.pulls")
 
 _LEASE_S = 60.0
 _QUIET_TRIES = 3
+_SHARE_WAIT_S, _SHARE_LOOK_S = SHARE_S + 2.0, 0.5
+"""How long to wait for a share while others hold all of the quota: one of them that is gone loses its own by then."""
+_IDLE_LOOK_S = 0.05
 _UNTIMED = 2000
 """A draft of an earlier year bears no time of its own."""
 
@@ -83,6 +102,12 @@ class Asking:
         self._open = Calendar(settings.policy.calendar)
         self._timeout_s = settings.policy.timeouts.connect_s + settings.policy.timeouts.read_s
         self._connector: LiveConnector = live(row, keys, addresses)
+        limits = self._policy.quota
+        limited = limits.per_second is not None or limits.per_day is not None
+        self._quota = Quota(limits.per_second, limits.per_day, self._more) if limited else None
+        self._connector.permits = self._quota
+        self._holder = f"{core.worker}/{what}/{secrets.token_hex(4)}"
+        """Whose share of the quota it is: the dispatcher's, and another asking at the same time, are apart from it."""
 
     async def listing(self, cursor: str | None) -> Pulled:
         """The page behind `cursor`. Raises `Stopped`."""
@@ -92,24 +117,28 @@ class Asking:
         return page
 
     async def close(self) -> None:
-        """Give back the connection."""
-        await self._connector.close()
+        """Give back the connection, and what is held of the quota."""
+        try:
+            await self._connector.close()
+        finally:
+            quota = self._quota
+            if quota is not None and quota.holds:
+                while not quota.idle:  # the last call may still count in the counterparty's second
+                    await asyncio.sleep(_IDLE_LOOK_S)
+                with contextlib.suppress(*TRANSIENT):  # a share that is not given back ends by itself
+                    await quotas.leave(self._core, self._row["id"], quota.spare, quota.day, self._holder)
+                quota.forget()
 
     async def ask(self, call: Call) -> tuple[Pulled, bytes, str]:
         """One page, with a few quick tries: asking twice does no harm."""
         for attempt in range(1, _QUIET_TRIES + 1):
             await self._slot()
             try:
-                reply = await self._connector.send(call, self._timeout_s)
-            except CredentialsRefused as error:
-                text = Text(
-                    "Đối tác từ chối tài khoản của kết nối.", "The counterparty refused the connector's credentials."
-                )
-                await operations.pause(self._core, "hub", self._row["name"], text, "credentials_refused")
-                raise Stopped(text, over=True) from error
-            except AddressRefused as error:
-                text = Text("Địa chỉ của kết nối không được phép.", "The connector's address is not allowed.")
-                raise Stopped(text, over=True) from error
+                reply = await self._send(call)
+            except Refused as error:
+                # No later try fares better before a person has acted, whatever the kind: as in the dispatcher.
+                await operations.pause(self._core, "hub", self._row["name"], error.TEXT, error.cause)
+                raise Stopped(error.TEXT, over=True) from error
             except (NotSent, MaybeSent) as error:
                 if attempt == _QUIET_TRIES:
                     said = str(error)[:200]
@@ -123,22 +152,43 @@ class Asking:
             )
         raise AssertionError("unreachable")
 
+    async def _send(self, call: Call) -> Reply:
+        try:
+            return await self._connector.send(call, self._timeout_s)
+        finally:
+            if self._quota is not None:
+                self._quota.answered()
+
     async def _slot(self) -> None:
         """A place within the connector's quota and calendar; the dispatcher's calls are counted in the same."""
         if self._row["state"] == "paused":
             raise Stopped(Text("Kết nối đang tạm dừng.", "The connector is paused."), after_s=300.0)
         if not self._open.open_at(datetime.now(UTC)):
             raise Stopped(Text("Ngoài giờ cho phép gọi đối tác.", "Outside the counterparty's hours."), after_s=600.0)
-        quota = self._policy.quota
-        if quota.per_second or quota.per_day:
-            wait = await pulls.take_slot(
-                self._core, self._row["id"], 1.0 / quota.per_second if quota.per_second else 0.0, quota.per_day
-            )
-            if wait is None or wait > _LEASE_S / 2:
-                raise Stopped(
-                    Text("Hạn mức của đối tác đã hết.", "The counterparty's quota is used up."), after_s=300.0
+        if self._quota is not None:
+            await self._permit(self._quota)
+
+    async def _permit(self, quota: Quota) -> None:
+        until = time.monotonic() + _SHARE_WAIT_S
+        while True:
+            if quota.stale() or not quota.stands:
+                asked_at = time.monotonic()
+                quota.granted(await self._more(quota.ask(), 0), asked_at)
+            if await quota.take():
+                return
+            if quota.stands and quota.per_day is not None and quota.spare <= 0:
+                text = Text("Hạn mức của đối tác đã hết.", "The counterparty's quota is used up.")
+                raise Stopped(text, after_s=300.0)
+            if time.monotonic() >= until:
+                text = Text(
+                    "Các lời gọi khác đang dùng hết hạn mức của đối tác.",
+                    "Other calls are using all of the counterparty's quota.",
                 )
-            await asyncio.sleep(wait)
+                raise Stopped(text, after_s=30.0)
+            await asyncio.sleep(_SHARE_LOOK_S)
+
+    async def _more(self, ask: Ask, calls: int) -> Grant:
+        return await quotas.renew(self._core, self._row["id"], ask, calls, self._holder)
 
     async def stopped(self, fault: Outcome) -> Stopped:
         """Why to stop, out of a page's fault; pauses the connector where that concerns all of it."""

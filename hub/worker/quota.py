@@ -144,6 +144,17 @@ class Quota:
         self.granted(await self._more(self.ask(), _MORE_CALLS), now)
         return self.spare > 0 and self._clock() < self._day_until
 
+    async def another(self) -> bool:
+        """The permit held has served a call made on the way to the one it was taken for (a log-in): wait for another for that.
+
+        False: there is none, and the first stays with its holder, who gives it back as ever."""
+        self.answered()
+        if await self.take():
+            return True
+        if self.per_second is not None:
+            self._out += 1
+        return False
+
     def unused(self) -> None:
         """The permit taken is given back: the call did not leave."""
         if self.per_second is not None:

@@ -47,7 +47,9 @@ class Renderer:
         resend: dict[int, list[Claimed]] = {}
         deliveries, going_on = await self._conversations.apart(batch.deliveries)
         for d in deliveries:
-            if d.resend is not None:
+            if d.resend is not None and (stale := self._stale(d)) is not None:
+                ended.append(stale)  # too late to be told is too late for the same bytes as well
+            elif d.resend is not None:
                 # What went out together goes out together again: a batch replayed is one call, not one for each of its items.
                 resend.setdefault(d.resend, []).append(d)
             else:
@@ -103,8 +105,8 @@ class Renderer:
         """Fill in `mapped`; a conclusion when the record cannot go out as it is."""
         out = d.outgoing
         assert out is not None
-        if not self.core.router.fresh_enough(d.flow, self.target.number, out.updated_at, datetime.now(UTC)):
-            return judge.conclude_stale(d)
+        if (stale := self._stale(d)) is not None:
+            return stale
         field_map = self.target.maps.get(d.flow)
         if field_map is None:
             return judge.conclude_unrenderable(d, self.target.number, LookupError(f"flow {d.flow!r} has no field map"))
@@ -121,6 +123,13 @@ class Renderer:
             return judge.conclude_unrenderable(d, self.target.number, error)
         d.outgoing = replace(out, mapped=mapped)
         return None
+
+    def _stale(self, d: Claimed) -> Conclusion | None:
+        """Not sent when what happened is too long ago for its flow (`fresh_within_s`), however the delivery came to be sent."""
+        out = d.outgoing
+        if out is None or self.core.router.fresh_enough(d.flow, self.target.number, out.updated_at, datetime.now(UTC)):
+            return None
+        return judge.conclude_stale(d)
 
     async def _map_again(self, ended: list[Conclusion], fresh: list[Claimed]) -> list[Conclusion]:
         """Before parking for a code, look whether somebody approved it meanwhile."""

@@ -37,6 +37,7 @@ class Wire:
         policy = target.policy
         limited = policy.per_second is not None or policy.per_day is not None
         self.quota = Quota(policy.per_second, policy.per_day, self._more) if limited else None
+        target.connector.permits = self.quota
 
     async def _more(self, ask: Ask, calls: int) -> Grant:
         return await quotas.renew(self.core, self.target.number, ask, calls)

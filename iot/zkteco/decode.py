@@ -66,6 +66,10 @@ class ZkTeco(Plain):
         """Devices ask `getrequest` for what they should do."""
         return ask.method == "GET" and ask.path == "getrequest"
 
+    def greets(self, ask: Ask) -> bool:
+        """After a start a device asks for its options."""
+        return ask.method == "GET" and ask.path == "cdata"
+
     def ignores(self, ask: Ask) -> str | None:
         """Everything posted that is neither attendance nor a command's result."""
         if ask.method != "POST" or ask.path == "devicecmd":

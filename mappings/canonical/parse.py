@@ -25,7 +25,7 @@ VIETNAM = timezone(timedelta(hours=7), "Asia/Ho_Chi_Minh")
 """No summer time since 1975: a fixed offset is exact for every record the hub can get."""
 
 
-_FIRST_LOCAL = FIRST_UPDATE.astimezone(VIETNAM).replace(tzinfo=None)
+FIRST_LOCAL = FIRST_UPDATE.astimezone(VIETNAM).replace(tzinfo=None)
 
 
 class _Reader(msgspec.Struct, frozen=True):
@@ -68,25 +68,6 @@ def parse_item(type: str, raw: bytes | dict[str, Any], pointer: str, received_at
     return _finish(reader, item.event, item.updated_at, body, pointer, received_at)
 
 
-def parse_quick(
-    type: str, raw: bytes, pointer: str, received_at: datetime, sure: Callable[[bytes, Body, int], bool]
-) -> Draft | list[Reject] | None:
-    """`parse_item` for the bytes of an item that is well-formed; None where `parse_item` has to look.
-
-    `sure(raw, data, members)` is asked before anything is made of the data, `members` being how many the envelope has
-    beside what is inside of it: it may decline. Raises nothing.
-    """
-    reader = _reader(type)
-    try:
-        item: Any = reader.decode(raw)
-        body: Body = msgspec.to_builtins(item.data)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError, ValueError, TypeError):
-        return None
-    if not sure(raw, body, 1 + (item.event is not None) + (item.updated_at is not None)):
-        return None
-    return _finish(reader, item.event, item.updated_at, body, pointer, received_at)
-
-
 @cache
 def field_names(type: str) -> frozenset[str]:
     """Every member name an item of a type may have, at any depth: no other passes its decoder."""
@@ -121,7 +102,7 @@ def _refused(
             words = str(error)
         else:
             return _finish(reader, "CANCEL", cancelled.updated_at, body, pointer, received_at)
-    return explain(reader.spec.name, parsed, pointer, _moment(received_at)[0], words)
+    return explain(reader.spec.name, parsed, pointer, latest_of(received_at)[0], words)
 
 
 def _finish(
@@ -129,13 +110,13 @@ def _finish(
 ) -> Draft | list[Reject]:
     spec = reader.spec
     faults: list[Fault] = []
-    today, latest, latest_local = _moment(received_at.replace(microsecond=0))
+    today, latest, latest_local = latest_of(received_at)
     if updated_at is None:
         updated_at = received_at
     else:
         if updated_at.tzinfo is None:
             # Compared as local times: a comparison across zones costs ten times as much.
-            plausible = _FIRST_LOCAL <= updated_at <= latest_local
+            plausible = FIRST_LOCAL <= updated_at <= latest_local
             updated_at = updated_at.replace(tzinfo=VIETNAM)
         else:
             plausible = FIRST_UPDATE <= updated_at <= latest
@@ -153,11 +134,11 @@ def _finish(
                     holder[parts[-1]] = _tidy(text, "/".join(parts), faults)
     for name in spec.texts:
         if (text := body.get(name)) is not None:
-            body[name] = _text(text, name, faults)
+            body[name] = text_lines(text, name, faults)
     _code(spec, body, updated_at, faults)
     faults += check(spec.name, body, today)
     if spec.name == "checkin":
-        _check_in(body, received_at)
+        check_in(body, received_at)
     key = spec.key(body)
     if faults:
         return [_reject(pointer, path, code, message, key) for path, code, message in faults]
@@ -172,12 +153,13 @@ def _finish(
     )
 
 
-@lru_cache(maxsize=256)
-def _moment(received_at: datetime) -> tuple[str, datetime, datetime]:
-    """The local day of receipt (YYYY-MM-DD) and the latest believable update, as an instant and as local time.
+def latest_of(received_at: datetime) -> tuple[str, datetime, datetime]:
+    """The local day of receipt (YYYY-MM-DD) and the latest believable update, as an instant and as local time."""
+    return _latest_of(received_at.replace(microsecond=0))  # to the second: many items are received in one
 
-    To the second: many items are received in one.
-    """
+
+@lru_cache(maxsize=256)
+def _latest_of(received_at: datetime) -> tuple[str, datetime, datetime]:
     local = received_at.astimezone(VIETNAM)
     latest = local + FUTURE_LIMIT
     return local.date().isoformat(), latest, latest.replace(tzinfo=None)
@@ -200,7 +182,7 @@ def _tidy(text: str, path: str, faults: list[Fault]) -> str:
     return text
 
 
-def _text(text: str, path: str, faults: list[Fault]) -> str:
+def text_lines(text: str, path: str, faults: list[Fault]) -> str:
     """Several lines of text, each tidied."""
     lines = [_tidy(line, path, faults) if line.strip() else "" for line in text.splitlines()]
     joined = "\n".join(lines).strip()
@@ -239,7 +221,7 @@ def _coded(value: str | dict[str, Any], system: str, path: str, faults: list[Fau
     return {"system": system, "code": code, "canonical": None}
 
 
-def _check_in(body: Body, received_at: datetime) -> None:
+def check_in(body: Body, received_at: datetime) -> None:
     """Fill what a check-in sent without a gate's help lacks: when it came and, in local time, when it was."""
     body.setdefault("assumed_zone", VIETNAM.tzname(None))
     body.setdefault("received_at", received_at.isoformat())

@@ -39,7 +39,7 @@ from hub.embedded.broker import Broker
 from hub.embedded.process import free_port, session_members, tcp_open
 from hub.embedded.supervisor import ChildSpec, Supervisor
 from hub.kernel.access import EVERYWHERE
-from hub.kernel.ledger import operations, parties
+from hub.kernel.ledger import gates, operations, parties
 from hub.kernel.ledger.core import TRANSIENT
 from hub.settings import load
 from hub.wiring import ROOT, House, open_house
@@ -204,11 +204,11 @@ class World:
             secret = secrets.token_hex(12)
             self.devices[device] = Device(device, family, secret)
             # A HANET account signs its calls besides knowing the address.
-            held = f"{secret} {SIGNING}" if family == "hanet" else secret
+            signs = self.house.keys.encrypt(SIGNING.encode(), gates.SIGNING) if family == "hanet" else None
             await parties.add_device(
                 self.house.core, "chaos", device, family=family, profile=_PROFILES.get(family, "standard"),
                 title=device, school=SCHOOL, entrance="Cổng thử", direction="in", zone="Asia/Ho_Chi_Minh",
-                secret=self.house.keys.encrypt(held.encode(), device.encode()),
+                secret=self.house.keys.encrypt(secret.encode(), device.encode()), signing=signs,
             )  # fmt: skip
         await BrokerKeeper(self.broker, self.house, self.supervisor, self.house.settings.mqtt, None).renew()
 

@@ -27,6 +27,10 @@ class MinistryBooks:
         """An empty template with its category sheets. Raises KeyError for a type without one."""
         return write.filled(record_type, (), codes)
 
+    def filled(self, record_type: str, bodies: Sequence[Mapping[str, Any]], codes: Any) -> bytes:
+        """The template with a row for each canonical record. Raises KeyError for a type without one."""
+        return write.filled(record_type, bodies, codes)
+
     def marked(self, body: bytes, *, csv: bool, faults: Sequence[tuple[str, str]]) -> bytes:
         """The workbook with each fault's cell marked and commented. Raises ValueError when it cannot be opened."""
         return write.marked(body, is_csv=csv, faults=faults)

@@ -22,6 +22,8 @@ KINDS = (
     "alarm_started", "alarm_ended", "compare", "send_anyway",
     "verification", "verification_done", "verification_cancelled", "verification_sheet",
     "day_off", "day_off_removed", "sessions", "rehearse", "query_granted", "query_withdrawn",
+    "gate_registered", "gate_code", "gate_enrolled", "gate_rotated", "gate_signing", "gate_moved", "gate_replaced", "gate_revoked", "gate_traced",
+    "gate_pictures_on", "gate_pictures_off", "gate_picture_seen",
 )  # fmt: skip
 
 

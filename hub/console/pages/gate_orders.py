@@ -1,4 +1,4 @@
-"""What operators order about one gate: a code, a move, a replacement, an end, a look at what it sends.
+"""What operators order about one gate: a code, a new secret, a move, a replacement, an end, a look at what it sends.
 
 One concern: those forms. It must never show a code or a secret but in the answer to the order that made it.
 """
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData
 
-from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, number, taken, text
 from hub.console.pages.gates import show
 from hub.console.render import redirect
 from hub.kernel.ledger import gates
@@ -24,6 +24,7 @@ router = APIRouter(prefix="/gates")
 
 _ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 _WHY = Text("Hãy ghi lý do (ít nhất 8 ký tự).", "Give a reason (8 characters at least).")
+_OVERLAP = Text("Thời gian dùng chung: từ 0 đến 720 giờ.", "The overlap: 0 to 720 hours.")
 _TRACE = timedelta(minutes=15)
 
 
@@ -46,6 +47,25 @@ async def code(request: Request, visitor: Visitor, gate: str) -> Response:
     except GateRefused as error:
         return await show(request, visitor, gate, error=error.text)
     return await show(request, visitor, gate, fresh=("gate.fresh_code", made[gate]))
+
+
+@router.post("/{gate}/rotate")
+async def rotate(request: Request, visitor: Visitor, gate: str) -> Response:
+    """A new secret, shown once; the present one opens for the hours given."""
+    form = await _order(request, visitor, gate)
+    hours, why = number(text(form, "overlap", 4)), text(form, "why", 300)
+    if hours is None or timedelta(hours=hours) > gates.OVERLAP_LONGEST:
+        return await show(request, visitor, gate, error=_OVERLAP)
+    if len(why) < 8:
+        return await show(request, visitor, gate, error=_WHY)
+    try:
+        made = await gates.rotate(
+            core_of(request), visitor.person.name, gate, hub_of(request).keys.encrypt, timedelta(hours=hours), why
+        )
+    except GateRefused as error:
+        return await show(request, visitor, gate, error=error.text)
+    more = [("gate.username", made.username), *([("gate.old_until", made.old_until)] if made.old_until else [])]
+    return await show(request, visitor, gate, fresh=("gate.fresh_secret", made.secret, *more))
 
 
 @router.post("/{gate}/move")

@@ -133,9 +133,10 @@ async def detail(request: Request, visitor: Visitor, gate: str) -> Response:
 
 
 async def show(
-    request: Request, visitor: Guest, gate: str, *, error: Any = None, fresh: tuple[str, str] | None = None
+    request: Request, visitor: Guest, gate: str, *, error: Any = None, fresh: tuple[Any, ...] | None = None
 ) -> Response:
-    """A gate's page. `error`: a sentence about an order; `fresh`: what is shown once (a word's key and the secret)."""
+    """A gate's page. `error`: a sentence about an order; `fresh`: what is shown once (a word's key and the
+    secret, then pairs of a word's key and what belongs to it)."""
     core = core_of(request)
     rows = await _rows(request, visitor, gate)
     if not rows:
@@ -148,5 +149,5 @@ async def show(
         request, "gate.html", status=422 if error else 200, visitor=visitor, row=rows[0], state=state_of(rows[0]), chips=_CHIPS, choice=mine,
         events=[(e, masks.mask_record("checkin", e["body"]) if e["body"] else None) for e in events], history=lines, places=places,
         trace=await gates.latest_trace(core, gate) if visitor.may("operator") else None, directions=gates.DIRECTIONS,
-        schools=core.directory, off_s=OFF_S, error=error, fresh=fresh,
+        schools=core.directory, off_s=OFF_S, error=error, fresh=fresh, pictures=bool(hub_of(request).settings.pictures.hours),
     )  # fmt: skip

@@ -11,23 +11,26 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from hub.console import masks, times
-from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, number, taken, text
 from hub.console.render import redirect, respond
 from hub.kernel.ledger import operations, persons
 from hub.kernel.ledger.persons import CannotLink
 
 router = APIRouter(prefix="/people")
 
+_SKIP_MOST = 1_000_000
 _MOST_OFF = timedelta(days=36_500)
 
 
-async def _page(request: Request, visitor: Guest, *, clear: bool = False, error: str | None = None) -> Response:
-    core = core_of(request)
+async def _page(
+    request: Request, visitor: Guest, *, clear: bool = False, error: str | None = None, skip: int | None = None
+) -> Response:
+    core, skip = core_of(request), min(skip or 0, _SKIP_MOST)
     show = (lambda s: s) if clear else masks.mask_text
     gates = await persons.gates(core, visitor.schools)
     return respond(
         request, "people.html", status=422 if error else 200, visitor=visitor, error=error, clear=clear, show=show,
-        inbox=await persons.inbox(core, visitor.schools), links=await persons.links(core, visitor.schools),
+        inbox=await persons.inbox(core, visitor.schools, skip), skip=skip, size=persons.INBOX, links=await persons.links(core, visitor.schools),
         clocks=await persons.clocks(core, visitor.schools), own=[g for g in gates if g["namespace"]], gates=gates,
         schools=core.directory,
     )  # fmt: skip
@@ -35,8 +38,8 @@ async def _page(request: Request, visitor: Guest, *, clear: bool = False, error:
 
 @router.get("")
 async def index(request: Request, visitor: Visitor) -> Response:
-    """What waits, masked."""
-    return await _page(request, visitor)
+    """What waits, masked; `from`: how many ids are passed over."""
+    return await _page(request, visitor, skip=number(request.query_params.get("from")))
 
 
 @router.post("/show")
@@ -47,7 +50,7 @@ async def show(request: Request, visitor: Visitor) -> Response:
     if not purpose:
         return redirect("/people", done="done.reason_needed")
     await operations.unmask(core_of(request), visitor.person.name, 0, purpose)
-    return await _page(request, visitor, clear=True)
+    return await _page(request, visitor, clear=True, skip=number(text(form, "from", 10)))
 
 
 @router.post("/link")

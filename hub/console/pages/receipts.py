@@ -32,11 +32,17 @@ async def find(request: Request, visitor: Visitor) -> Response:
     known = receipt_id(hub_of(request).keys.hmac("receipt"), code) is not None
     if known:
         return redirect(f"/receipts/{code.replace(' ', '-').upper()}")
+    return sheet(request, visitor, status=404 if code else 200, code=code)
+
+
+def sheet(request: Request, visitor: Guest, *, status: int = 200, **more: Any) -> Response:
+    """The page where a code is typed in and files are sent and taken. `files`: what became of files just sent; `whole`: of them
+    as a full list; `problem`, `why`: why nothing was taken; `unmade`: why no file was made."""
     books = hub_of(request).workbooks
-    return respond(
-        request, "receipts.html", status=404 if code else 200, visitor=visitor, code=code, problem=None, why=None,
-        types=list(books.types) if books else [],
-    )  # fmt: skip
+    given: dict[str, Any] = {
+        "code": "", "problem": None, "why": None, "unmade": None, "files": [], "whole": None, "types": list(books.types) if books else [],
+    }  # fmt: skip
+    return respond(request, "receipts.html", status=status, visitor=visitor, **(given | more))
 
 
 async def covered(request: Request, visitor: Guest, found: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
-"""A school's files in the console: sent from the receipts page, and given back with their faults marked.
+"""A school's files in the console: sent from the receipts page, given back with their faults marked, and taken as the hub has them.
 
-One concern: the form, the templates and the marked workbook. It must never put an upload on disk before the biometric
+One concern: these forms, the templates and the workbooks. It must never put an upload on disk before the biometric
 firewall has seen it, nor give a workbook to anybody its receipt is not for.
 """
 
@@ -15,11 +15,12 @@ from fastapi.responses import Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from hub.api import workbooks
+from hub.api import archives, exports, workbooks
 from hub.api.problems import Problem
-from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, needs, same_origin, text
-from hub.console.pages.receipts import covered
-from hub.console.render import redirect, respond
+from hub.api.rosters import FullList
+from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, needs, same_origin, taken, text
+from hub.console.pages.receipts import covered, sheet
+from hub.console.render import redirect
 from hub.kernel.intake import Source
 from hub.kernel.ledger import parties
 from hub.kernel.receipts import receipt_id
@@ -64,25 +65,45 @@ async def upload(request: Request, visitor: Visitor) -> Response:
     file, hub = form.get("file"), hub_of(request)
     if not isinstance(file, UploadFile) or not file.filename:
         return sheet(request, visitor, problem="upload.none", status=422)
-    year = _YEAR.fullmatch(text(form, "school_year", 20))
+    person, record_type = visitor.person, text(form, "type", 40)
+    year, name = _YEAR.fullmatch(text(form, "school_year", 20)), file.filename.lower()
+    given: dict[str, Any] = {
+        "school": text(form, "school", 20) or None,
+        "school_year": f"{year[1]}-{year[2]}" if year else None,
+    }
+    source = Source("operator", person.name)
     try:
-        taken = await workbooks.take(
-            hub, text(form, "type", 40), Source("operator", visitor.person.name), visitor.person.scope, await file.read(),
-            csv=file.filename.lower().endswith((".csv", ".txt", ".tsv")), school=text(form, "school", 20) or None,
-            school_year=f"{year[1]}-{year[2]}" if year else None,
-        )  # fmt: skip
-    except Problem as refused:
-        return sheet(request, visitor, problem="upload.refused", why=refused.detail, status=422)
+        full = FullList(hub, person.scope, record_type) if text(form, "full", 5) else None
+        body = await file.read()
+        if name.endswith(".zip"):
+            parts = await archives.take(hub, record_type, source, person.scope, body, full=full, **given)
+            refused = archives.refused(parts)
+        else:
+            csv = name.endswith((".csv", ".txt", ".tsv"))
+            one = await workbooks.take(hub, record_type, source, person.scope, body, csv=csv, full=full, **given)
+            parts, refused = [archives.Part(name=file.filename, taken=one)], len(one.rejects)
+        whole = await full.told(person.name, refused) if full is not None else None
+    except Problem as problem:
+        return sheet(request, visitor, problem="upload.refused", why=problem.detail, status=422)
     finally:
         await form.close()
-    return redirect(f"/receipts/{taken.code}")
+    if whole is None and len(parts) == 1 and parts[0].taken is not None:
+        return redirect(f"/receipts/{parts[0].taken.code}")
+    return sheet(request, visitor, files=parts, whole=whole)
 
 
-def sheet(request: Request, visitor: Guest, *, status: int = 200, **more: Any) -> Response:
-    """The receipts page with the form."""
-    books = hub_of(request).workbooks
-    given: dict[str, Any] = {"code": "", "problem": None, "why": None, "types": list(books.types) if books else []}
-    return respond(request, "receipts.html", status=status, visitor=visitor, **(given | more))
+@router.post("/export")
+async def export(request: Request, visitor: Visitor) -> Response:
+    """What the hub holds of a school in the Ministry's template, for a stated purpose."""
+    form = await taken(request, visitor)
+    person = visitor.person
+    try:
+        return await exports.book(
+            hub_of(request), person.name, person.scope, text(form, "type", 40), text(form, "school", 20) or None,
+            text(form, "purpose", 300),
+        )  # fmt: skip
+    except Problem as refused:
+        return sheet(request, visitor, unmade=refused.detail, status=422)
 
 
 @router.get("/templates/{record_type}.xlsx")

@@ -17,7 +17,7 @@ from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id
 from hub.console.masks import mask_text
 from hub.console.render import HEADERS, redirect, respond
 from hub.kernel.ledger import lookups, verifications
-from hub.kernel.ledger.verifications import KINDS, AlreadyRunning, NoConnector, NothingToAsk, Wanted
+from hub.kernel.ledger.verifications import KINDS, AlreadyRunning, NoConnector, NoPurpose, NothingToAsk, Wanted
 from mappings.canonical.messages import title
 from mappings.verdicts import VERDICTS, words
 
@@ -64,6 +64,8 @@ async def begin(request: Request, visitor: Visitor) -> Response:
         opened, _ = await verifications.open_verification(core, visitor.person.name, wanted)
     except AlreadyRunning as running:
         return redirect(f"/verify/{running.verification}", done="done.verify_running")
+    except NoPurpose:
+        return await _index(request, visitor, given=given | {"purpose": ""}, wrong="verify.wrong_purpose")
     except NoConnector:
         return await _index(request, visitor, given=given, wrong="verify.no_connector")
     except NothingToAsk:

@@ -93,6 +93,8 @@ class Core:
         self.directory = Directory()
         self.punch_window_s = 60.0
         """Punches of one person in one direction at one place this close together are one passage."""
+        self.people_takers: frozenset[str] = frozenset()
+        """Families of gates that take lists of people from the hub, as whoever puts the hub together knows them."""
         self._sources: dict[tuple[str, str], int] = {}
         self.connectors: dict[str, int] = {}
         self.on_commit: Callable[[str], None] = lambda _what: None
@@ -119,19 +121,26 @@ class Core:
             self._refreshed = time.monotonic()
 
     async def source_ids(self, sources: Iterable[Source]) -> list[int]:
-        """The numbers of several sources: no waiting where all are known."""
+        """The numbers of several sources: no waiting where all are known, and one look for all that are not: after a start
+        a thousand gates are met within a second. Call it with no connection in hand: it takes its own."""
         known = self._sources
-        return [known.get((s.kind, s.name)) or await self.source_id(s) for s in sources]
+        asked = [(s.kind, s.name) for s in sources]
+        if new := sorted({key for key in asked if key not in known}):
+            await self._meet(new)
+        return [known[key] for key in asked]
 
     async def source_id(self, source: Source) -> int:
         """The number of a source, made on first sight. Call it with no connection in hand: it takes its own."""
-        key = (source.kind, source.name)
-        found = self._sources.get(key)
-        if found is None:
-            async with self.pool.acquire() as apart:
-                found = await apart.fetchval(sql.source_add, *key)
-            self._sources[key] = found
-        return found
+        return (await self.source_ids((source,)))[0]
+
+    async def _meet(self, keys: list[tuple[str, str]]) -> None:
+        async with self.pool.acquire() as apart:
+            found = await apart.fetch(sql.sources_known, [k for k, _ in keys], [n for _, n in keys])
+            self._sources.update(((r["kind"], r["name"]), r["id"]) for r in found)
+            if len(found) < len(keys):
+                rest = [key for key in keys if key not in self._sources]
+                made = await apart.fetch(sql.sources_add, [k for k, _ in rest], [n for _, n in rest])
+                self._sources.update(((r["kind"], r["name"]), r["id"]) for r in made)
 
     async def again(self, work: Callable[[], Awaitable[T]], *, for_s: float = 20.0) -> T:
         """Run a transaction, again while the database's faults are passing ones, for at most `for_s` seconds."""

@@ -154,8 +154,15 @@ async def facts(core: Core, deliveries: list[int]) -> dict[int, tuple[bool, floa
 
 async def seen_by_person(core: Core, connection: Connection, deliveries: list[int]) -> None:
     """Deliveries a person closed as delivered: what waited for them goes on, in the same transaction."""
-    tracked = sorted({t for f in core.router.flows.values() for x in f.to if x.only_changes for t in f.records})
-    rows = await connection.fetch(sql.given_seen, deliveries, tracked)
+    router = core.router
+    tracked = [
+        (flow, connector, record_type)
+        for flow, connector in sorted(router.targets)
+        for record_type in router.flows[flow].records
+        if router.tracks(flow, connector, record_type)
+    ]
+    columns = ([x[n] for x in tracked] for n in range(3))
+    rows = await connection.fetch(sql.given_seen, deliveries, *columns)
     by_connector: dict[int, set[str]] = {}
     for r in rows:
         if not r["cancelled"]:

@@ -6,6 +6,7 @@ hold a document's bytes or name in clear, nor list what there is.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -55,18 +56,26 @@ async def keep(
     body: bytes,
     seal: Seal,
     verdict: tuple[str, Any] = ("unsigned", None),
+    digest: bytes | None = None,
 ) -> bool:
-    """Keep a document with what was found on its signatures (state and details). False when this id is kept already: the same upload sent again."""
-    pieces = [
-        (file, n, seal(body[at : at + PIECE], place_of(file, n))) for n, at in enumerate(range(0, len(body), PIECE))
-    ]
-    digest = bytes.fromhex(core.hasher(body))
+    """Keep a document with what was found on its signatures (state and details). False when this id is kept already: the same upload sent again.
+
+    `digest`: the core's keyed hash of the body, where the caller has it already.
+    """
+
+    def sealed() -> tuple[bytes, list[tuple[uuid.UUID, int, bytes]]]:
+        places = enumerate(range(0, len(body), PIECE))
+        pieces = [(file, n, seal(body[at : at + PIECE], place_of(file, n))) for n, at in places]
+        return digest or bytes.fromhex(core.hasher(body)), pieces
+
+    # Hundreds of milliseconds for a large document: beside the loop.
+    hashed, pieces = await asyncio.to_thread(sealed)
 
     async def once() -> bool:
         number = await core.source_id(source)
         async with core.pool.acquire() as connection, connection.transaction():
             made = await connection.fetchval(
-                sql.file_add, file, number, school, content_type, len(body), PIECE, digest, seal(name.encode(), _name_place(file)),
+                sql.file_add, file, number, school, content_type, len(body), PIECE, hashed, seal(name.encode(), _name_place(file)),
                 *verdict,
             )  # fmt: skip
             if made is None:

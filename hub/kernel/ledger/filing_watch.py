@@ -56,8 +56,8 @@ async def forecast(core: Core, at: datetime, calendar: WorkCalendar, warn_s: flo
     """Judge every open filing as of `at`; deliveries as they are now."""
     today = at.astimezone(states.ZONE).date()
     closes = calendar.close_of(today) if calendar.works(today) else None
-    # The limit of a date promised lies at most some days of holiday behind it, never before its own day.
-    horizon = at + timedelta(days=1 + warn_s / calendar.day_s * 3)
+    # However long the holidays between: the limit of a date promised never lies before its own day.
+    horizon = calendar.beyond(at, warn_s) + timedelta(days=1)
     async with core.pool.acquire() as connection:
         rows = await connection.fetch(sql.filings_watched, horizon)
         told = await connection.fetch(sql.filings_due_between, at - _BACK, horizon)

@@ -28,6 +28,10 @@ TRACKED = frozenset({"filing", "filing_progress"})
 """Record types whose order key is the file number and whose facts move a filing."""
 
 _UNKNOWN = Text("Trục chưa có hồ sơ này.", "The hub does not hold this filing.")
+_ANOTHERS = Text(
+    "Tài khoản gửi không có quyền với hồ sơ này: hồ sơ thuộc đơn vị khác.",
+    "The sender may not write this filing: it is another's.",
+)
 _NO_FILE = Text(
     "Tài liệu “file” này không có ở trục, hoặc thuộc đơn vị khác.", "No such document is kept here, or it is another's."
 )
@@ -98,11 +102,11 @@ class Tracker:
 
         A counterparty's step that fits nowhere is marked with its `quarantine` and goes to the inbox.
         """
-        refused = None
+        refused, permits = None, partial(core.directory.permits, work.scope)
         if draft.type == "filing":
-            refused = self._filing(draft, partial(core.directory.permits, work.scope))
+            refused = self._filing(draft, permits)
         elif draft.type == "filing_progress":
-            refused = self._progress(draft, work.message)
+            refused = self._progress(draft, work.message, permits)
         if refused is not None:
             work.rejects.append(refused)
         return refused is None
@@ -133,7 +137,7 @@ class Tracker:
         self._linked.update(uuid.UUID(f) for f in files_of(draft.body))
         return None
 
-    def _progress(self, draft: Draft, message: int) -> Reject | None:
+    def _progress(self, draft: Draft, message: int, permits: Callable[[str | None], bool]) -> Reject | None:
         body, number = draft.body, str(draft.body["file_number"])
         body.pop("quarantine", None)  # of an earlier try of the same transaction
         portal = body.get("said_by") == "portal"
@@ -146,6 +150,9 @@ class Tracker:
                 body["quarantine"] = "unknown_filing"
                 self._keep(aside, "unknown_filing", _UNKNOWN)
             return None
+        if not permits(held.school):
+            # A step names the school it pleases; the filing is its own school's.
+            return Reject(pointer=draft.pointer, code="outside_scope", key=draft.key, message=_ANOTHERS)
         step = self._steps.setdefault(number, Step())
         if state is not None and not paid:
             moved = states.move(held.state, held.since, state, at, step=True)

@@ -20,7 +20,7 @@ _PAGE = 20_000
 
 
 class Device(Struct, frozen=True, kw_only=True):
-    """One device to register; `secret` is sealed with the hub's key."""
+    """One device to register; `secret` and `signing` (see `gates.sign`) are sealed with the hub's key."""
 
     id: str
     family: str
@@ -31,6 +31,7 @@ class Device(Struct, frozen=True, kw_only=True):
     direction: str
     zone: str
     secret: bytes
+    signing: bytes | None = None
 
 
 class School(Struct, frozen=True, kw_only=True):
@@ -62,7 +63,7 @@ async def add_devices(core: Core, actor: str, devices: Sequence[Device]) -> None
     ordered = sorted(devices, key=lambda d: d.id)
     async with core.pool.acquire() as connection, connection.transaction():
         sources = {r["name"]: r["id"] for r in await connection.fetch(sql.fleet_sources, [d.id for d in ordered])}
-        fields = ("id", "family", "profile", "title", "school", "entrance", "direction", "zone", "secret")
+        fields = ("id", "family", "profile", "title", "school", "entrance", "direction", "zone", "secret", "signing")
         columns = [[getattr(d, name) for d in ordered] for name in fields]
         await connection.execute(sql.fleet_add, [sources[d.id] for d in ordered], *columns)
         families = dict(Counter(d.family for d in ordered))

@@ -16,6 +16,10 @@ from hub.kernel.ledger.core import Core
 from hub.kernel.store.db import sql
 
 
+TRIES = 5
+"""A gate is asked so often for one span; after that it is known not to answer."""
+
+
 class Command(Struct, frozen=True, kw_only=True):
     """One span to ask a gate for; both ends aware."""
 
@@ -27,7 +31,8 @@ class Command(Struct, frozen=True, kw_only=True):
 
 
 async def add(core: Core, device: str, start: datetime, end: datetime, reason: str) -> int:
-    """Ask a gate for a span; the number of the command, an open one's when it covers the span already."""
+    """Ask a gate for a span; the number of the command: an open one's when it covers the span already, or one that waits
+    and grows to cover it."""
     async with core.pool.acquire() as connection, connection.transaction():
         number = await connection.fetchval(sql.gate_command_add, device, start, end, reason)
         if number is None:
@@ -37,9 +42,9 @@ async def add(core: Core, device: str, start: datetime, end: datetime, reason: s
 
 async def take(core: Core, devices: Sequence[str], stale_s: float) -> list[Command]:
     """Commands to send now to these gates, at most one each; they stand as sent from here on. One that got no answer
-    within `stale_s` is among them again."""
+    within `stale_s`, then twice that and so on, is among them again; after `TRIES` of them it has failed as `silent`."""
     async with core.pool.acquire() as connection:
-        rows = await connection.fetch(sql.gate_command_take, list(devices), stale_s)
+        rows = await connection.fetch(sql.gate_command_take, list(devices), stale_s, TRIES)
     return [Command(**dict(r)) for r in rows]
 
 
@@ -57,7 +62,7 @@ async def end(core: Core, number: int, code: str, *, done: bool, again_s: float 
 
 
 async def forget(core: Core, days: int) -> None:
-    """Throw away what ended so many days ago."""
+    """Throw away what ended so many days ago, and what gates that are no longer in use were asked."""
     async with core.pool.acquire() as connection:
         await connection.execute(sql.gate_command_forget, days)
 

@@ -148,11 +148,12 @@ async def back_to(core: Core, device: str, start: datetime) -> bool:
         return bool(await connection.fetchval(sql.gate_list_back, device, start))
 
 
-async def seen(core: Core, device: str, start: datetime, end: datetime) -> set[tuple[str, int]]:
-    """(person's code, second since 1970) of the passages the ledger has of a device in a span."""
+async def seen(core: Core, devices: list[str], start: datetime, end: datetime) -> set[tuple[str, str, int]]:
+    """(device, person's code, second since 1970 by the device's own clock) of the passages the ledger has of these devices
+    in a span."""
     async with core.pool.acquire() as connection:
-        rows = await connection.fetch(sql.gate_seen, device, start, end)
-    return {(r["person"], int(r["sent"].timestamp())) for r in rows}
+        rows = await connection.fetch(sql.gate_seen, devices, start, end)
+    return {(r["device"], r["person"], int(r["sent"].timestamp())) for r in rows}
 
 
 async def standing(core: Core) -> list[Any]:

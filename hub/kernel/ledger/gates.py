@@ -26,6 +26,8 @@ from hub.kernel.store.db import Connection, sql
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}\Z")
 """A gate's name: safe in topics, addresses and a broker's files; `@` is kept for the generations of its secret."""
+RESERVED = frozenset({"hub-bridge", "lt-commands"})
+"""The hub's own users at the broker: no gate may have their names."""
 DIRECTIONS = ("in", "out", "unknown")
 CODE_LIFE = timedelta(hours=72)
 CODE_LONGEST = timedelta(days=14)
@@ -36,6 +38,8 @@ _LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 """No 0/O, 1/I/L, U: codes are read out over telephones."""
 _CODE_LETTERS = 10
 _BYTES = 16
+SIGNING = b"gate-signing"
+"""What a vendor's signing secret is sealed for: it is its account's, so a gate that is replaced hands it on as it is."""
 
 Seal = Callable[[bytes, bytes], bytes]
 """Encrypts a secret for a gate: (secret, the gate's name) → sealed."""
@@ -130,7 +134,7 @@ def faults(core: Core, gates: Sequence[Gate]) -> list[tuple[int, Text]]:
     names, serials = Counter(g.id for g in gates), Counter((g.family, g.serial) for g in gates if g.serial)
     schools = {s.code for s in core.directory.all()}
     for place, g in enumerate(gates):
-        if not ID.match(g.id):
+        if not ID.match(g.id) or g.id in RESERVED:
             found.append((place, Text(f"Mã cổng không hợp lệ: {g.id[:60]!r}", f"Not a gate's name: {g.id[:60]!r}")))
         if names[g.id] > 1:
             found.append((place, Text(f"Mã cổng lặp lại: {g.id[:60]}", f"The name is given twice: {g.id[:60]}")))
@@ -164,7 +168,7 @@ async def register(
         sealed = [seal(new_secret().encode(), name.encode()) for name in names]
         fields = ("id", "family", "profile", "title", "school", "entrance", "direction", "zone")
         columns = [[getattr(g, field) for g in ordered] for field in fields]
-        await connection.execute(sql.fleet_add, [sources[n] for n in names], *columns, sealed)
+        await connection.execute(sql.fleet_add, [sources[n] for n in names], *columns, sealed, [None] * len(names))
         try:
             await connection.execute(sql.gates_describe, names, [g.serial for g in ordered], [g.model for g in ordered])
         except Exception as error:
@@ -248,14 +252,26 @@ def _unknown(device: str) -> GateRefused:
     )
 
 
-async def rotate(core: Core, actor: str, device: str, seal: Seal, overlap: timedelta) -> Credential:
+async def rotate(core: Core, actor: str, device: str, seal: Seal, overlap: timedelta, why: str = "") -> Credential:
     """Give a gate a new secret; the present one opens for `overlap` longer. Raises `GateRefused`."""
     async with core.pool.acquire() as connection, connection.transaction():
         row = await _active(connection, device)
         credential = await _give(connection, row, seal, max(timedelta(0), min(overlap, OVERLAP_LONGEST)))
-        await _history(core, connection, [device], actor, "rotated", [{"old_until": credential.old_until}])
+        await _history(core, connection, [device], actor, "rotated", [{"old_until": credential.old_until, "why": why}])
     core.on_commit("devices")
     return credential
+
+
+async def sign(core: Core, actor: str, devices: Sequence[str], sealed: bytes | None) -> None:
+    """Say what the vendor of these gates signs its calls with, sealed for `SIGNING`; None: nothing any more. Rotations of the
+    gates' own secrets leave it as it is. Raises `GateRefused` when one is not in use; then none was changed."""
+    names = sorted(set(devices))
+    async with core.pool.acquire() as connection, connection.transaction():
+        done = {r["id"] for r in await connection.fetch(sql.gates_sign, names, sealed)}
+        if missing := [n for n in names if n not in done]:
+            raise _unknown(missing[0])
+        await _history(core, connection, names, actor, "signing", [{"set": sealed is not None} for _ in names])
+    core.on_commit("devices")
 
 
 async def move(
@@ -283,7 +299,7 @@ async def replace(
 ) -> str:
     """A new device takes a gate's place; the old one is revoked and keeps its history. Gives the new one's code. Raises
     `GateRefused`."""
-    if not ID.match(new):
+    if not ID.match(new) or new in RESERVED:
         raise GateRefused("name", "Mã cổng mới không hợp lệ.", "The new gate's name does not fit.")
     async with core.pool.acquire() as connection, connection.transaction():
         row = await _active(connection, device)
@@ -293,7 +309,8 @@ async def replace(
         await connection.execute(sql.gate_codes_end, [device])
         (source,) = await connection.fetch(sql.fleet_sources, [new])
         place = [[row[name]] for name in ("family", "profile", "title", "school", "entrance", "direction", "zone")]
-        await connection.execute(sql.fleet_add, [source["id"]], [new], *place, [seal(new_secret().encode(), new.encode())])  # fmt: skip
+        sealed = seal(new_secret().encode(), new.encode())
+        await connection.execute(sql.fleet_add, [source["id"]], [new], *place, [sealed], [row["signing"]])
         try:
             await connection.execute(sql.gates_describe, [new], [serial], [model])
         except Exception as error:

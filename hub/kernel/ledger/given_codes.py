@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from hub.kernel.intake import order_hash
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.records import Found, Work, ask, look
+from hub.kernel.ledger.records import Found, Work, ask, know_schools, look, outside
 from hub.kernel.ports import Draft, Reject, Text
 from hub.kernel.store.db import Connection, sql
 from mappings.canonical.registry import TYPES
@@ -54,8 +54,11 @@ def moved(found: Found) -> bool:
 async def follow(core: Core, connection: Connection, works: list[Work], found: Found) -> Found:
     """Put drafts under their learner's key and code, and take up codes given. Returns what stands for them, under lock.
 
-    Rejects temporary codes without a school, and codes given that contradict what is known.
+    `works`: those that are taken in, for a code given here is given even if its record is refused later. Rejects temporary
+    codes without a school, and codes given that contradict what is known or that the sender may not give.
     """
+    if any(d.type == _GIVEN for w in works for d in w.drafts):
+        await know_schools(core, connection, works)
     codes = {_code(d) for w in works for d in w.drafts if d.type in _OF_LEARNERS or d.type == _GIVEN}
     anchors = {a for w in works for d in w.drafts if (a := _anchor(d)) is not None}
     locks = sorted({order_hash(c) for c in codes | anchors})
@@ -67,7 +70,11 @@ async def follow(core: Core, connection: Connection, works: list[Work], found: F
         drafts: list[Draft] = []
         for draft in work.drafts:
             if draft.type == _GIVEN:
-                drafts += await _take(connection, work, draft, known, by_code)
+                refused = outside(core, work, draft)
+                if refused is None:
+                    drafts += await _take(connection, work, draft, known, by_code)
+                else:
+                    work.rejects.append(refused)
             elif draft.type not in _OF_LEARNERS:
                 drafts.append(draft)
             elif draft.key.startswith(TEMPORARY) and "@" not in draft.key:

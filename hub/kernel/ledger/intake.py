@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 import asyncpg
-import msgspec
 
 from hub.kernel.access import EVERYWHERE
 from hub.kernel.failpoints import reach
 from hub.kernel.intake import Accepted, Arrival, Source, as_uuid, new_key
 from hub.kernel.leaves import message_leaf, rooted
-from hub.kernel.ledger import given_codes
+from hub.kernel.ledger import given_codes, punches
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.records import Found, Work, ask, look, place, retention_class
 from hub.kernel.ledger.rows import JOURNAL_COLUMNS, MESSAGE_COLUMNS, Rows
+from hub.kernel.ledger.stored import SHOWN, stored
 from hub.kernel.ports import Reject, Text
 from hub.kernel.store.db import Connection, sql
 
@@ -33,10 +33,8 @@ __all__ = [
     "work_inbox",
 ]
 
-_json = msgspec.json.Encoder().encode
-
 INVALID, DUPLICATE, ROUTED = 2, 3, 4
-_NUL, _SHOWN = rb"\u0000", "\N{SYMBOL FOR NULL}"
+_PENDING = (None, None, None, None)
 
 
 async def accept(core: Core, arrivals: list[Arrival]) -> list[Accepted]:
@@ -80,7 +78,8 @@ async def accept_within(
 ) -> list[Accepted]:
     """The body of `accept`, inside the caller's transaction (TX4 stores what replies give rise to with it)."""
     works = [
-        Work(message=i, drafts=a.drafts, scope=a.scope, historical=a.historical, rejects=list(a.rejects))
+        # Drafts and rejects are copied: a transaction that is tried again begins with what came.
+        Work(message=i, drafts=list(a.drafts), scope=a.scope, historical=a.historical, rejects=list(a.rejects))
         if a.drafts is not None and a.invalid is None
         else None
         for a, i in zip(arrivals, ids, strict=True)
@@ -88,11 +87,11 @@ async def accept_within(
     live = [w for w in works if w is not None]
     special = given_codes.anchor(live)
     found = await look(connection, _keys(arrivals, ids), ask(core, live))
-    if special or given_codes.moved(found):
-        found = await given_codes.follow(core, connection, live, found)
     states = _states(arrivals, ids, found)
-    rows = Rows()
     fresh = [w for w, (state, _) in zip(works, states, strict=True) if w is not None and state == "new"]
+    rows = Rows()
+    if fresh and (special or given_codes.moved(found)):
+        found = await given_codes.follow(core, connection, fresh, found)
     if fresh:
         await place(core, connection, fresh, found, rows)
     answers: list[Accepted] = []
@@ -106,25 +105,28 @@ async def accept_within(
             # Our own earlier try did commit: the answer was lost, not the work.
             told.append(answer)
             continue
-        rows.messages.append(
-            (message, klass, source, arrival.type, arrival.school, arrival.content_type, arrival.digest,
-             arrival.body if new else None, _stored(arrival.removed) if arrival.removed else None,
-             _stored(arrival.attributes) if arrival.attributes else None, arrival.upload, arrival.chunk, None if new else first)
-        )  # fmt: skip
+        became: tuple[int | None, ...]
         if not new:
             answer.duplicate, answer.conflict = True, state == "conflict"
-            rows.results.append((message, klass, DUPLICATE, 0, 0, 0))
+            became = DUPLICATE, 0, 0, 0
             if arrival.source.kind == "client" and not answer.conflict:
                 told.append(answer)
         elif arrival.invalid is not None:
             answer.invalid, answer.rejects = True, [arrival.invalid]
-            rows.results.append((message, klass, INVALID, 0, 0, 0))
+            became = INVALID, 0, 0, 0
         elif work is None:
+            became = _PENDING
             rows.inbox.append((message, klass))
         else:
             answer.records, answer.rejects, answer.unchanged = work.records, work.rejects, work.unchanged
             refused = len(work.rejects)
-            rows.results.append((message, klass, ROUTED, work.records + refused, refused, work.records))
+            became = ROUTED, work.records + refused, refused, work.records
+        rows.messages.append(
+            (message, klass, source, arrival.type, arrival.school, arrival.content_type, arrival.digest,
+             arrival.body if new else None, stored(arrival.removed) if arrival.removed else None,
+             stored(arrival.attributes) if arrival.attributes else None, arrival.upload, arrival.chunk, None if new else first,
+             *became)
+        )  # fmt: skip
         if new and answer.rejects:
             rows.rejects += [_reject_row(message, klass, r) for r in answer.rejects]
     if told:
@@ -186,14 +188,9 @@ async def _told_before(connection: Connection, answers: list[Accepted]) -> None:
 
 
 def _reject_row(message: int, klass: int, r: Reject) -> tuple[Any, ...]:
-    key = r.key.replace("\0", _SHOWN) if r.key is not None else None
-    return (message, klass, r.pointer.replace("\0", _SHOWN), r.code, key, _stored(r.message))
-
-
-def _stored(value: Any) -> bytes:
-    """JSON for the database, which takes every character but NUL. Senders name members as they like, and we name theirs."""
-    text = _json(value)
-    return text.replace(_NUL, _SHOWN.encode()) if _NUL in text else text
+    # Senders name members as they like, and we name theirs.
+    key = r.key.replace("\0", SHOWN) if r.key is not None else None
+    return (message, klass, r.pointer.replace("\0", SHOWN), r.code, key, stored(r.message))
 
 
 async def _journal(core: Core, connection: Connection, rows: Rows) -> None:
@@ -213,8 +210,9 @@ async def _journal(core: Core, connection: Connection, rows: Rows) -> None:
 
 async def warm(connection: Connection) -> None:
     """Take a new connection through an intake of nothing: statements and types it has to learn would hold up the first."""
-    await connection.fetchrow(sql.intake_look, [], [], [], [])
-    await connection.execute(sql.intake_write, [], [], [], [], [], [])
+    await connection.fetchrow(sql.intake_look, [], [], [], [], [], [], [], [])
+    await connection.execute(sql.intake_write, [], [], [], [], [])
+    await punches.warm(connection)
 
 
 async def open_upload(core: Core, key: bytes | None, source: Source, type_name: str, school: str | None) -> int:

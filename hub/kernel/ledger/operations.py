@@ -28,6 +28,10 @@ _CLOSES = {
     "delivered": (State.DELIVERED, "settled_by_person"),
     "cancel": (State.CANCELLED, "cancelled"),
 }
+BY_OPERATOR = "operator"
+"""Why a connector is paused when a person did it."""
+PAUSES = "pauses"
+"""In a task's data: it is about this connector, paused until the task is done with."""
 _ACTOR_CLASS = 3
 """What people did is kept as long as anything is."""
 
@@ -49,13 +53,18 @@ async def note(
     )
 
 
-async def pause(core: Core, actor: str, connector: str, message: Text, cause: str = "operator") -> bool:
-    """Pause a connector. Its deliveries stay where they are. False when it was paused already: one fault, one alarm."""
+async def pause(core: Core, actor: str, connector: str, message: Text, cause: str = BY_OPERATOR) -> bool:
+    """Pause a connector. Its deliveries stay where they are. False when it was paused already: one fault, one alarm.
+
+    Where the hub does so by itself a person must act: a task says what, and resolving it (or resuming) goes on."""
     async with core.pool.acquire() as connection, connection.transaction():
         row = await connection.fetchrow(sql.connector_by_name, connector)
         done = bool(row and await connection.fetchval(sql.connector_pause, row["id"], cause, to_builtins(message)))
         if done:
             await note(core, connection, actor, "pause", connector=row["id"], cause=cause, message=to_builtins(message))
+            if cause != BY_OPERATOR:
+                told = to_builtins(message)
+                await connection.fetch(sql.task_open, [row["id"]], [cause], [connector], [told], [{PAUSES: connector}])
     core.on_commit("connectors")
     return done
 
@@ -64,10 +73,17 @@ async def resume(core: Core, actor: str, connector: str) -> bool:
     """Resume a paused connector. False when it was not paused."""
     async with core.pool.acquire() as connection, connection.transaction():
         row = await connection.fetchrow(sql.connector_by_name, connector)
-        done = bool(row and await connection.fetchval(sql.connector_resume, row["id"]))
-        if done:
-            await note(core, connection, actor, "resume", connector=row["id"])
+        done = bool(row and await _resume(core, connection, actor, row["id"]))
     core.on_commit("connectors")
+    return done
+
+
+async def _resume(core: Core, connection: Connection, actor: str, connector: int) -> bool:
+    """Resume within a transaction; the tasks of its pause are done with."""
+    done = await connection.fetchval(sql.connector_resume, connector) is not None
+    if done:
+        await connection.execute(sql.tasks_of_pause, connector, actor)
+        await note(core, connection, actor, "resume", connector=connector)
     return done
 
 
@@ -95,9 +111,12 @@ async def _close(
 
 
 async def resolve_task(core: Core, actor: str, task: int, resolution: Resolution, why: str) -> int:
-    """Resolve a task and move everything that waited for it. Returns how many deliveries; 0 when it was resolved already."""
+    """Resolve a task and move everything that waited for it. Returns how many deliveries; 0 when it was resolved already.
+
+    A task about a paused connector that is *released* resumes it."""
     async with core.pool.acquire() as connection, connection.transaction():
         moved = await _resolve(core, connection, actor, task, resolution, why)
+    core.on_commit("connectors")
     core.on_commit("ready")
     return moved
 
@@ -114,6 +133,8 @@ async def _resolve(core: Core, connection: Connection, actor: str, task: int, re
         moved = len(await connection.fetch(sql.release_parked, ids))
         if found["cause"] == dependencies.OVERDUE:
             await connection.execute(sql.waits_anyway, ids)
+        if PAUSES in (found["data"] or {}):
+            await _resume(core, connection, actor, found["connector"])
     else:
         target, cause = _CLOSES[resolution]
         moved = await _close(connection, ids, [State.PARKED], target, cause, why)

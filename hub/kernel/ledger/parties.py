@@ -78,12 +78,14 @@ async def add_device(
     direction: str,
     zone: str,
     secret: bytes,
+    signing: bytes | None = None,
 ) -> None:
-    """Register a device, or change what is registered; `secret` is sealed with the hub's key."""
+    """Register a device, or change what is registered; `secret` and `signing` (see `gates.sign`; None: as it was) are sealed
+    with the hub's key."""
     source = await core.source_id(Source("device", device))
     async with core.pool.acquire() as connection, connection.transaction():
         await connection.execute(
-            sql.device_add, source, device, family, profile, title, school, entrance, direction, zone, secret
+            sql.device_add, source, device, family, profile, title, school, entrance, direction, zone, secret, signing
         )
         await note(
             core,

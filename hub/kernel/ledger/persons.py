@@ -6,7 +6,9 @@ suggestion is a suggestion.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +24,8 @@ NAMESPACE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:@-]{0,79}")
 _NAMES = frozenset({"personname", "persionname", "name", "username"})
 """Where devices put a person's name, in lower case."""
 _DEEPEST = 6
-_INBOX = 100
+INBOX = 25
+"""Ids on one page."""
 _ZEROS = re.compile(r"^0+(?=.)")
 
 
@@ -55,6 +58,13 @@ class Unknown(Struct, kw_only=True):
     suggestions: list[Suggestion] = msgspec.field(default_factory=list)
 
 
+class Inbox(Struct, frozen=True):
+    """A page of ids nobody is linked to, and how many there are in all."""
+
+    total: int
+    ids: list[Unknown]
+
+
 def name_in(body: bytes | None) -> str | None:
     """The person's name in a device's message, wherever it put it; None when there is none, or no JSON."""
     try:
@@ -76,44 +86,69 @@ def name_in(body: bytes | None) -> str | None:
     return None
 
 
-def suggest(local: str, name: str | None, roster: list[tuple[str, str]], most: int = 4) -> list[Suggestion]:
-    """Learners (code, name) an id may mean: by the code, by a code that ends so, by the name without diacritics and case.
+class Roster:
+    """One school's learners, (code, name), made ready to be compared with many ids: each name is folded once."""
+
+    def __init__(self, people: Iterable[tuple[str, str]]) -> None:
+        self.people = list(people)
+        self.names: dict[str, list[int]] = {}
+        self.words: dict[frozenset[str], list[int]] = {}
+        self.codes: dict[str, list[int]] = {}
+        for place, (code, name) in enumerate(self.people):
+            folded = fold(name)
+            self.names.setdefault(folded, []).append(place)
+            self.words.setdefault(frozenset(folded.split()), []).append(place)
+            self.codes.setdefault(code, []).append(place)
+
+
+def suggest(local: str, name: str | None, rosters: Sequence[Roster], most: int = 4) -> list[Suggestion]:
+    """Learners an id may mean: by the code, by a code that ends so, by the name without diacritics and case.
 
     A name several learners have is worth less: the page shows all of them, and a person chooses.
     """
     bare = _ZEROS.sub("", local)
     wanted = fold(name) if name else ""
-    same = sum(1 for _, n in roster if wanted and fold(n) == wanted)
+    words = frozenset(wanted.split())
+    same = sum(len(r.names.get(wanted, ())) for r in rosters) if wanted else 0
     found: list[Suggestion] = []
-    for code, title in roster:
-        folded = fold(title) if wanted else ""
-        if code == local:
-            found.append(Suggestion(code, title, "code", 1.0))
-        elif wanted and folded == wanted:
-            found.append(Suggestion(code, title, "name", round(0.95 / max(1, same), 2)))
-        elif len(bare) >= 3 and code.endswith(bare):
-            found.append(Suggestion(code, title, "code_like", 0.6))
-        elif wanted and set(wanted.split()) == set(folded.split()):
-            found.append(Suggestion(code, title, "name", 0.5))
+    for roster in rosters:
+        taken: set[int] = set()
+        alike = [n for n, (code, _) in enumerate(roster.people) if code.endswith(bare)] if len(bare) >= 3 else []
+        for why, score, places in (
+            ("code", 1.0, roster.codes.get(local, ())),
+            ("name", round(0.95 / max(1, same), 2), roster.names.get(wanted, ()) if wanted else ()),
+            ("code_like", 0.6, alike),
+            ("name", 0.5, roster.words.get(words, ()) if words else ()),
+        ):
+            found += [Suggestion(*roster.people[n], why, score) for n in places if n not in taken]
+            taken.update(places)
     return sorted(found, key=lambda s: (-s.score, s.learner))[:most]
 
 
-async def inbox(core: Core, schools: list[str] | None, most: int = _INBOX) -> list[Unknown]:
-    """Ids without a person, the most wanted first, each with whom it may mean in the schools it was seen at."""
+async def inbox(core: Core, schools: list[str] | None, skip: int = 0, most: int = INBOX) -> Inbox:
+    """A page of the ids without a person, the most wanted first, each with whom it may mean in the schools it was seen at."""
     async with core.pool.acquire() as connection:
-        rows = await connection.fetch(sql.person_waits, schools, most)
+        rows = await connection.fetch(sql.person_waits, schools, most, skip)
         bodies = {
             r["id"]: r["body"] for r in await connection.fetch(sql.message_bodies_of, [r["sample"] for r in rows])
         }
         places = sorted({s for r in rows for s in r["schools"] if s})
-        rosters: dict[str, list[tuple[str, str]]] = {}
+        learners: dict[str, list[tuple[str, str]]] = {}
         for r in await connection.fetch(sql.roster_of, places) if places else ():
-            rosters.setdefault(r["school"], []).append((r["key"], r["name"] or ""))
+            learners.setdefault(r["school"], []).append((r["key"], r["name"] or ""))
+    # Thousands of names: not while everybody else waits for the loop.
+    found = await asyncio.to_thread(_unknown, rows, bodies, learners)
+    return Inbox(rows[0]["total"] if rows else 0, found)
+
+
+def _unknown(
+    rows: Sequence[Any], bodies: Mapping[int, bytes | None], learners: Mapping[str, list[tuple[str, str]]]
+) -> list[Unknown]:
+    rosters = {school: Roster(people) for school, people in learners.items()}
     found = []
     for r in rows:
         name = name_in(bodies.get(r["sample"]))
         seen = [s for s in r["schools"] if s]
-        roster = [one for s in seen for one in rosters.get(s, ())]
         found.append(
             Unknown(
                 namespace=r["namespace"],
@@ -124,7 +159,7 @@ async def inbox(core: Core, schools: list[str] | None, most: int = _INBOX) -> li
                 schools=seen,
                 devices=list(r["devices"]),
                 name=name,
-                suggestions=suggest(r["local"], name, roster),
+                suggestions=suggest(r["local"], name, [rosters[s] for s in seen if s in rosters]),
             )
         )
     return found

@@ -198,15 +198,6 @@ async def let_go(core: Core, run: Run, owner: str) -> None:
         await connection.execute(sql.pull_let_go, run.connector, run.what, owner)
 
 
-async def take_slot(core: Core, connector: int, interval_s: float, per_day: int | None) -> float | None:
-    """A place for one call in the connector's quota: seconds until it, or None when the day's is used up."""
-    async with core.pool.acquire() as connection, connection.transaction():
-        quota = await connection.fetchrow(sql.quota_lock, connector)
-        if per_day is not None and quota["day_used"] >= per_day:
-            return None
-        return max(0.0, float(await connection.fetchval(sql.quota_take, connector, 1, interval_s)))
-
-
 async def standing(core: Core) -> dict[tuple[int, str], Any]:
     """Every list's last run, by connector and name."""
     async with core.pool.acquire() as connection:

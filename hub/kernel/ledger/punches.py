@@ -161,3 +161,9 @@ class Sieve(Struct):
             punches = list(zip(*self.punches, strict=True)) or [()] * 5
             waits = list(zip(*self.waits, strict=True)) or [()] * 10
             await connection.execute(sql.presence_write, *punches, *waits, sorted(self.again))
+
+
+async def warm(connection: Connection) -> None:
+    """Have a new connection learn the statements above, with nothing to look at or to write."""
+    await connection.fetch(sql.presence_look, [], [], [], [], [], timedelta())
+    await connection.execute(sql.presence_write, *([] for _ in range(16)))

@@ -43,12 +43,19 @@ class Grant(Struct, frozen=True, kw_only=True):
     day_left_s: float = 0.0
 
 
-async def grant(core: Core, connection: Connection, connector: int, ask: Ask, calls: int) -> Grant:
-    """A share and up to `calls` calls of the day, within the caller's transaction; locks the quota's row."""
+async def grant(
+    core: Core, connection: Connection, connector: int, ask: Ask, calls: int, holder: str | None = None
+) -> Grant:
+    """A share and up to `calls` calls of the day, within the caller's transaction; locks the quota's row.
+
+    `holder`: whose share it is, where that is not this worker's dispatcher: two with one name would both send all of it.
+    """
     row = await connection.fetchrow(sql.quota_lock, connector)
     share = held = None
     if ask.per_second is not None:
-        found = await connection.fetchrow(sql.quota_share, connector, core.worker, ask.per_second, ask.keep, SHARE_S)
+        found = await connection.fetchrow(
+            sql.quota_share, connector, holder or core.worker, ask.per_second, ask.keep, SHARE_S
+        )
         # Above its fair part it keeps no more than it still needs, and less the next time.
         share, held = min(found["share"], found["target"]), found["held"]
     if ask.per_day is None:
@@ -60,16 +67,16 @@ async def grant(core: Core, connection: Connection, connector: int, ask: Ask, ca
     return Grant(share=share, held=held, calls=more, day=row["day"], day_left_s=left_s)
 
 
-async def renew(core: Core, connector: int, ask: Ask, calls: int = 0) -> Grant:
+async def renew(core: Core, connector: int, ask: Ask, calls: int = 0, holder: str | None = None) -> Grant:
     """Ask again for a share, or for `calls` more calls of the day, apart from a claim."""
     async with core.pool.acquire() as connection, connection.transaction():
-        return await grant(core, connection, connector, ask, calls)
+        return await grant(core, connection, connector, ask, calls, holder)
 
 
-async def leave(core: Core, connector: int, spare: int, day: date | None) -> None:
+async def leave(core: Core, connector: int, spare: int, day: date | None, holder: str | None = None) -> None:
     """Give back a share, and the calls of a day that were not made."""
     async with core.pool.acquire() as connection, connection.transaction():
-        await connection.execute(sql.quota_leave, connector, core.worker)
+        await connection.execute(sql.quota_leave, connector, holder or core.worker)
         if spare and day is not None:
             await connection.execute(sql.quota_return, connector, spare, day)
 

@@ -141,7 +141,7 @@ async def stage_ours(core: Core, run: Run, field_map: FieldMap) -> Run:
     klass = CLASSES[TYPES[run.type].retention]
     async with core.pool.acquire() as connection:
         rows = await connection.fetch(
-            sql.reconcile_page, run.type, run.ours_after, PAGE, klass, run.school, timeout=_LONG_S
+            sql.current_page, run.type, run.ours_after, PAGE, klass, run.school, timeout=_LONG_S
         )
     staged = [
         _staged(run.id, _OURS, r["school"] or "", str((r["body"] or {}).get("class_code") or ""), r["key"], r["version"],

@@ -14,16 +14,29 @@ import msgspec
 
 from hub.kernel.access import School, Scope
 from hub.kernel.intake import order_hash
-from hub.kernel.ledger import filings, punches
+from hub.kernel.ledger import filings, gate_people, punches
 from hub.kernel.ledger.core import CLASSES, Core, content_hash, sorted_json
 from hub.kernel.ledger.rows import DELIVERY_COLUMNS, RECORD_COLUMNS, Rows
+from hub.kernel.ledger.stored import has_nul
 from hub.kernel.lifecycle import State, check
 from hub.kernel.ports import Draft, Reject, Text
 from hub.kernel.router import Prior
 from hub.kernel.store.db import Connection, sql
 from mappings.canonical.registry import TYPES
 
-__all__ = ["DELIVERY_COLUMNS", "RECORD_COLUMNS", "Asked", "Found", "Work", "ask", "look", "place", "retention_class"]
+__all__ = [
+    "DELIVERY_COLUMNS",
+    "RECORD_COLUMNS",
+    "Asked",
+    "Found",
+    "Work",
+    "ask",
+    "know_schools",
+    "look",
+    "outside",
+    "place",
+    "retention_class",
+]
 
 FACT, UNCHANGED, QUARANTINED = 1, 2, 3
 
@@ -101,7 +114,12 @@ def ask(core: Core, works: list[Work]) -> Asked:
 
 async def look(connection: Connection, keys: list[tuple[Any, int, bytes]], asked: Asked) -> Found:
     """Claim keys, take locks, read what stands: one round trip. `keys`: digests in order, with message and body digest."""
-    row = await connection.fetchrow(sql.intake_look, keys, asked.locks, asked.entities, asked.pairs)
+    digests, messages, bodies = zip(*keys, strict=True) if keys else ((), (), ())
+    types, names = zip(*asked.entities, strict=True) if asked.entities else ((), ())
+    connectors, orders = zip(*asked.pairs, strict=True) if asked.pairs else ((), ())
+    row = await connection.fetchrow(
+        sql.intake_look, digests, messages, bodies, asked.locks, types, names, connectors, orders
+    )
     streams = {
         (r["type"], r["key"]): Prior(
             version=r["version"], event=r["event"], content=r["content"], identity=r["identity"], record=r["record"],
@@ -121,7 +139,7 @@ def _refuse(draft: Draft, code: str, vi: str, en: str) -> Reject:
     return Reject(pointer=draft.pointer, code=code, key=draft.key, message=Text(vi, en))
 
 
-def _outside(core: Core, work: Work, draft: Draft) -> Reject | None:
+def outside(core: Core, work: Work, draft: Draft) -> Reject | None:
     """Refuse what names an unknown school or one outside the sender's scope."""
     if draft.type != "school" and draft.school is not None and core.directory.get(draft.school) is None:
         return _refuse(
@@ -145,11 +163,7 @@ async def place(core: Core, connection: Connection, works: list[Work], found: Fo
 
     Any number of these may run at once: what `look` locked, in sorted order, is what they could disagree about.
     """
-    # A school that arrives in this very batch is known to what follows it in the batch.
-    new_schools = [d for w in works for d in w.drafts if d.type == "school" and d.event != "CANCEL"]
-    if new_schools:
-        await _learn_schools(core, connection, works, new_schools)
-    await _look_again(core, connection, works)
+    await know_schools(core, connection, works)
     # More ids than are used when a draft is refused or takes fewer routes: ids need only be different.
     widest = {name: 1 + len(core.router.of(name)) for name in {d.type for w in works for d in w.drafts}}
     ids = iter(await core.ids.take(connection, sum(widest[d.type] for w in works for d in w.drafts)))
@@ -157,13 +171,18 @@ async def place(core: Core, connection: Connection, works: list[Work], found: Fo
     sieve = None
     if punches.TYPE in widest:
         sieve = await punches.Sieve.of_drafts(core, connection, (d for w in works for d in w.drafts))
+    doors = None
+    if gate_people.TYPE in widest:
+        doors = await gate_people.Doors.load(core, connection, [d for w in works for d in w.drafts])
     existing = set(found.streams)
     heads: dict[tuple[str, str], tuple[Any, ...]] = {}
     coalesce: dict[str, set[tuple[int, int]]] = {}
     first = len(rows.deliveries)
     for work in works:
         for draft, order in zip(work.drafts, work.orders, strict=True):
-            refused = _outside(core, work, draft)
+            refused = outside(core, work, draft)
+            if refused is None and doors is not None:
+                refused = doors.refuse(draft, found.streams.get((draft.type, draft.key)))
             if refused is not None:
                 work.rejects.append(refused)
                 continue
@@ -207,15 +226,17 @@ def _one(
     """Settle version, event and routes of one draft, and make its rows."""
     name, key, school = draft.type, draft.key, draft.school
     spec = TYPES[name]
-    if tracker is not None and spec.stream == "event" and not tracker.takes(core, work, draft):
-        return
-    record, klass = next(ids), _CLASS[name]
-    disposition, version, event, identity, prior = FACT, 1, "NEW", None, None
     body = sorted_json(draft.body)
-    if rb"\u0000" in body:
+    if has_nul(body):
         vi, en = "Bản ghi có ký tự NUL, không lưu được.", "The record has a NUL character, which cannot be stored."
         work.rejects.append(_refuse(draft, "control_character", vi, en))
         return
+    if tracker is not None and spec.stream == "event":
+        if not tracker.takes(core, work, draft):
+            return
+        body = sorted_json(draft.body)  # with its mark, where it is kept aside
+    record, klass = next(ids), _CLASS[name]
+    disposition, version, event, identity, prior = FACT, 1, "NEW", None, None
     if sieve is not None and name == punches.TYPE:
         said, disposition = sieve.judge(draft.body, record, school)
         if said is not draft.body:
@@ -273,6 +294,15 @@ def _one(
             [next(ids), record, connector, klass, _READY, order if route.ordered else None, rank, None, route.flow, key,
              school, _ROUTED.cause, None]
         )  # fmt: skip
+
+
+async def know_schools(core: Core, connection: Connection, works: list[Work]) -> None:
+    """Make the directory fit to judge these works by `outside`."""
+    # A school that arrives in this very batch is known to what follows it in the batch.
+    new_schools = [d for w in works for d in w.drafts if d.type == "school" and d.event != "CANCEL"]
+    if new_schools:
+        await _learn_schools(core, connection, works, new_schools)
+    await _look_again(core, connection, works)
 
 
 async def _learn_schools(core: Core, connection: Connection, works: list[Work], drafts: list[Draft]) -> None:

@@ -246,9 +246,9 @@ async def _write(core: Core, connection: Connection, out: Rows, message: int, so
     body = msgspec.json.encode({"judged_again": [r[0] for r in out.records]})
     digest = hashlib.sha256(body).digest()
     out.messages.append(
-        (message, klass, source, TYPE, None, "application/json", digest, body, None, None, None, None, None)
-    )
-    out.results.append((message, klass, _ROUTED, len(out.records), 0, len(out.records)))
+        (message, klass, source, TYPE, None, "application/json", digest, body, None, None, None, None, None, _ROUTED,
+         len(out.records), 0, len(out.records))
+    )  # fmt: skip
     leaf = message_leaf(message, digest, body, [r[0].to_bytes(8, "big") + r[11] for r in out.records])
     (line,) = await core.ids.take(connection, 1)
     out.journal.append((line, klass, core.worker, "judged_again", None, None, [message], *rooted([leaf])))

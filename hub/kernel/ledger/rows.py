@@ -15,7 +15,7 @@ from hub.kernel.store.db import Connection, sql
 
 MESSAGE_COLUMNS = (
     "id", "class", "source", "type", "school", "content_type", "digest", "body", "removed", "attributes", "upload", "chunk",
-    "duplicate_of",
+    "duplicate_of", "outcome", "items", "rejected", "records",
 )  # fmt: skip
 RESULT_COLUMNS = ("message", "class", "outcome", "items", "rejected", "records")
 REJECT_COLUMNS = ("message", "class", "pointer", "code", "key", "text")
@@ -41,6 +41,7 @@ class Rows(Struct):
 
     messages: list[tuple[Any, ...]] = field(default_factory=list)
     results: list[tuple[Any, ...]] = field(default_factory=list)
+    """What became of messages that were stored before."""
     rejects: list[tuple[Any, ...]] = field(default_factory=list)
     inbox: list[tuple[Any, ...]] = field(default_factory=list)
     journal: list[tuple[Any, ...]] = field(default_factory=list)
@@ -54,7 +55,7 @@ class Rows(Struct):
         """Write everything. The order keys and entities spoken of must be locked."""
         if max(len(self.messages), len(self.records), len(self.deliveries)) <= FEW:
             await connection.execute(
-                sql.intake_write, self.messages, self.results, self.journal, self.records, [*self.new_streams, *self.streams],
+                sql.intake_write, self.messages, self.journal, self.records, [*self.new_streams, *self.streams],
                 [tuple(d) for d in self.deliveries],
             )  # fmt: skip
             many: tuple[tuple[str, Sequence[Any], tuple[str, ...]], ...] = ()
@@ -66,11 +67,11 @@ class Rows(Struct):
                 ("streams", self.new_streams, STREAM_COLUMNS),
                 ("deliveries", self.deliveries, DELIVERY_COLUMNS),
                 ("messages", self.messages, MESSAGE_COLUMNS),
-                ("message_results", self.results, RESULT_COLUMNS),
                 ("journal", self.journal, LEAVED_COLUMNS),
             )
         for table, rows, columns in (
             *many,
+            ("message_results", self.results, RESULT_COLUMNS),
             ("rejects", self.rejects, REJECT_COLUMNS),
             ("inbox", self.inbox, ("message", "class")),
         ):

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.kernel.failpoints import reach
+from hub.kernel.firewall_names import holds_image
 from hub.kernel.intake import Arrival, Source, new_key
 from hub.kernel.ledger.core import CLASSES, Core
 from hub.kernel.ledger.intake import accept_within
@@ -58,6 +59,12 @@ class KeyReused(VerificationRefused):
     code = "key_reused"
 
 
+class NoPurpose(VerificationRefused):
+    """Mục đích phải là một câu, không phải nội dung tệp. / The purpose has to be a sentence, not a file's content."""
+
+    code = "no_purpose"
+
+
 class AlreadyRunning(VerificationRefused):
     """Trường này đang có một đợt xác minh cùng loại. / A verification of this kind is already running for the school."""
 
@@ -94,6 +101,8 @@ async def open_verification(
 
     Raises `VerificationRefused`. `system`: asked for by a schedule, which is journaled as such.
     """
+    if holds_image(wanted.purpose):
+        raise NoPurpose
     if not core.router.of(TYPE):
         raise NoConnector
     body = core.hasher(msgspec.json.encode(wanted)).encode()
@@ -134,7 +143,7 @@ async def open_due(
 ) -> list[int]:
     """Open verifications for schools whose last of this kind is older than `before`, at most `most`.
 
-    May be repeated: what was opened a moment ago is not due any more. Raises `NoConnector`.
+    May be repeated: what was opened a moment ago is not due any more. Raises `NoConnector` and `NoPurpose`.
     """
     async with core.pool.acquire() as connection:
         schools = [r["school"] for r in await connection.fetch(sql.verifications_due, kind, before, most)]
@@ -260,7 +269,7 @@ async def _accept(
 async def cancel(core: Core, actor: str, number: int) -> int | None:
     """Ask about nobody more. What is asked already is answered as ever. The number of items given up, None when it was not open."""
     async with core.pool.acquire() as connection, connection.transaction():
-        if await connection.fetchrow(sql.verification_lock, number) is None:
+        if await connection.fetchval(sql.verification_hold, number) is None:
             return None
         gone = await connection.fetch(sql.verification_cancel, number)
         await note(core, connection, actor, "verification_cancelled", subject=number, given_up=len(gone))

@@ -65,6 +65,10 @@ async def _as_it_was(connection: Connection) -> None:
     transaction's own), and asyncpg has ended an open one by now. The default costs a round trip at every release."""
 
 
+_QUERIES = 5_000_000
+"""A connection's life. By default the pool would end one after 50,000: at a peak each after a minute, in the middle of it."""
+
+
 async def open_pool(
     dsn: str,
     *,
@@ -72,10 +76,12 @@ async def open_pool(
     high: int = 8,
     application: str = "hub",
     ready: Callable[[Connection], Awaitable[None]] | None = None,
+    keep: bool = False,
 ) -> Pool:
     """Open a pool for the hub's work. `synchronous_commit` is left to the server, where it is on (a test says so).
 
-    `ready` is run on every new connection before anybody gets it.
+    `ready` is run on every new connection before anybody gets it. With `keep` connections stay open while nobody needs them:
+    a new one costs its first user a tenth of a second and more.
     """
 
     async def prepare(connection: Connection) -> None:
@@ -90,7 +96,8 @@ async def open_pool(
         init=prepare,
         reset=_as_it_was,
         command_timeout=60,
-        max_inactive_connection_lifetime=300,
+        max_inactive_connection_lifetime=0 if keep else 300,
+        max_queries=_QUERIES,
         server_settings={
             "search_path": "hub",
             "application_name": application,

@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from lxml import etree
+from zeep import Client
+from zeep.transports import Transport
 
 from hub.api import query, xroad_provider
 from hub.kernel.access import EVERYWHERE, Scope
@@ -83,7 +85,7 @@ def test_a_guessed_number_tells_nothing(asked: Any) -> None:
 
 @pytest.mark.parametrize(
     ("change", "status"),
-    [({"purpose": ""}, 422), ({"officer": ""}, 422), ({"input": {}}, 422), ({"input": {"learner_code": "QQ00001", "birth_date": "x" * 99}}, 422),
+    [({"purpose": ""}, 422), ({"officer": ""}, 422), ({"purpose": "Xét tuyển\0đầu cấp"}, 422), ({"input": {}}, 422), ({"input": {"learner_code": "QQ00001", "birth_date": "x" * 99}}, 422),
      ({"input": {"learner_code": "QQ00001", "birth_date": "2012-01-01", "full_name": "A"}}, 422)],
 )  # fmt: skip
 def test_a_question_without_its_reasons_is_not_put(asked: Any, change: dict[str, Any], status: int) -> None:
@@ -174,6 +176,45 @@ def test_the_description_is_the_pinned_one_and_names_every_query() -> None:
     named = {o.get("name") for o in root.iter("{http://schemas.xmlsoap.org/wsdl/}operation")}
     assert named == set(queries.QUERIES) == set(queries.INPUTS)
     assert Path(query.__file__).with_name("queries.wsdl").read_bytes() == xroad_provider.wsdl()
+
+
+# The exchange's own schemas, as far as the description uses them.
+EXCHANGE = {
+    XRD: f"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:id="{ID}" targetNamespace="{XRD}" elementFormDefault="qualified">
+<xs:import namespace="{ID}" schemaLocation="{ID}"/>
+<xs:element name="client" type="id:Name"/><xs:element name="service" type="id:Name"/><xs:element name="id" type="xs:string"/>
+<xs:element name="userId" type="xs:string"/><xs:element name="protocolVersion" type="xs:string"/></xs:schema>""",
+    ID: f"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="{ID}" elementFormDefault="qualified">
+<xs:attribute name="objectType" type="xs:string"/>
+<xs:complexType name="Name"><xs:sequence>
+<xs:element name="xRoadInstance" type="xs:string"/><xs:element name="memberClass" type="xs:string"/><xs:element name="memberCode" type="xs:string"/>
+<xs:element name="subsystemCode" type="xs:string" minOccurs="0"/><xs:element name="serviceCode" type="xs:string" minOccurs="0"/>
+<xs:element name="serviceVersion" type="xs:string" minOccurs="0"/></xs:sequence>
+<xs:attribute ref="o:objectType" xmlns:o="{ID}"/></xs:complexType></xs:schema>""",
+}
+
+
+def test_whoever_builds_a_client_from_the_description_can_ask(asked: Any) -> None:
+    class Wire(Transport):
+        def load(self, url: str) -> bytes:
+            return EXCHANGE[url].encode() if url in EXCHANGE else xroad_provider.wsdl()
+
+        def post(self, address: str, message: bytes, headers: dict[str, str]) -> Any:
+            with asked.client("key-of-department") as c:
+                return c.post("/xroad/v1/soap", content=message, headers=headers)
+
+    made = Client("queries.wsdl", transport=Wire())
+    member = {"xRoadInstance": "VN", "memberClass": "GOV"}
+    headers = {
+        "client": member | {"memberCode": "000.00.00.G04", "subsystemCode": "hocba", "objectType": "SUBSYSTEM"},
+        "service": member | {"memberCode": "000.00.00.H24", "subsystemCode": "lienthong", "serviceCode": "enrolment", "objectType": "SERVICE"},
+        "id": "4894e35d", "userId": "VN0123", "protocolVersion": "4.0",
+    }  # fmt: skip
+    answer = made.service.enrolment(
+        purpose=WHY["purpose"], learner_code="QQ00001", birth_date=asked.born, _soapheaders=headers
+    )
+    assert answer.body.enrolled is True and answer.body.school_code == S1
+    assert answer.header.userId == "VN0123" and answer.header.client.subsystemCode == "hocba"
 
 
 def test_grants_change_and_end_with_a_line_in_the_journal(ledger: Any) -> None:

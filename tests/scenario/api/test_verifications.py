@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from base64 import b64encode
 from typing import Any
 
 import openpyxl
@@ -75,6 +76,11 @@ def test_a_school_verifies_its_own_roster_once(ready: Any) -> None:
         assert own.get(f"/v1/verifications/{elsewhere['verification']}").status_code == 404
         assert own.get(f"/v1/verifications/{elsewhere['verification']}/sheet.xlsx").status_code == 404
         assert own.post("/v1/verifications", json=ORDER | {"school": S2}).json()["code"] == "school"
+        assert own.get(f"{address}/results", params={"after": "31\0"}).status_code == 422
+        # A purpose is a sentence: one that is content would stand in the log for ever.
+        image = b64encode(b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(150))).decode()
+        kept = own.post("/v1/verifications", json=ORDER | {"purpose": image, "kind": "verify"})
+        assert (kept.status_code, kept.json()["code"]) == (422, "no_purpose"), kept.text
         for number in (0, -1, 1 << 70, "x"):
             assert own.get(f"/v1/verifications/{number}").status_code in (404, 422)
 
@@ -83,7 +89,7 @@ def test_a_school_verifies_its_own_roster_once(ready: Any) -> None:
     "wrong",
     [
         {"purpose": "ngắn"}, {"purpose": "        "}, {"purpose": "hai\ndòng chữ"}, {"officer": ""}, {"officer": "a b"}, {"kind": "spy"},
-        {"learners": []}, {"extra": 1}, {"school": None, "learners": ["x"]},
+        {"learners": []}, {"extra": 1}, {"school": None, "learners": ["x"]}, {"learners": ["31000\0000"]}, {"school": "31HP\0"},
     ],
 )  # fmt: skip
 def test_what_is_missing_or_wrong_opens_nothing(wrong: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from msgspec.structs import replace
 
 from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ledger import intake, rejudge
+from hub.kernel.ledger.operations import ReplayFilter, replay
+from hub.kernel.lifecycle import State
 from hub.kernel.ports import Draft
 
 SCHOOL = "31HP0123001"
@@ -68,6 +70,11 @@ def test_what_is_too_old_is_not_told(stage: Any) -> None:
             await s.settled(delivered=1, cancelled=1)
             assert [k for k, _, _ in told(twin)] == ["g1/fresh"]
             assert await s.led.value("SELECT cause FROM deliveries_closed WHERE state = 9") == "stale"
+            await asyncio.sleep(2.1)
+            again = ReplayFilter(connector="ministry", states=[State.DELIVERED])
+            assert (await replay(s.core, "test", again, "as_sent", "test")).queued == 1
+            await s.settled(delivered=1, cancelled=2)
+            assert twin.books.repeats == 0, "the same bytes are as old as what they tell"
 
     asyncio.run(go())
 

@@ -89,11 +89,25 @@ def test_gone_pauses_the_connector_until_a_person_resumes_it(stage: Any) -> None
             assert await s.led.value("SELECT pause_cause FROM connectors WHERE name = 'families'") == "endpoint_gone"
             assert await s.led.value("SELECT count(*) FROM deliveries") == 4
             assert not twin.books.effects
+            (task,) = await s.led.rows("SELECT id, cause, subject, text FROM tasks WHERE state = 'open'")
+            assert (task["cause"], task["subject"]) == ("endpoint_gone", "families") and "410" in task["text"]["vi"]
             twin.gone = False
-            assert await operations.resume(s.core, "officer", "families")
+            await operations.resolve_task(s.core, "officer", task["id"], "release", "they were asked: it was a mistake")
             await s.house.refresh()
             await s.settled(delivered=4)
             assert len(twin.books.effects) == 4
+            assert await s.led.value("SELECT state FROM connectors WHERE name = 'families'") == "active"
+
+            twin.gone = True
+            await intake.accept(s.core, [passage("HS10", datetime.now(UTC), "e10")])
+            await s.until(paused)
+            twin.gone = False
+            assert await operations.resume(s.core, "officer", "families")
+            assert await s.led.value("SELECT count(*) FROM tasks WHERE state = 'open'") == 0, (
+                "resumed: nothing is left to do"
+            )
+            await s.house.refresh()
+            await s.settled(delivered=5)
 
     asyncio.run(go())
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from adapters import manifest as manifests
+from hub.kernel.ledger import parties
 from iot.face_mqtt.simulator import FaceGate
 from iot.gate import GateOptions
 
@@ -88,6 +89,11 @@ def test_people_reach_their_gates_and_one_gate_does_not_hold_up_another(
     async def go() -> None:
         async with broker(tmp_path) as port, stage() as s:
             await connect(s, port)
+            for device in ("G1", "G2"):
+                await parties.add_device(
+                    s.core, "test", device, family="face_mqtt", profile="push-ack", title=device, school=SCHOOL,
+                    entrance="Cổng chính", direction="in", zone="Asia/Ho_Chi_Minh", secret=b"sealed",
+                )  # fmt: skip
 
             async with gate("G1", port) as one:
                 one.codes["EditPerson"] = ["410", "464"]

@@ -65,3 +65,30 @@ def test_two_workers_keep_a_quota_together_and_a_days_calls_exactly(stage: Any, 
             assert await s.led.value("SELECT count(*) FROM quota_shares") == 0, "whoever ends gives its share back"
 
     asyncio.run(go())
+
+
+def test_a_log_in_takes_a_permit_of_its_own(stage: Any, items: Any) -> None:
+    """One call a second: the log-in, the call that finds the session ended, the next log-in and the call again are four of them."""
+
+    async def go() -> None:
+        async with stage() as s:
+            twin = await s.portal({"concurrency": 2, "quota": {"per_second": 1, "per_day": 100}}, quota_per_s=None)
+            at: list[float] = []
+            answer = twin.answer
+
+            def noted(ask: Ask) -> Say:
+                at.append(time.monotonic())
+                return answer(ask)
+
+            twin.answer = noted
+            await s.push("filing", items.filing())
+            await s.work()
+            await s.settled(delivered=1)
+            assert len(at) == 2 and at[1] - at[0] > 0.95, "logged in, then told"
+            twin.end_sessions()
+            await s.push("filing", items.filing("000.00.12.H24-261122-0002"))
+            await s.settled(delivered=2)
+            assert len(at) == 5 and busiest(at) == 1
+            assert await s.led.value("SELECT day_used FROM quotas") >= 5
+
+    asyncio.run(go())

@@ -142,7 +142,13 @@ def test_questions_are_given_out_as_the_days_quota_lets(stage: Any, items: Any) 
             assert (await verifications.advance(s.core)).asked == 0
             row = await verifications.one(s.core, number)
             assert (row["asked"], row["waiting"], row["state"]) == (5, 6, "open")
-            assert await verifications.cancel(s.core, "test", number) == 6
+            # While a worker is at it: what a person decides waits its turn.
+            async with s.core.pool.acquire() as busy, busy.transaction():
+                assert await busy.fetchrow(sql.verification_lock, number) is not None
+                cancelled = asyncio.create_task(verifications.cancel(s.core, "test", number))
+                done, _ = await asyncio.wait([cancelled], timeout=0.3)
+                assert not done
+            assert await cancelled == 6
             assert await verifications.cancel(s.core, "test", number) is None
 
     asyncio.run(work())

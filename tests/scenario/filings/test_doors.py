@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 import time
 import uuid
 from typing import Any
@@ -12,6 +13,7 @@ import orjson
 import pytest
 
 from adapters.public_service.simulator import Simulator as Portal
+from hub.api import files
 from hub.api.callbacks import callback_secrets, signature
 from hub.api.control import control_token
 from hub.kernel.file_tokens import token_of
@@ -121,6 +123,20 @@ def test_events_are_taken_once_and_never_by_strangers(portal: Any) -> None:
     assert portal.look("SELECT count(*) AS n FROM records WHERE type = 'filing_progress'")[0]["n"] == 3
 
 
+def test_an_event_whose_id_is_known_with_another_content_is_refused_and_kept_for_a_person(portal: Any) -> None:
+    assert push(portal, "filing", a_filing()).status_code == 202
+    assert tell(portal, event("E-1")).json() == {"error_code": 0, "taken": 1, "refused": 0}
+    other = event("E-1", TrangThai="9", ThoiGian="20261123100000")
+    for _ in range(2):
+        assert tell(portal, other, event("E-1")).json() == {"error_code": 0, "taken": 1, "refused": 1}
+    (row,) = portal.look("SELECT state FROM filings")
+    assert row["state"] == 4, "what came first stands"
+    (kept,) = portal.look(
+        "SELECT m.body, j.text FROM rejects j JOIN messages m ON m.id = j.message WHERE j.code = 'event_reused'"
+    )
+    assert b"20261123100000" in bytes(kept["body"]) and "Mã sự kiện" in kept["text"]["vi"]
+
+
 def test_events_of_unknown_filings_are_not_lost(portal: Any) -> None:
     assert tell(portal, event("E-1")).json()["taken"] == 1
     assert (
@@ -199,6 +215,53 @@ def test_a_document_is_kept_encrypted_and_handed_out_whole_or_in_part(portal: An
     assert [r["n"] for r in reads] == [6] and reads[0]["actor"].startswith("connector:")
     pieces = b"".join(bytes(r["data"]) for r in portal.look("SELECT data FROM file_pieces"))
     assert b"0123456789abcdef" not in pieces and b"chuy" not in bytes(portal.look("SELECT name FROM files")[0]["name"])
+
+
+def test_uploads_that_stand_still_lose_their_place_and_shut_nobody_out(portal: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(files, "_SILENT_S", 1.5)
+    host, port = portal.url.removeprefix("http://").split(":")
+    head = "POST /v1/files?name=a.pdf HTTP/1.1\r\nHost: hub\r\nX-API-Key: {}\r\nContent-Length: 5000\r\n\r\n%PDF-1.7"
+    stalled = [socket.create_connection((host, int(port)), timeout=20) for _ in range(3)]
+    try:
+        for one in stalled:
+            one.sendall(head.format("key-of-school-2").encode())
+        time.sleep(0.5)
+        # The third was turned away at once, the others hold half of the places: whoever comes now is served.
+        assert keep(portal).status_code == 201
+        answers = [one.recv(4096).split(b"\r\n", 1)[0] for one in stalled]
+        assert sorted(a.split()[1] for a in answers) == [b"408", b"408", b"503"]
+        assert keep(portal, who="key-of-school-2", name="b.pdf").status_code == 201
+    finally:
+        for one in stalled:
+            one.close()
+
+
+def test_a_large_document_does_not_hold_up_the_loop(portal: Any, monkeypatch: Any) -> None:
+    """Hashing and sealing take hundreds of milliseconds: they run beside it."""
+    here: list[bool] = []
+    sealed = type(portal.keys).encrypt
+
+    def encrypt(self: Any, plain: bytes, aad: bytes) -> bytes:
+        if len(plain) > 1000:
+            here.append(_on_a_loop())
+        return sealed(self, plain, aad)
+
+    monkeypatch.setattr(type(portal.keys), "encrypt", encrypt)
+    assert keep(portal).status_code == 201
+    assert here and not any(here)
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def test_a_line_of_text_is_one(portal: Any) -> None:
+    with portal.client("key-of-school-1") as client:
+        assert client.post("/v1/files", params={"name": "a.pdf", "school": "31\0"}, content=PDF).status_code == 422
 
 
 def test_addresses_that_are_not_ours_expired_or_of_nothing(portal: Any) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from adapters import manifest as manifests
 from adapters.public_service import simulator
 from adapters.twin import Fault
 from connectors.address import AddressPolicy
-from hub.kernel.ledger import pulls
+from connectors.connector import LiveConnector
+from connectors.errors import AddressRefused, EndpointGone, Refused, ServiceRefused
+from hub.kernel.ledger import pulls, quotas
 from hub.kernel.ledger.accounting import account
 from hub.kernel.ledger.pulls import PullBusy
+from hub.kernel.ledger.quotas import Ask
 from hub.kernel.store.db import sql
 from hub.worker.pulls import Pull, UnknownPull, overdue
 
@@ -172,6 +176,26 @@ def test_refused_credentials_pause_the_connector(stage: Any) -> None:
     asyncio.run(go())
 
 
+@pytest.mark.parametrize("refused", [ServiceRefused, AddressRefused, EndpointGone])
+def test_whatever_needs_a_person_pauses_the_connector_with_a_task(
+    stage: Any, monkeypatch: pytest.MonkeyPatch, refused: type[Refused]
+) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            await s.portal()
+
+            async def send(*_: Any) -> Any:
+                raise refused("no")
+
+            monkeypatch.setattr(LiveConnector, "send", send)
+            found = await pull(s, "fields", "k")
+            assert not found.done and found.fault == refused.TEXT and found.after_s is None
+            assert await s.led.value("SELECT pause_cause FROM connectors") == refused.cause
+            assert await s.led.value("SELECT cause FROM tasks WHERE state = 'open'") == refused.cause
+
+    asyncio.run(go())
+
+
 def test_what_nobody_pulled_for_long_is_found(stage: Any) -> None:
     async def go() -> None:
         async with stage() as s:
@@ -192,9 +216,73 @@ def test_what_nobody_pulled_for_long_is_found(stage: Any) -> None:
     asyncio.run(go())
 
 
+async def _calls(twin: Any, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When each page was answered from here on."""
+    times: list[float] = []
+    answer = twin.answer
+
+    def noting(ask: Any) -> Any:
+        if "TrangSo" in repr(ask.body):
+            times.append(time.monotonic())
+        return answer(ask)
+
+    monkeypatch.setattr(twin, "answer", noting)
+    return times
+
+
+def test_pages_are_asked_for_within_the_quota_beside_the_dispatcher(
+    stage: Any, small_pages: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            twin = await s.portal({"quota": {"per_second": 4, "per_day": 9}})
+            twin.lists["procedures"] = procedures(16)
+            times = await _calls(twin, monkeypatch)
+            connector = s.core.connectors["public_service"]
+            ask = Ask(per_second=4, per_day=9)
+            assert (await quotas.renew(s.core, connector, ask, 1)).share == 4
+            assert (await quotas.renew(s.core, connector, ask)).share == 4
+            # The dispatcher's two of the four stay its own, and so do its calls of the day.
+            await s.led.owner.execute("UPDATE hub.quota_shares SET share = 2")
+            found = await pull(s, "procedures", "k")
+            assert found.done and found.records == 16, found.fault
+            assert len(times) == 6
+            assert max(sum(1 for t in times if a <= t < a + 1.0) for a in times) <= 2
+            assert await s.led.value("SELECT day_used FROM quotas") == 1 + 6
+            (share,) = await s.led.rows("SELECT worker, share FROM quota_shares")
+            assert tuple(share) == (s.core.worker, 2), "whoever is done gives its own share back, and no other's"
+            # The day's calls end in the middle of the next run, which then waits for another day.
+            twin.lists["procedures"] = procedures(17)
+            over = await pull(s, "procedures", "l")
+            assert not over.done and over.page == 2 and over.after_s == 300.0
+            assert await s.led.value("SELECT day_used FROM quotas") == 9
+
+    asyncio.run(go())
+
+
+def test_a_quota_others_use_up_stops_a_run_for_a_while(
+    stage: Any, small_pages: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            twin = await s.portal({"quota": {"per_second": 4}})
+            twin.lists["procedures"] = procedures(4)
+            monkeypatch.setattr("hub.worker.pulls._SHARE_WAIT_S", 0.2)
+            connector = s.core.connectors["public_service"]
+            await quotas.renew(s.core, connector, Ask(per_second=4, per_day=None))
+            waiting = await pull(s, "procedures", "k")
+            assert not waiting.done and waiting.after_s == 30.0 and "quota" in waiting.fault.en
+            await quotas.leave(s.core, connector, 0, None)
+            assert (await pull(s, "procedures", "k")).done
+
+    asyncio.run(go())
+
+
 _CHILD = """
 import asyncio, sys
 from connectors.address import AddressPolicy
+from connectors.connector import LiveConnector
+from connectors.errors import AddressRefused, EndpointGone, Refused, ServiceRefused
 from hub.kernel.ledger.core import Core
 from hub.kernel.router import Router
 from hub.kernel.store.db import open_pool, sql

@@ -8,6 +8,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
+from hub.kernel.access import EVERYWHERE, Scope
 from hub.kernel.file_tokens import grant_of
 from hub.kernel.filings import ZONE, WorkCalendar
 from hub.kernel.intake import Arrival, Source
@@ -28,7 +29,9 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=ZONE)
 
 
-async def offer(s: Any, kind: str, *items: dict[str, Any], portal: bool = False, event: str = "") -> Any:
+async def offer(
+    s: Any, kind: str, *items: dict[str, Any], portal: bool = False, scope: Scope = EVERYWHERE, event: str = ""
+) -> Any:
     """Items as a sender, or the portal, gives them; the answer, with what was refused."""
     drafts = []
     for n, item in enumerate(items):
@@ -40,8 +43,9 @@ async def offer(s: Any, kind: str, *items: dict[str, Any], portal: bool = False,
         drafts.append(found)
     source = Source("connector", "public_service") if portal else Source("client", "test")
     arrival = Arrival(
-        source=source, type=kind, body=b"{}", content_type="application/json", digest=b"d" * 32, drafts=drafts
-    )
+        source=source, type=kind, body=b"{}", content_type="application/json", digest=b"d" * 32, drafts=drafts,
+        scope=scope,
+    )  # fmt: skip
     (answer,) = await accept(s.core, [arrival])
     return answer
 
@@ -77,6 +81,25 @@ def test_moves_are_taken_and_illegal_ones_refused_with_the_reason(stage: Any, it
             step = await offer(s, "filing_progress", items.progress(N, "2026-11-22T09:00:00+07:00", "4"))
             assert step.rejects[0].code == "state_not_allowed"
             assert (await account(s.core)).balanced
+
+    run(go())
+
+
+def test_a_school_moves_its_own_filings_and_no_others(stage: Any, items: Any) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            other = "31HP0123009"
+            await s.led.school(other)
+            await offer(s, "filing", items.filing(N, status="2"))
+            step = items.progress(N, "2026-11-21T09:00:00+07:00", "10", school_code=other)
+            foreign = await offer(s, "filing_progress", step, scope=Scope("school", other))
+            assert ([(r.pointer, r.code) for r in foreign.rejects], foreign.records) == ([("/0", "outside_scope")], 0)
+            row = await held(s)
+            assert (row["state"], row["department"], row["step_at"]) == (2, None, None)
+            school = row["school"]
+            own = items.progress(N, "2026-11-21T09:00:00+07:00", "4", school_code=school)
+            assert (await offer(s, "filing_progress", own, scope=Scope("school", school))).records == 1
+            assert (await held(s))["state"] == 4
 
     run(go())
 
@@ -197,6 +220,17 @@ def test_dates_are_judged_and_each_alarm_is_said_once(stage: Any, items: Any) ->
             told = filing_watch.told(found)
             assert told["counts"] == {"overdue": 1, "will_miss": 1, "untold": 0, "inbox": 0}
             assert "Ví Dụ" not in repr(told)
+
+    run(go())
+
+
+def test_what_falls_due_right_after_a_long_holiday_is_warned_of_before_it(stage: Any, items: Any) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            await offer(s, "filing", items.filing(N, due_at="2026-02-23T09:00:00+07:00", status="2"))
+            # The Friday before nine days of Tết: five working hours today, one and a half on the Monday after.
+            found = await filing_watch.forecast(s.core, at("2026-02-13T10:00"), WorkCalendar(), 8 * 3600)
+            assert [(d.number, d.left_s) for d in found.will_miss] == [(N, 6.5 * 3600)]
 
     run(go())
 

@@ -26,6 +26,7 @@ from hub.embedded.postgres import ADMIN, APP, EmbeddedPostgres
 from hub.embedded.redis import find_server as find_redis
 from hub.kernel.access import Scope
 from hub.kernel.ledger import parties
+from hub.kernel.ledger.gates import SIGNING
 from hub.keys import Keys
 from hub.settings import load
 
@@ -118,18 +119,25 @@ class Gateway:
     def __init__(self, url: str, keys: Keys, log: Any) -> None:
         self.url, self.keys, self.log = url, keys, log
 
-    async def register(self, core: Any, device: str, family: str, profile: str, secret: str) -> None:
+    async def register(self, core: Any, device: str, family: str, profile: str, secret: str, signing: str = "") -> None:  # fmt: skip
         sealed = self.keys.encrypt(secret.encode(), device.encode())
         await parties.add_device(
             core, "test", device, family=family, profile=profile, title=device, school=SCHOOL, entrance="Cổng chính",
             direction="in", zone="Asia/Ho_Chi_Minh", secret=sealed,
+            signing=self.keys.encrypt(signing.encode(), SIGNING) if signing else None,
         )  # fmt: skip
+
+
+@pytest.fixture
+def pictures() -> dict[str, Any]:
+    """The settings of pictures: none is kept, as by default."""
+    return {}
 
 
 @pytest.fixture
 def gateway(
     ledger: Any, postgres: EmbeddedPostgres, database: str, redis_server: Store, tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, pictures: dict[str, Any],
 ) -> Iterator[Gateway]:  # fmt: skip
     caplog.set_level("DEBUG")
     key_file = tmp_path / "keys" / "master.key"
@@ -148,7 +156,7 @@ def gateway(
     port = free_port()
     settings = load(
         data_dir=tmp_path / "data", master_key_file=key_file, database_url=SecretStr(postgres.dsn(database, APP).url),
-        redis_url=SecretStr(redis_server.url), http={"port": port, "client_requests_per_s": 10_000},
+        redis_url=SecretStr(redis_server.url), http={"port": port, "client_requests_per_s": 10_000}, pictures=pictures,
     )  # fmt: skip
     server = uvicorn.Server(uvicorn.Config(create(settings), port=port, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import binascii
 import gzip
 import io
 import json
@@ -88,7 +89,11 @@ class Marks:
         yield json.dumps({"x": base64.urlsafe_b64encode(self.image(f"{door}: URL-safe")).decode()}).encode()
         yield json.dumps({b64("key"): 1}).encode()
         yield json.dumps({"x": json.dumps({"y": json.dumps({"z": b64("JSON in JSON in JSON")})})}).encode()
-        yield json.dumps({"order": "JVBERi0xLjQK" + b64("document in base64")}).encode() if door != "push" else b"{}"
+        yield (
+            json.dumps({"order": "JVBERi0xLjQK" + b64("document in base64")}).encode()
+            if door not in ("push", "callback")
+            else b"{}"
+        )
         yield (json.dumps({"a": b64("large", 400_000)})).encode()
         yield b'{"info":{"pic":"data:image/jpeg;base64,' + b64("broken JSON").encode()
         yield ('{"a":"' + b64("escaped").replace("/", "\\/") + '"}').encode()
@@ -184,7 +189,7 @@ async def over_http(url: str, marks: Marks) -> set[int]:
     return statuses
 
 
-async def over_mqtt(core: Any, port: int, marks: Marks) -> None:
+async def over_mqtt(core: Any, port: int, marks: Marks, album: Any = None) -> None:
     known = families()
     transport = MqttClient(
         MqttSettings(host="127.0.0.1", port=port, client_id="bridge"),
@@ -197,7 +202,7 @@ async def over_mqtt(core: Any, port: int, marks: Marks) -> None:
     async def touch(facts: dict[str, dict[str, Any]]) -> None:
         await parties.touch_devices(core, facts)
 
-    work = Bridge(transport, lambda a: intake.accept(core, a), known, load, core.hasher, touch)
+    work = Bridge(transport, lambda a: intake.accept(core, a), known, load, core.hasher, touch, album=album)
     await transport.start()
     assert await transport.connected(10)
     running = asyncio.create_task(work.run())
@@ -233,6 +238,14 @@ async def over_mqtt(core: Any, port: int, marks: Marks) -> None:
         gate.loop_stop()
 
 
+def _opened(text: bytes) -> bytes:
+    """What base64 holds, if it is any: where a mark came from."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return b""
+
+
 def search(name: str, data: bytes, marks: Marks) -> list[str]:
     """Where marks were found, each with the door its image came by."""
     found = []
@@ -240,7 +253,7 @@ def search(name: str, data: bytes, marks: Marks) -> list[str]:
         at = data.find(trace)
         if at >= 0:
             near = data[max(0, at - 300) : at + 200]
-            number = re.search(SIGN + rb"(\d{5})", near)
+            number = re.search(SIGN + rb"(\d{5})", near) or re.search(rb"-(\d{5})", _opened(data[at : at + 32]))
             place = marks.places[int(number.group(1))] if number else "?"
             found.append(f"{name} at {at} ({trace!r}): {place}: {near!r}")
     return found
@@ -261,7 +274,7 @@ def test_no_mark_of_any_image_is_written_anywhere(
         async with ledger() as led:
             await gateway.register(led.core, "ZK01", "zkteco", "secret-path", "z1-secret")
             await gateway.register(led.core, "HIK01", "hikvision", "standard", "h1-secret")
-            await gateway.register(led.core, "HN01", "hanet", "camera", "c1-secret signing")
+            await gateway.register(led.core, "HN01", "hanet", "camera", "c1-secret", "signing")
             await gateway.register(led.core, "F1", "face_mqtt", "push-ack", "f1-secret")
             await gateway.register(led.core, "N1", "native", "standard", "n1-secret")
             await over_mqtt(led.core, broker.port, marks)

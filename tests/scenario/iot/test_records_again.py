@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from connectors.transports.mqtt import MqttClient, MqttSettings
-from hub.kernel.ledger import gate_commands, intake, parties
+from hub.kernel.ledger import gate_commands, gates, intake, parties
 from hub.worker.bridge import Bridge, BridgeOptions
 from hub.worker.gate_asks import GateAsks
 from hub.worker.gates import families, registry
@@ -162,5 +162,64 @@ def test_a_terminal_that_was_away_is_asked_for_that_time(ledger: Any, tmp_path: 
                 assert [(r["device"], r["reason"]) for r in rows] == [("2001001", "offline")], (
                     "once, however often it flaps"
                 )
+
+    asyncio.run(go())
+
+
+def test_a_terminal_that_never_answers_is_not_asked_for_ever(ledger: Any) -> None:
+    """Five tries, each after twice the wait; what it is asked meanwhile makes no more rows; a revoked one is let be."""
+
+    async def go() -> None:
+        async with ledger() as here:
+            await here.school(SCHOOL)
+            for device in ("A1", "A2"):
+                await parties.add_device(
+                    here.core, "test", device, family="face_mqtt", profile="push-ack", title="G", school=SCHOOL, entrance="",
+                    direction="in", zone="Asia/Ho_Chi_Minh", secret=b"x",
+                )  # fmt: skip
+            now = datetime.now(UTC)
+
+            async def rows() -> list[Any]:
+                return await here.rows("SELECT * FROM gate_commands WHERE device = 'A1' ORDER BY id")
+
+            async def later(seconds: float) -> None:
+                await here.owner.execute(
+                    "UPDATE gate_commands SET sent_at = sent_at - $1 * interval '1 second'", seconds
+                )
+
+            await gate_commands.add(here.core, "A2", now - timedelta(hours=1), now, "asked")
+            first = await gate_commands.add(here.core, "A1", now - timedelta(hours=1), now, "offline")
+            for n in range(1, 50):  # it goes on coming and going before it was asked
+                span = now + timedelta(minutes=10 * n), now + timedelta(minutes=10 * n + 2)
+                assert await gate_commands.add(here.core, "A1", *span, "offline") == first
+            (row,) = await rows()
+            assert (row["span_start"], row["span_end"]) == (now - timedelta(hours=1), now + timedelta(minutes=492))
+            far = now + timedelta(days=30)
+            assert await gate_commands.add(here.core, "A1", far, far, "asked") != first, (
+                "months between are not asked for"
+            )
+            await here.owner.execute("DELETE FROM gate_commands WHERE id <> $1 AND device = 'A1'", first)
+            for tries in range(1, 6):
+                assert [c.tries for c in await gate_commands.take(here.core, ["A1"], 100)] == [tries]
+                await later(100 * 2 ** (tries - 1) - 20)
+                assert "A1" not in await gate_commands.waiting(here.core, 100)
+                await later(30)
+                assert "A1" in await gate_commands.waiting(here.core, 100)
+                assert await gate_commands.take(here.core, ["A1"], 100) == []
+            (row,) = await rows()
+            assert (row["state"], row["code"]) == ("failed", "silent") and row["ended_at"] is not None
+            assert "A1" not in await gate_commands.waiting(here.core, 100)
+            # While one is on its way, what comes after it waits in one row.
+            await gate_commands.add(here.core, "A1", now, now, "offline")
+            await gate_commands.take(here.core, ["A1"], 100)
+            for n in range(1, 10):
+                await gate_commands.add(here.core, "A1", now, now + timedelta(minutes=n), "offline")
+            assert [r["state"] for r in await rows()] == ["failed", "sent", "waiting"]
+            assert await gates.revoke(here.core, "test", ["A2"], "lost") == ["A2"]
+            assert "A2" not in await gate_commands.waiting(here.core, 100)
+            assert await gate_commands.take(here.core, ["A2"], 100) == []
+            await gate_commands.forget(here.core, 30)
+            assert await here.value("SELECT count(*) FROM gate_commands WHERE device = 'A2'") == 0
+            assert len(await rows()) == 3
 
     asyncio.run(go())

@@ -21,6 +21,7 @@ from hub.api import devices
 from hub.app import create
 from hub.embedded.postgres import APP, EmbeddedPostgres
 from hub.kernel.ledger import parties
+from hub.kernel.ledger.gates import SIGNING
 from hub.keys import Keys
 from hub.settings import load
 
@@ -85,12 +86,13 @@ class Gateway:
         self.app: Any = None
 
     async def register(
-        self, core: Any, device: str, family: str, secret: str, profile: str, school: str = SCHOOL
-    ) -> None:
+        self, core: Any, device: str, family: str, secret: str, profile: str, school: str = SCHOOL,
+        signing: str = "",
+    ) -> None:  # fmt: skip
         sealed = self.keys.encrypt(secret.encode(), device.encode())
         await parties.add_device(
             core, "test", device, family=family, profile=profile, title=device, school=school, entrance="Cổng chính", direction="in",
-            zone="Asia/Ho_Chi_Minh", secret=sealed,
+            zone="Asia/Ho_Chi_Minh", secret=sealed, signing=self.keys.encrypt(signing.encode(), SIGNING) if signing else None,
         )  # fmt: skip
 
 

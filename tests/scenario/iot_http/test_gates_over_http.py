@@ -50,10 +50,10 @@ async def fleet(gateway: Any, core: Any) -> list[WebGate]:
     for n, shape in enumerate(("multipart", "untyped", "json", "xml"), 1):
         await register(core, f"HIK0{n}", "hikvision", f"h{n}-secret", "standard")
         del shape
-    await register(core, "HN01", "hanet", f"c1-secret {SIGNING}", "camera")
-    await register(core, "hanet-account", "hanet", f"a1-secret {SIGNING}", "account")
-    await register(core, "HN02", "hanet", f"c2-secret {SIGNING}", "camera", OTHER)
-    await register(core, "HN66", "hanet", "c6-secret another-accounts-secret", "camera", OTHER)
+    await register(core, "HN01", "hanet", "c1-secret", "camera", signing=SIGNING)
+    await register(core, "hanet-account", "hanet", "a1-secret", "account", signing=SIGNING)
+    await register(core, "HN02", "hanet", "c2-secret", "camera", OTHER, SIGNING)
+    await register(core, "HN66", "hanet", "c6-secret", "camera", OTHER, "another-accounts-secret")
     return [
         ZkTecoGate(options(gateway, "ZK01", "z1-secret")),
         ZkTecoGate(options(gateway, "ZK02", None)),
@@ -108,7 +108,7 @@ def test_each_event_once_through_a_database_that_goes_away(gateway: Any, stored:
             assert [f"{g.options.device}/{e.event}" for g in gates for e in g.books() if not e.acked] == []
             assert any(503 in gate.statuses for gate in gates)
             assert await people(here) == books(gates)
-            duplicates = await here.value("SELECT count(*) FROM message_results WHERE outcome = 3")
+            duplicates = await here.value("SELECT count(*) FROM messages WHERE outcome = 3")
             assert duplicates >= len(gates) * 2
             assert await here.value("SELECT count(*) FROM records WHERE type = 'checkin' AND school = $1", OTHER) == 6
 

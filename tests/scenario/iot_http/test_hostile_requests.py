@@ -54,7 +54,7 @@ def test_no_mark_of_a_picture_is_stored(gateway: Any, stored: Any) -> None:
         async with stored() as here:
             await gateway.register(here.core, "ZK01", "zkteco", "z1-secret", "secret-path")
             await gateway.register(here.core, "HIK01", "hikvision", "h1-secret", "standard")
-            await gateway.register(here.core, "HN01", "hanet", "c1-secret signing", "camera")
+            await gateway.register(here.core, "HN01", "hanet", "c1-secret", "camera", signing="signing")
             statuses: set[int] = set()
             async with aiohttp.ClientSession() as session:
                 for address in ADDRESSES:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from hub.kernel.intake import Source
-from hub.kernel.ledger import gate_lists, parties
+from hub.kernel.ledger import gate_lists, gates, parties
 from hub.kernel.ledger.accounting import account
 from hub.kernel.ledger.intake import accept
 from hub.worker.catchup import CatchUp
@@ -22,7 +22,7 @@ from iot.hanet.simulator import HanetPlace
 from iot.hikvision.simulator import HikvisionStore
 from iot.simulator import ListGate, Stored
 
-SCHOOL = "31HP0000001"
+SCHOOL, OTHER = "31HP0000001", "31HP0000002"
 NOW = datetime.now(UTC).replace(microsecond=0)
 PASSWORD = "mat-khau-cua-cong"
 
@@ -201,6 +201,133 @@ def test_only_what_the_webhook_missed_is_taken_from_the_list(ledger: Any) -> Non
             await worker.work(30)
             assert await people(here) == sorted(s.person for s in stored)
             assert (await standing(here))["missed"] == len(stored) - 4
+
+    asyncio.run(go())
+
+
+def test_a_fault_in_asking_one_gate_is_no_other_gates(ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        stored = memory(5)
+        store = HikvisionStore(stored, size=7, password=PASSWORD)
+        async with ledger() as here, store as address:
+            await asked(here, "G1", "hikvision", address)
+            worker = await asked(here, "G2", "hikvision", address)
+            page = CatchUp._page
+
+            async def stumble(self: Any, asking: Any, *rest: Any) -> bool:
+                if asking.device == "G1":
+                    raise RuntimeError("a bug")
+                return await page(self, asking, *rest)
+
+            monkeypatch.setattr(CatchUp, "_page", stumble)
+            assert await worker.work(30) == 2
+            assert await people(here) == [s.person for s in stored]
+            rows = await here.rows("SELECT device, fault->>'kind' AS kind, faults FROM gate_lists ORDER BY device")
+            assert [tuple(r) for r in rows] == [("G1", "later", 1), ("G2", None, 0)]
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("family", sorted(STORES))
+@pytest.mark.parametrize("off_s", [7200.0, -7200.0])
+def test_a_wrong_clock_hides_nothing_and_is_put_right(ledger: Any, family: str, off_s: float) -> None:
+    """The list goes by the device's own clock: the span is asked for by it, and what it tells is corrected by it."""
+
+    async def go() -> None:
+        happened = [s for s in memory(20) if s.passed]
+        stored = [msgspec.structs.replace(s, at=s.at + timedelta(seconds=off_s)) for s in happened]
+        async with ledger() as here, STORES[family](stored) as address:
+            extra = {"place": "12345", "password": None} if family == "hanet" else {}
+            worker = await asked(here, "G1", family, address, **extra)
+            await here.owner.execute(
+                "INSERT INTO device_state (device, seen_at, offset_s) VALUES ('G1', clock_timestamp(), $1)", off_s
+            )
+            start = happened[0].at - timedelta(seconds=1)
+            await here.owner.execute("UPDATE gate_lists SET done_to = $1", start)
+            await worker.work(30)
+            rows = await here.rows("SELECT body, updated_at FROM records WHERE type = 'checkin' ORDER BY updated_at")
+            assert [r["updated_at"] for r in rows] == [s.at for s in happened]
+            assert all(r["body"]["estimated_offset_s"] == off_s and not r["body"]["quarantine"] for r in rows)
+            assert (await standing(here))["done_to"] <= datetime.now(UTC), "the hub's own time, whatever the gate's is"
+
+    asyncio.run(go())
+
+
+def test_what_a_webhook_brought_by_a_wrong_clock_is_known_in_the_list(ledger: Any) -> None:
+    async def go() -> None:
+        off = timedelta(minutes=30)
+        stored = [msgspec.structs.replace(s, at=s.at + off) for s in memory(10) if s.passed]
+        async with ledger() as here, HanetPlace(stored, camera="G1") as address:
+            worker = await asked(here, "G1", "hanet", address, place="12345", password=None)
+            entry = {"id": "G1", "school": SCHOOL, "direction": "in"}
+            for s in stored[:4]:
+                told = {"aliasid": s.person, "time": int(s.at.timestamp() * 1000)}
+                item = seen(f"webhook-{s.number}", told, s.at - off, entry, PROFILES.get(None).settings)
+                made = arrival_of("hanet", "", item, b"{}", is_json=True, digest=bytes(16), source=Source("device", "G1"), opener="G1")  # fmt: skip
+                await accept(here.core, [made])
+            await here.owner.execute(
+                "INSERT INTO device_state (device, seen_at, offset_s) VALUES ('G1', clock_timestamp(), $1)",
+                off.total_seconds(),
+            )
+            await worker.work(30)
+            assert await people(here) == sorted(s.person for s in stored)
+            assert (await standing(here))["missed"] == len(stored) - 4
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("family", sorted(STORES))
+def test_listed_passages_belong_to_where_the_gate_stood_then(ledger: Any, family: str) -> None:
+    async def go() -> None:
+        stored = [s for s in memory(20) if s.passed]
+        async with ledger() as here, STORES[family](stored) as address:
+            extra = {"place": "12345", "password": None} if family == "hanet" else {}
+            worker = await asked(here, "G1", family, address, **extra)
+            await here.school(OTHER)
+            middle = stored[9].at
+            await gates.move(here.core, "test", "G1", OTHER, "Cổng sau", "out", middle, "chuyển")
+            await worker.work(30)
+            rows = await here.rows("SELECT body, school, updated_at FROM records WHERE type = 'checkin'")
+            assert len(rows) == len(stored)
+            for r in rows:
+                before = r["updated_at"] < middle
+                expected = (SCHOOL, "Cổng chính", "in") if before else (OTHER, "Cổng sau", "out")
+                if family == "dahua":  # it says itself which way somebody went
+                    expected = (*expected[:2], "in")
+                assert (r["school"], r["body"]["entrance"], r["body"]["direction"]) == expected
+                assert r["body"]["school_code"] == r["school"]
+            messages = await here.rows("SELECT school, count(*) AS n FROM messages GROUP BY school ORDER BY school")
+            assert {m["school"] for m in messages} == {SCHOOL, OTHER}
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("camera", "family", "secret", "taken"),
+    [
+        ("G2", "hanet", b"ours", True),
+        ("G2", "hanet", b"another account's", False),
+        ("G2", "hanet", None, False),
+        ("G2", "face_mqtt", b"ours", False),
+    ],
+)
+def test_an_accounts_list_speaks_for_its_own_cameras_only(
+    ledger: Any, camera: str, family: str, secret: bytes | None, taken: bool
+) -> None:
+    async def go() -> None:
+        stored = [s for s in memory(5) if s.passed]
+        async with ledger() as here, HanetPlace(stored, camera=camera) as address:
+            worker = await asked(here, "G1", "hanet", address, place="12345", password=None)
+            await here.school(OTHER)
+            await parties.add_device(
+                here.core, "test", camera, family=family, profile="", title=camera, school=OTHER, entrance="Cổng",
+                direction="in", zone="Asia/Ho_Chi_Minh", secret=here.keys.encrypt(b"x", camera.encode()),
+                signing=here.keys.encrypt(secret, gates.SIGNING) if secret else None,
+            )  # fmt: skip
+            await gates.sign(here.core, "test", ["G1"], here.keys.encrypt(b"ours", gates.SIGNING))
+            await worker.work(30)
+            assert len(await people(here)) == (len(stored) if taken else 0)
+            assert (await standing(here))["fault"] is None
 
     asyncio.run(go())
 

@@ -133,7 +133,7 @@ def test_an_earlier_punch_that_comes_late_takes_the_others_place(ledger: Any) ->
             assert [t[:2] for t in await told(led)] == [("g1/later", "CANCEL")]
             (row,) = await led.rows(
                 "SELECT version, (r.body->>'follows')::bigint AS follows, (r.body->>'merged_into')::bigint AS into, o.records"
-                " FROM records r JOIN message_results o ON o.message = r.message WHERE r.event = 'CANCEL'"
+                " FROM records r JOIN message_outcomes o ON o.message = r.message WHERE r.event = 'CANCEL'"
             )
             ids = {r["key"]: r["id"] for r in await led.rows("SELECT key, id FROM records WHERE version = 1")}
             assert (row["version"], row["follows"], row["into"], row["records"]) == (
@@ -208,11 +208,13 @@ def test_unknown_persons_wait_and_follow_in_order_once_linked(ledger: Any) -> No
             await intake.accept(led.core, [passage("g2", "007", AT + 9 * minute, "c"), passage("g1", "007", AT, "a")])
             await intake.accept(led.core, [passage("g1", "007", AT + 5 * minute, "b"), passage("g1", "8", AT, "x")])
             assert await told(led) == []
-            first, second = await persons.inbox(led.core, None)
+            first, second = (await persons.inbox(led.core, None)).ids
+            skipped = await persons.inbox(led.core, None, 1, 1)
+            assert (skipped.total, [u.local for u in skipped.ids]) == (2, ["8"])
             assert (first.namespace, first.local, first.count, first.name) == ("truong-a", "007", 3, "Lê Văn Tám")
             assert [(s.learner, s.why) for s in first.suggestions] == [("3112345678", "name")]
             assert second.local == "8"
-            assert await persons.inbox(led.core, ["31HP0999001"]) == [], "not another school's"
+            assert (await persons.inbox(led.core, ["31HP0999001"])).ids == [], "not another school's"
             with pytest.raises(persons.CannotLink, match="no_learner"):
                 await persons.link(led.core, "an", "truong-a", "007", "none", "?")
             assert await persons.link(led.core, "an", "truong-a", "007", "3112345678", "Danh sách lớp") == 3
@@ -227,7 +229,7 @@ def test_unknown_persons_wait_and_follow_in_order_once_linked(ledger: Any) -> No
                 led.core, [passage("g1", "007", AT + 9.5 * minute, "d"), passage("g1", "007", AT + 30 * minute, "e")]
             )
             assert {t[0] for t in await told(led)} == {"g1/a", "g1/b", "g2/c", "g1/e"}
-            assert [u.local for u in await persons.inbox(led.core, None)] == ["8"]
+            assert [u.local for u in (await persons.inbox(led.core, None)).ids] == ["8"]
 
     asyncio.run(go())
 
@@ -251,7 +253,7 @@ def test_a_wrong_link_is_taken_back_and_the_right_person_follows(ledger: Any) ->
             assert await persons.undo(led.core, "an", link["id"], "Nhầm người") == 2
             await settled(led)
             assert [t[:3] for t in await told(led)] == [("g1/a", "CANCEL", "HS1")], "withdrawn as it was told"
-            assert (await persons.inbox(led.core, None))[0].count == 2
+            assert (await persons.inbox(led.core, None)).ids[0].count == 2
             await deliver(led)
             await persons.link(led.core, "an", "g1", "7", "HS2", "Đúng người")
             await settled(led)

@@ -55,9 +55,8 @@ class Door:
             return self.who  # type: ignore[no-any-return]
 
         monkeypatch.setattr(intake, "current_client", current)
-        self.app = FastAPI()
+        self.app = intake.Gateway()
         problems.install(self.app)
-        self.app.add_middleware(intake.Front)
         http = SimpleNamespace(single_max_bytes=1_048_576, bulk_max_bytes=10_000_000)
         core = SimpleNamespace(hasher=hasher_of(keys), catalogue=Catalogue.load())
         self.app.state.hub = SimpleNamespace(keys=keys, core=core, settings=SimpleNamespace(http=http))

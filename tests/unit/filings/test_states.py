@@ -120,6 +120,22 @@ def test_a_date_in_the_year_9999_costs_nothing() -> None:
     assert CALENDAR.working_s(at("2026-11-23T08:00"), datetime(9999, 12, 31, tzinfo=ZONE)) > 0
 
 
+def test_the_moment_beyond_some_working_time_lies_behind_all_holidays() -> None:
+    assert CALENDAR.beyond(at("2026-02-13T10:00"), 5 * HOUR) == at("2026-02-23T07:30")
+    assert CALENDAR.beyond(at("2026-02-13T10:00"), 8 * HOUR) == at("2026-02-23T10:30")
+    assert CALENDAR.beyond(at("2026-02-18T10:00"), 0) == at("2026-02-23T07:30")
+    never = WorkCalendar(days_off=[date(2026, 11, 1) + timedelta(days=n) for n in range(4000)])
+    assert never.beyond(at("2026-11-23T08:00"), 1) > at("2036-01-01T00:00")
+
+
+@given(st.integers(0, 2 * 365 * 86_400), st.integers(0, 10**6))
+def test_beyond_a_moment_is_more_working_time_and_before_it_is_not(start: int, seconds: int) -> None:
+    one = at("2026-01-01T00:00") + timedelta(seconds=start)
+    moment = CALENDAR.beyond(one, seconds)
+    assert CALENDAR.working_s(one, moment) == pytest.approx(seconds)
+    assert CALENDAR.working_s(one, moment + timedelta(seconds=1)) == pytest.approx(seconds + 1)
+
+
 @given(st.integers(0, 2 * 365 * 86_400), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_working_time_adds_up(start: int, a: int, b: int) -> None:
     one = at("2026-01-01T00:00") + timedelta(seconds=start)

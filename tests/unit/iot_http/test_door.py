@@ -13,15 +13,17 @@ import asyncpg
 import orjson
 import pytest
 
-from hub.api import device_commands, device_registry, devices
+from hub.api import device_commands, device_registry, device_store, devices
 from hub.api.device_commands import Commands
 from hub.api.device_registry import RegistryAway, WebGates
 from hub.api.devices import FAMILIES, Door
 from hub.kernel.intake import Accepted, Arrival, Overloaded
+from hub.kernel.ledger.gates import SIGNING
 from hub.keys import Keys
 from iot.web import Ask
 
 KEYS = Keys(bytes(range(32)))
+SIGNS = KEYS.encrypt(b"s1gn-with-this", SIGNING)
 AT = datetime(2026, 11, 20, 0, 0, 5, tzinfo=UTC)
 
 
@@ -38,7 +40,9 @@ def row(device: str, family: str, secret: str, **more: Any) -> dict[str, Any]:
         "zone": "",
         "places": [],
         "trace": None,
+        "pictures": False,
         "old_secret": None,
+        "signing": None,
         "offset_s": None,
         "title": "",
     }
@@ -64,7 +68,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     made = Registry(
         row("Z1", "zkteco", "w0rd-one"),
         row("H1", "hikvision", "two"),
-        row("A1", "hanet", "three sign with this"),
+        row("A1", "hanet", "three", signing=SIGNS),
         row("F1", "face_mqtt", "four"),
     )
     monkeypatch.setattr(device_registry.parties, "devices", made.devices)
@@ -80,10 +84,10 @@ def test_secrets_open_their_own_device_only(registry: Registry) -> None:
         gates = WebGates(hub().core, KEYS, FAMILIES)
         registry.rows.append({**row("X1", "zkteco", "five"), "secret": b"not sealed at all"})
         await gates.fresh()
-        assert [gates.opened_by(s) for s in ("w0rd-one", "two", "three", "four", "five", "", "three sign with this")] == [
+        assert [gates.opened_by(s) for s in ("w0rd-one", "two", "three", "four", "five", "", "s1gn-with-this")] == [
             "Z1", "H1", "A1", None, None, None, None,
         ]  # fmt: skip
-        assert gates.signing("A1") == "sign with this" and gates.signing("Z1") == "" and gates.signing("?") == ""
+        assert gates.signing("A1") == "s1gn-with-this" and gates.signing("Z1") == "" and gates.signing("?") == ""
         assert gates.entry("Z1", "zkteco") is not None and gates.entry("Z1", "hanet") is None
         assert not any("w0rd" in repr(value) for value in vars(gates).values()), "no secret stays in memory in clear"
 
@@ -213,7 +217,7 @@ def test_a_poisonous_line_costs_only_itself(registry: Registry, monkeypatch: pyt
         return [Accepted(message=n) for n, _ in enumerate(arrivals)]
 
     async def scenario() -> None:
-        monkeypatch.setattr(devices.ledger, "accept", accept)
+        monkeypatch.setattr(device_store.ledger, "accept", accept)
         door, entry, _ = await opened(registry, Group(asyncpg.DataError("poison in the group")))
         body = b"".join(line(2, n, AT) for n in range(3))
         assert (await door._take(FAMILIES["zkteco"], ATTLOG, body, entry)).body == b"OK: 3"
@@ -233,6 +237,7 @@ def test_a_poisonous_line_costs_only_itself(registry: Registry, monkeypatch: pyt
 def test_no_yes_when_the_ledger_does_not_take_it(registry: Registry, error: Exception) -> None:
     class Request:
         method = "POST"
+        client = None
         headers = {"content-length": "30"}  # noqa: RUF012
         query_params = ATTLOG.query
 
@@ -272,8 +277,9 @@ def test_of_a_liar_only_the_first_lies_are_kept(registry: Registry) -> None:
 
 def test_an_account_speaks_for_its_own_cameras_only(registry: Registry) -> None:
     registry.rows += [
-        row("A9", "hanet", "acc9 sign with this", profile="account"), row("C1", "hanet", "cam1 sign with this"), row("C2", "hanet", "cam2 other"),
-        row("C3", "hanet", "cam3"), row("H2", "hikvision", "hik2 sign with this"),
+        row("A9", "hanet", "acc9", profile="account", signing=SIGNS), row("C1", "hanet", "cam1", signing=SIGNS),
+        row("C2", "hanet", "cam2", signing=KEYS.encrypt(b"other", SIGNING)),
+        row("C3", "hanet", "cam3"), row("H2", "hikvision", "hik2", signing=SIGNS),
     ]  # fmt: skip
 
     async def scenario() -> None:
@@ -282,7 +288,7 @@ def test_an_account_speaks_for_its_own_cameras_only(registry: Registry) -> None:
         assert account is not None
         found = {}
         for camera in ("C1", "C2", "C3", "H2", "?", ""):
-            mark = hashlib.md5(b"sign with this" + camera.encode() + b"-1").hexdigest()
+            mark = hashlib.md5(b"s1gn-with-this" + camera.encode() + b"-1").hexdigest()
             call = {
                 "data_type": "log",
                 "personType": "0",

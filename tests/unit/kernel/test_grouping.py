@@ -105,3 +105,25 @@ def test_one_that_cannot_be_stored_fails_alone() -> None:
         assert len(tried) <= 14, "halves, not one by one"
 
     asyncio.run(go())
+
+
+def test_with_a_gap_few_share_a_commit_and_whoever_comes_alone_does_not_wait() -> None:
+    async def accept(arrivals: list[Any]) -> list[Accepted]:
+        batches.append(len(arrivals))
+        return [Accepted(message=a) for a in arrivals]
+
+    batches: list[int] = []
+
+    async def go() -> None:
+        group = GroupCommit(accept, batch=50, gap_s=0.2)
+        async with asyncio.timeout(0.1):
+            await group.put(0)  # type: ignore[arg-type]
+        few = [asyncio.create_task(group.put(n)) for n in range(1, 11)]  # type: ignore[arg-type]
+        await asyncio.sleep(0.02)
+        assert batches == [1], "they wait for each other"
+        async with asyncio.timeout(0.1):
+            await asyncio.gather(*(group.put(n) for n in range(11, 51)))  # type: ignore[arg-type]
+        assert [a.message for a in await asyncio.gather(*few)] == list(range(1, 11))
+        assert batches == [1, 50], "a full batch waits for nothing"
+
+    asyncio.run(go())

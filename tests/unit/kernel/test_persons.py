@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hub.kernel.ledger.persons import Suggestion, name_in, suggest
+from hub.kernel.ledger import persons
+from hub.kernel.ledger.persons import Roster, Suggestion, name_in, suggest
 
-ROSTER = [
+PEOPLE = [
     ("3112340017", "Lê Văn Tám"),
     ("3112340018", "Nguyễn Thị Ánh"),
     ("3112340099", "Nguyễn Thị Anh"),
     ("77", "Vũ Đỗ"),
 ]
+ROSTER = [Roster(PEOPLE)]
 
 
 @pytest.mark.parametrize(
@@ -43,3 +49,40 @@ def test_two_of_one_name_are_both_shown_and_neither_is_sure() -> None:
     found = suggest("5", "nguyen thi anh", ROSTER)
     assert {s.learner for s in found} == {"3112340018", "3112340099"}
     assert all(s.score < 0.5 for s in found)
+
+
+def test_each_name_is_folded_once_however_many_ids_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    folded: list[str] = []
+    fold = persons.fold
+    monkeypatch.setattr(persons, "fold", lambda text: folded.append(text) or fold(text))
+    school = Roster([(f"31{n:08d}", f"Nguyễn Văn {n}") for n in range(300)])
+    for n in range(50):
+        assert [s.learner for s in suggest("x", f"NGUYEN VAN {n}", [school])] == [f"31{n:08d}"]
+    assert len(folded) == 350
+
+
+@given(
+    st.text("0123", min_size=1, max_size=5),
+    st.sampled_from([None, "An Binh", "binh an", "An", ""]),
+    st.lists(
+        st.tuples(st.text("0123", min_size=1, max_size=6), st.sampled_from(["An Bình", "Bình An", "An", ""])),
+        max_size=12,
+    ),
+)
+def test_every_learner_is_suggested_once_for_the_best_of_the_reasons(local: str, name: str | None, people: Any) -> None:
+    found = suggest(local, name, [Roster(people[::2]), Roster(people[1::2])], most=100)
+    assert found == sorted(found, key=lambda s: (-s.score, s.learner))
+    assert len(found) <= len(people)
+    wanted = persons.fold(name) if name else ""
+    bare = local.lstrip("0") or "0"
+    for code, title in people:
+        theirs = persons.fold(title)
+        best = (
+            "code" if code == local
+            else "name" if wanted and theirs == wanted
+            else "code_like" if len(bare) >= 3 and code.endswith(bare)
+            else "name" if wanted and set(theirs.split()) == set(wanted.split())
+            else None
+        )  # fmt: skip
+        said = [s for s in found if (s.learner, s.name) == (code, title)]
+        assert best is None or best in {s.why for s in said}

@@ -17,6 +17,7 @@ from lxml import etree
 from adapters import manifest
 from adapters.population import envelope
 from adapters.population.adapter import Population
+from adapters.population.questions import _PERSON, asked_in
 from hub.kernel.ports import Call, Outgoing
 
 SETTINGS = {"MaDVC": "H24-GDDT", "MaCanBo": "cb.gddt.01"}
@@ -170,3 +171,26 @@ def test_the_codec_never_uses_the_network(monkeypatch: pytest.MonkeyPatch) -> No
     assert codec.wsdl.types.get_element("{http://dancuquocgia.bca}TraCuuThongTinCongDan") is not None
     with pytest.raises(zeep.exceptions.TransportError):
         codec.transport.load("http://population.invalid/other.wsdl")
+
+
+_TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+@given(name=_TEXT, number=st.sampled_from(["031215000001", "123456789", " 031215000001 ", "<&>\r\n7", ""]), year_only=st.booleans())
+def test_a_question_read_back_without_parsing_is_the_one_parsed(name: str, number: str, year_only: bool) -> None:
+    asked = outgoing(mapped={"HoVaTen": name, "SoDinhDanh": number, "NgayThangNamSinh": "2015" if year_only else "20150103"})
+    for settings in ({}, OPTIONAL):
+        (call,) = adapter(settings, send_optional=True).render([asked])
+        # White space between tags says nothing, and only the parser takes it.
+        parsed = asked_in(call.body.replace(b"<soap-env:Body>", b"<soap-env:Body> "), "male")
+        assert asked_in(call.body, "male") == parsed
+        if "\r" not in number:
+            assert _PERSON.fullmatch(call.body), "the templates' own bytes need no parser"
+
+
+def test_relatives_are_not_taken_for_the_person() -> None:
+    parent = {"HoVaTen": "Trần Thị Ví Dụ", "SoDinhDanh": "031185000002"}
+    asked = {"LoaiYeuCau": "householder", "MucDich": "x", "CanBo": "cb", "NguoiThan": [parent]}
+    (call,) = adapter().render([outgoing(type="population_request", mapped=asked)])
+    assert _PERSON.fullmatch(call.body) is None
+    assert asked_in(call.body, None)[0].number == "031215000001"

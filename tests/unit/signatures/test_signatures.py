@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponderEncoding, OCSPResponseBuilder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -23,7 +25,7 @@ from signxml import SignatureConstructionMethod
 from signxml.xades import XAdESSigner
 
 from hub.kernel.documents import PDF, XML, kind_of
-from hub.signatures import ALTERED, REVOKED, UNTRUSTED, verify
+from hub.signatures import ALTERED, REVOKED, UNCHECKED, UNREADABLE, UNTRUSTED, verify
 from hub.signatures.trust import load
 from tests.pki import NOW, YEAR, Party, World
 
@@ -178,8 +180,18 @@ def test_strangers_expired_and_revoked_signers_are_not_believed(world: World, ma
     try:
         list_.write_bytes(world.authority.revoke(world.signer))
         assert REVOKED in problems(judged(world, body, kind))
+        # When it signed is what the signer says: nothing proves that it was before.
         list_.write_bytes(world.authority.revoke(world.signer, at=NOW + timedelta(hours=12)))
-        assert judged(world, body, kind).state == "good", "revoked only after it signed"
+        assert REVOKED in problems(judged(world, body, kind))
+        list_.write_bytes(world.authority.revoke(Party("Người khác", world.authority)))
+        assert judged(world, body, kind).state == "good"
+    finally:
+        list_.unlink()
+    # An authority that was itself revoked, however long ago its people signed.
+    list_ = world.folder / "root.crl"
+    try:
+        list_.write_bytes(world.root.revoke(world.authority, at=NOW + timedelta(hours=12)))
+        assert REVOKED in problems(judged(world, body, kind))
     finally:
         list_.unlink()
 
@@ -189,10 +201,93 @@ def test_unsigned_documents_have_nothing_against_them(world: World) -> None:
     assert judged(world, blank(), PDF).state == "unsigned"
 
 
-def test_a_damaged_trust_folder_says_which_file(tmp_path: Path) -> None:
+def ocsp_of(world: World, status: Any) -> bytes:
+    made: Any = OCSPResponseBuilder().add_response(
+        cert=world.signer.certificate, issuer=world.authority.certificate, algorithm=hashes.SHA1(), cert_status=status,
+        this_update=NOW - timedelta(days=1), next_update=NOW + YEAR,
+        revocation_time=NOW + timedelta(hours=12) if status is OCSPCertStatus.REVOKED else None, revocation_reason=None,
+    )  # fmt: skip
+    made = made.responder_id(OCSPResponderEncoding.NAME, world.authority.certificate)
+    return bytes(made.sign(world.authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER))
+
+
+def test_an_ocsp_answer_that_says_revoked_counts_whatever_time_it_names(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (tmp_path / "signer.ocsp").write_bytes(ocsp_of(world, OCSPCertStatus.REVOKED))
+    assert REVOKED in problems(judged(world, xml(world), XML))
+    (tmp_path / "signer.ocsp").write_bytes(ocsp_of(world, OCSPCertStatus.GOOD))
+    assert REVOKED not in problems(judged(world, xml(world), XML))
+
+
+def test_a_signing_time_beside_what_was_signed_counts_for_nothing(world: World) -> None:
+    """Whoever holds a document can add to it what no signature covers, ahead of what one does."""
+    signed = etree.fromstring(xml(world))
+    signature = signed.find(f"{DS}Signature")
+    real = judged(world, etree.tostring(signed), XML).signatures[0].signed_at
+    said = etree.fromstring(
+        "<ds:Object xmlns:ds='http://www.w3.org/2000/09/xmldsig#' xmlns:x='http://uri.etsi.org/01903/v1.3.2#'>"
+        "<x:SignedSignatureProperties><x:SigningTime>2020-01-01T00:00:00Z</x:SigningTime></x:SignedSignatureProperties>"
+        "</ds:Object>"
+    )
+    signature.insert(list(signature).index(signature.find(f"{DS}Object")), said)
+    assert real is not None and real == judged(world, etree.tostring(signed), XML).signatures[0].signed_at
+
+
+def test_a_document_signed_while_the_certificate_was_valid_stays_good(world: World) -> None:
+    """The time is the signer's own word, so what has ended since must not pass for an alteration."""
+    gone = Party("Đã hết hạn", world.authority, since=NOW - 2 * YEAR, until=NOW - YEAR)
+    for body, kind in ((xml(world, gone), XML), (pdf(world, gone), PDF)):
+        assert problems(judged(world, body, kind)) == {UNTRUSTED}
+
+
+def test_a_certificate_that_is_none_makes_a_signature_unreadable(world: World) -> None:
+    body = xml(world)
+    more = body.replace(
+        b"</ds:X509Certificate>", b"</ds:X509Certificate><ds:X509Certificate>MAA=</ds:X509Certificate>", 1
+    )
+    assert more != body
+    assert UNREADABLE in problems(judged(world, more, XML))
+
+
+@pytest.mark.parametrize("way", ["after", "beside"])
+def test_signatures_side_by_side_are_each_verified(world: World, way: str) -> None:
+    second = Party("Trần Thị Hai", world.authority)
+    first, other = etree.fromstring(xml(world)), etree.fromstring(xml(world, second))
+    if way == "after":
+        both = etree.fromstring(xml(world, second, etree.tostring(first)))
+    else:
+        first.append(copy.deepcopy(other.find(f"{DS}Signature")))
+        both = first
+    if len({e.get("Id") for e in both.iter() if e.get("Id")}) < len([e for e in both.iter() if e.get("Id")]):
+        pytest.skip("the maker gave two elements one id")
+    verdict = judged(world, etree.tostring(both), XML)
+    assert verdict.state == "good" and len(verdict.signatures) == 2, verdict
+    assert "Hai" in verdict.signatures[1].signer
+    # Neither holds over another document, and an altered one spoils both.
+    spoiled = etree.tostring(both).replace(b"8.5", b"9.5")
+    assert [s.problems for s in judged(world, spoiled, XML).signatures] == [(ALTERED,), (ALTERED,)]
+
+
+def test_a_damaged_file_among_the_trusted_is_named_and_the_rest_believed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    body = xml(world)
     (tmp_path / "broken.crt").write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    with pytest.raises(ValueError, match=r"broken\.crt"):
-        load(tmp_path)
+    assert list(load(tmp_path).refused) == ["broken.crt"]
+    assert judged(world, body, XML).state == "good"
+    # Whom a list revokes that cannot be read, nobody knows.
+    (tmp_path / "broken.crl").write_bytes(b"0\x03nothing")
+    assert problems(judged(world, body, XML)) == {UNCHECKED}
+    (tmp_path / "broken.crl").unlink()
+    (tmp_path / "broken.crt").unlink()
+    assert judged(world, body, XML).state == "good" and not load(tmp_path).refused
+
+
+def test_the_trusted_are_read_again_only_when_a_file_changed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    first = load(tmp_path)
+    assert load(tmp_path) is first
+    (tmp_path / "ca.crl").write_bytes(world.authority.revoke(world.signer))
+    assert load(tmp_path) is not first and len(load(tmp_path).revoked) == 1
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hub.kernel.ports import Decoded, Draft, Reject, Text
 from hub.worker.gate_guard import FLAPPING, FLOOD, Guard, GuardOptions, alarms_of
-from hub.worker.gate_places import decode_where, place_at
+from hub.worker.gate_places import decode_where, place_at, put_where
 from iot.clock import CLOCK
 
 
@@ -120,6 +120,24 @@ def test_a_topic_of_the_old_school_is_taken_for_its_time_only() -> None:
     assert where(NOW, topic="S1") == ("device_mismatch",)
     assert where(NOW, topic="S3") == ("device_mismatch",)
     assert where(NOW - timedelta(hours=3), topic="S2") == ("S1", "A", "in")
+
+
+def test_the_gates_own_direction_is_never_overwritten() -> None:
+    """A gate that says itself which way somebody went: the registry's word for the time does not count, even where the
+    gate's word happens to be the registry's of today."""
+
+    def told(entry: Any, own: str | None) -> Decoded:
+        made = said(entry, NOW - timedelta(hours=3))
+        if own is not None:
+            made.drafts[0].body["direction"] = own
+        return made
+
+    for own, expected in (("out", "out"), ("in", "in"), (None, "in")):
+        (draft,) = decode_where(lambda e, own=own: told(e, own), ENTRY, NOW).drafts
+        assert (draft.school, draft.body["direction"]) == ("S1", expected)
+        made = told(ENTRY, own)
+        put_where(ENTRY, made, NOW, lambda way, own=own: told({**ENTRY, "direction": way}, own))
+        assert (made.drafts[0].school, made.drafts[0].body["direction"]) == ("S1", expected)
 
 
 def test_a_gate_that_never_moved_is_left_alone() -> None:

@@ -203,3 +203,37 @@ def test_a_permit_not_used_serves_the_next() -> None:
         assert not quota.holds
 
     asyncio.run(go())
+
+
+def test_another_permit_comes_only_after_the_first_has_served() -> None:
+    """With a share of one, a log-in and its call are a second apart; where nothing comes, the first is still given back once."""
+
+    async def go() -> None:
+        now = [1000.0]
+
+        async def sleep(seconds: float) -> None:
+            now[0] += max(seconds, 0.001)
+
+        async def more(_ask: Ask, _calls: int) -> Grant:
+            raise AssertionError
+
+        quota = Quota(1, None, more, clock=lambda: now[0], sleep=sleep)
+        quota.ask()
+        quota.granted(Grant(share=1, held=0), now[0])
+        assert await quota.take()
+        began = now[0]
+        assert await quota.another() and now[0] - began >= WINDOW_S
+        quota.answered()
+        assert not quota.idle
+        now[0] += 100.0  # the share has ended
+        assert quota.idle
+
+        quota.granted(Grant(share=1, held=0), now[0])
+        assert await quota.take()
+        now[0] += 100.0
+        assert not await quota.another()
+        quota.answered()  # its holder's, as ever
+        now[0] += 100.0
+        assert quota.idle
+
+    asyncio.run(go())

@@ -71,15 +71,16 @@ SELECT revision, actor, at, settings FROM connector_revisions WHERE connector = 
 
 -- name: console_messages
 SELECT m.id, m.class, m.type, m.school, m.received_at, m.content_type, octet_length(m.body) AS bytes, jsonb_array_length(coalesce(m.removed, '[]')) AS removed,
-  m.upload, m.chunk, m.duplicate_of, s.kind, s.name, x.outcome, x.items, x.rejected, x.records
+  m.upload, m.chunk, m.duplicate_of, s.kind, s.name, coalesce(m.outcome, x.outcome) AS outcome, coalesce(m.items, x.items) AS items,
+  coalesce(m.rejected, x.rejected) AS rejected, coalesce(m.records, x.records) AS records
 FROM messages m JOIN sources s ON s.id = m.source LEFT JOIN message_results x ON x.message = m.id AND x.class = m.class
 WHERE m.id < $1 AND m.id >= $2
   AND ($3::text[] IS NULL OR m.school = ANY ($3))
   AND ($4::bigint[] IS NULL OR m.id = ANY ($4))
   AND ($5::text IS NULL OR m.type = $5)
   AND ($6::text IS NULL OR s.name = $6)
-  AND ($7::smallint IS NULL OR coalesce(x.outcome, 1) = $7)
-  AND ($8::boolean IS FALSE OR x.rejected > 0)
+  AND ($7::smallint IS NULL OR coalesce(m.outcome, x.outcome, 1) = $7)
+  AND ($8::boolean IS FALSE OR coalesce(m.rejected, x.rejected) > 0)
   AND ($9::timestamptz IS NULL OR m.received_at >= $9) AND ($10::timestamptz IS NULL OR m.received_at < $10)
 ORDER BY m.id DESC LIMIT $11
 
@@ -93,7 +94,10 @@ SELECT id FROM messages WHERE id = $1 UNION SELECT id FROM messages WHERE upload
 SELECT kind, name FROM sources ORDER BY kind, name LIMIT 500
 
 -- name: console_message
-SELECT m.*, s.kind AS source_kind, s.name AS source_name, x.outcome, x.items, x.rejected, x.records, x.at AS settled_at, i.tries, i.problem
+SELECT m.id, m.class, m.source, m.type, m.school, m.received_at, m.content_type, m.digest, m.body, m.removed, m.attributes, m.upload, m.chunk,
+  m.duplicate_of, m.body_hash, s.kind AS source_kind, s.name AS source_name, coalesce(m.outcome, x.outcome) AS outcome,
+  coalesce(m.items, x.items) AS items, coalesce(m.rejected, x.rejected) AS rejected, coalesce(m.records, x.records) AS records,
+  coalesce(x.at, CASE WHEN m.outcome IS NOT NULL THEN m.received_at END) AS settled_at, i.tries, i.problem
 FROM messages m JOIN sources s ON s.id = m.source LEFT JOIN message_results x ON x.message = m.id AND x.class = m.class
 LEFT JOIN inbox i ON i.message = m.id
 WHERE m.id = $1 AND ($2::text[] IS NULL OR m.school = ANY ($2))

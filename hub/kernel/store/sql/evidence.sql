@@ -49,7 +49,7 @@ SELECT * FROM replies WHERE call = ANY ($1::bigint[]) ORDER BY id
 -- them: whole days of one class are read, which is rare and bounded.
 SELECT id, class, tx::text AS tx, at, actor, kind, connector, subject, ids, data, leaves FROM journal
 WHERE class = $1 AND id >= id_day($2) AND id < id_day($3)
-  AND ((kind = ANY (ARRAY['intake', 'decoded', 'conclude']) AND ids && $4::bigint[]) OR subject = ANY ($4::bigint[]))
+  AND ((kind = ANY (ARRAY['intake', 'decoded', 'judged_again', 'conclude']) AND ids && $4::bigint[]) OR subject = ANY ($4::bigint[]))
 ORDER BY tx, id
 
 -- name: evidence_seals

@@ -57,29 +57,43 @@ WHERE device = $1 AND fault IS NULL
 SELECT device, settings, done_to, span_end, page, due_at, told_at, finished_at, fault, listed, missed FROM gate_lists ORDER BY device
 
 -- name: gate_seen
--- Passages of a device the ledger has in a span: what a list without common names is compared with.
--- By the device's own time, as the list has it, not by the corrected one.
-SELECT body->>'person_code' AS person,
-  updated_at + coalesce((body->>'estimated_offset_s')::float8, 0) * interval '1 second' AS sent FROM records
-WHERE key >= $1 || '/' AND key < $1 || '0' AND type = 'checkin' AND updated_at >= $2 AND updated_at < $3
+-- Passages of devices the ledger has in a span: what a list without common names is compared with.
+-- By the device's own time, as the list has it, not by the corrected one. What came may have come a clock's day before its time.
+SELECT w.device, r.body->>'person_code' AS person,
+  r.updated_at + coalesce((r.body->>'estimated_offset_s')::float8, 0) * interval '1 second' AS sent
+FROM unnest($1::text[]) w(device) JOIN records r ON r.key >= w.device || '/' AND r.key < w.device || '0'
+WHERE r.class = 1 AND r.id >= id_day(($2::timestamptz AT TIME ZONE 'UTC')::date - 2) AND r.type = 'checkin'
+  AND r.updated_at >= $2 AND r.updated_at < $3
 
 -- name: gate_command_add
-INSERT INTO gate_commands (device, span_start, span_end, reason)
-SELECT $1, $2, $3, $4 WHERE NOT EXISTS (
-  SELECT 1 FROM gate_commands WHERE device = $1 AND state IN ('waiting', 'sent') AND span_start <= $2 AND span_end >= $3)
-RETURNING id
+-- Nothing where an open one covers the span; one that waits and is near grows, as a new question; else a new one.
+WITH covered AS (
+  SELECT 1 FROM gate_commands WHERE device = $1 AND state IN ('waiting', 'sent') AND span_start <= $2 AND span_end >= $3),
+grown AS (
+  UPDATE gate_commands SET span_start = least(span_start, $2), span_end = greatest(span_end, $3), tries = 0
+  WHERE NOT EXISTS (SELECT 1 FROM covered) AND id = (
+    SELECT id FROM gate_commands WHERE device = $1 AND state = 'waiting' AND span_start <= $3::timestamptz + interval '1 day'
+      AND span_end >= $2::timestamptz - interval '1 day' ORDER BY id LIMIT 1 FOR UPDATE)
+  RETURNING id),
+made AS (
+  INSERT INTO gate_commands (device, span_start, span_end, reason)
+  SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT 1 FROM covered) AND NOT EXISTS (SELECT 1 FROM grown) RETURNING id)
+SELECT id FROM grown UNION ALL SELECT id FROM made
 
 -- name: gate_command_open
 SELECT id FROM gate_commands WHERE device = $1 AND state IN ('waiting', 'sent') AND span_start <= $2 AND span_end >= $3 ORDER BY id LIMIT 1
 
 -- name: gate_command_take
--- The next of every gate that has none on the way; one that was sent and never answered is sent again.
+-- The next of every gate in use that has none on the way. One that was sent and never answered is sent again, each time after
+-- twice the wait, and has failed after so many tries.
 WITH stale AS (
-  UPDATE gate_commands SET state = 'waiting', due_at = clock_timestamp() WHERE state = 'sent' AND sent_at < clock_timestamp() - $2::float8 * interval '1 second'
-    AND device = ANY ($1::text[])
+  UPDATE gate_commands SET state = CASE WHEN tries >= $3 THEN 'failed' ELSE 'waiting' END, due_at = clock_timestamp(),
+    ended_at = CASE WHEN tries >= $3 THEN clock_timestamp() END, code = CASE WHEN tries >= $3 THEN 'silent' ELSE code END
+  WHERE state = 'sent' AND sent_at < clock_timestamp() - $2::float8 * 2 ^ greatest(tries - 1, 0) * interval '1 second' AND device = ANY ($1::text[])
   RETURNING id),
 next AS (
-  SELECT DISTINCT ON (c.device) c.id FROM gate_commands c WHERE c.device = ANY ($1::text[]) AND c.state = 'waiting' AND c.due_at <= clock_timestamp()
+  SELECT DISTINCT ON (c.device) c.id FROM gate_commands c JOIN devices d ON d.id = c.device AND d.state = 'active'
+  WHERE c.device = ANY ($1::text[]) AND c.state = 'waiting' AND c.due_at <= clock_timestamp()
     AND NOT EXISTS (SELECT 1 FROM gate_commands o WHERE o.device = c.device AND o.state = 'sent')
   ORDER BY c.device, c.id)
 UPDATE gate_commands g SET state = 'sent', sent_at = clock_timestamp(), tries = tries + 1
@@ -92,14 +106,17 @@ UPDATE gate_commands SET state = CASE WHEN $3 THEN 'done' WHEN $4::float8 IS NUL
 WHERE id = $1 AND state = 'sent' RETURNING device
 
 -- name: gate_command_forget
-DELETE FROM gate_commands WHERE ended_at < clock_timestamp() - $1::int * interval '1 day'
+-- What ended so long ago, and what a gate that is no longer in use will never answer.
+DELETE FROM gate_commands c WHERE ended_at < clock_timestamp() - $1::int * interval '1 day'
+  OR (ended_at IS NULL AND EXISTS (SELECT 1 FROM devices d WHERE d.id = c.device AND d.state <> 'active'))
 
 -- name: gate_command_one
 SELECT id, device, span_start, span_end, reason, state, tries, sent_at, ended_at, code FROM gate_commands WHERE id = $1
 
 -- name: gate_command_waiting
-SELECT DISTINCT device FROM gate_commands
-WHERE (state = 'waiting' AND due_at <= clock_timestamp()) OR (state = 'sent' AND sent_at < clock_timestamp() - $1::float8 * interval '1 second')
+SELECT DISTINCT c.device FROM gate_commands c JOIN devices d ON d.id = c.device AND d.state = 'active'
+WHERE (c.state = 'waiting' AND c.due_at <= clock_timestamp())
+  OR (c.state = 'sent' AND c.sent_at < clock_timestamp() - $1::float8 * 2 ^ greatest(c.tries - 1, 0) * interval '1 second')
 
 -- name: gate_list_back
 UPDATE gate_lists SET done_to = least(done_to, $2), due_at = clock_timestamp(), span_start = NULL, span_end = NULL, place = NULL, page = 0,

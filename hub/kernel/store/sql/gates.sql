@@ -1,11 +1,11 @@
 -- The registry of gates: registered, enrolled, rotated, moved, replaced, revoked, traced.
 
 -- name: gate_lock
-SELECT id, source, family, profile, title, school, entrance, direction, zone, secret, state, serial, model, generation
+SELECT id, source, family, profile, title, school, entrance, direction, zone, secret, signing, state, serial, model, generation
 FROM devices WHERE id = $1 FOR UPDATE
 
 -- name: gates_known
-SELECT id, state, school FROM devices WHERE id = ANY ($1::text[])
+SELECT id, state, school, family FROM devices WHERE id = ANY ($1::text[])
 
 -- name: gates_describe
 UPDATE devices d SET serial = w.serial, model = w.model, replaced_by = NULL
@@ -36,6 +36,9 @@ UPDATE gate_codes SET used_at = clock_timestamp() WHERE hash = $1 AND used_at IS
 UPDATE devices SET old_secret = CASE WHEN $3::interval > interval '0' THEN secret END,
   old_until = CASE WHEN $3::interval > interval '0' THEN clock_timestamp() + $3 END,
   secret = $2, generation = generation + ($3::interval > interval '0')::int WHERE id = $1 RETURNING generation, old_until
+
+-- name: gates_sign
+UPDATE devices SET signing = $2 WHERE id = ANY ($1::text[]) AND state = 'active' RETURNING id
 
 -- name: gates_old_secrets_end
 UPDATE devices SET old_secret = NULL, old_until = NULL WHERE old_until < clock_timestamp() RETURNING id

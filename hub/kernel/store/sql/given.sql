@@ -65,11 +65,14 @@ ORDER BY w.n DESC, w.waits_for
 SELECT id, connector, subject FROM tasks WHERE state = 'open' AND cause = 'prerequisite_overdue' ORDER BY id LIMIT 1000
 
 -- name: given_seen
--- What people saw at the counterparty counts as given, whatever it was.
+-- What people saw at the counterparty counts as given, whatever it was, where it is written down: $2 to $4 are the flows,
+-- connectors and types that it is of.
 INSERT INTO given (connector, type, key, content, version, cancelled)
 SELECT DISTINCT ON (c.connector, r.type, c.key) c.connector, r.type, c.key, ''::bytea, r.version, r.event = 'CANCEL'
 FROM deliveries_closed c JOIN records r ON r.id = c.record AND r.class = c.class
-WHERE c.id = ANY ($1::bigint[]) AND c.state = 7 AND r.type = ANY ($2::text[]) ORDER BY c.connector, r.type, c.key, r.version DESC
+WHERE c.id = ANY ($1::bigint[]) AND c.state = 7
+  AND (c.flow, c.connector, r.type) IN (SELECT * FROM unnest($2::text[], $3::smallint[], $4::text[]))
+ORDER BY c.connector, r.type, c.key, r.version DESC
 ON CONFLICT (connector, type, key) DO UPDATE SET content = excluded.content, version = excluded.version, cancelled = excluded.cancelled
 WHERE excluded.version > given.version
 RETURNING connector, type, key, cancelled

@@ -4,26 +4,25 @@ SELECT array_agg(nextval('ids') ORDER BY g) AS starts,
 FROM generate_series(1, $1::int) g
 
 -- name: intake_look
-SELECT * FROM intake_look($1, $2, $3, $4)
+SELECT * FROM intake_look($1, $2, $3, $4, $5, $6, $7, $8)
 
 -- name: intake_write
 -- A few messages with all that belongs to them in one round trip; many go by COPY.
 WITH m AS (
-  INSERT INTO messages (id, class, source, type, school, content_type, digest, body, removed, attributes, upload, chunk, duplicate_of)
+  INSERT INTO messages (id, class, source, type, school, content_type, digest, body, removed, attributes, upload, chunk, duplicate_of,
+    outcome, items, rejected, records)
   SELECT * FROM unnest($1::intake_message[])),
-o AS (
-  INSERT INTO message_results (message, class, outcome, items, rejected, records) SELECT * FROM unnest($2::intake_result[])),
 j AS (
-  INSERT INTO journal (id, class, actor, kind, connector, subject, ids, data, leaves) SELECT * FROM unnest($3::intake_line[])),
+  INSERT INTO journal (id, class, actor, kind, connector, subject, ids, data, leaves) SELECT * FROM unnest($2::intake_line[])),
 r AS (
   INSERT INTO records (id, class, message, pointer, type, key, event, version, updated_at, school, body, content, catalogue, disposition, due)
-  SELECT * FROM unnest($4::intake_record[])),
+  SELECT * FROM unnest($3::intake_record[])),
 s AS (
-  INSERT INTO streams (type, key, version, event, content, identity, record, school) SELECT * FROM unnest($5::intake_stream[])
+  INSERT INTO streams (type, key, version, event, content, identity, record, school) SELECT * FROM unnest($4::intake_stream[])
   ON CONFLICT (type, key) DO UPDATE SET version = excluded.version, event = excluded.event, content = excluded.content,
     identity = excluded.identity, record = excluded.record, school = excluded.school)
 INSERT INTO deliveries (id, record, connector, class, state, order_key, rank, due_at, flow, key, school, cause, replay_of)
-SELECT * FROM unnest($6::intake_delivery[])
+SELECT * FROM unnest($5::intake_delivery[])
 
 -- name: message_there
 SELECT EXISTS (SELECT FROM messages WHERE id = $1)
@@ -69,8 +68,12 @@ DELETE FROM inbox WHERE message = ANY ($1::bigint[])
 UPDATE inbox SET tries = tries + 1, problem = $2, due_at = clock_timestamp() + least(2 ^ tries, 300) * interval '1 second'
 WHERE message = $1
 
--- name: source_add
-INSERT INTO sources (kind, name) VALUES ($1, $2) ON CONFLICT (kind, name) DO UPDATE SET name = excluded.name RETURNING id
+-- name: sources_known
+SELECT s.id, s.kind, s.name FROM unnest($1::text[], $2::text[]) w(kind, name) JOIN sources s ON s.kind = w.kind AND s.name = w.name
+
+-- name: sources_add
+-- Sorted, so that two processes that meet the same ones cannot wait for each other.
+INSERT INTO sources (kind, name) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT (kind, name) DO UPDATE SET name = excluded.name RETURNING id, kind, name
 
 -- name: upload_open
 INSERT INTO uploads (id, digest, source, type, school) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING RETURNING id
@@ -90,4 +93,4 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
 ON CONFLICT (code) DO UPDATE SET name = excluded.name, ward = excluded.ward, level = excluded.level
 
 -- name: results_of
-SELECT message, records FROM message_results WHERE message = ANY ($1::bigint[])
+SELECT message, records FROM message_outcomes WHERE message = ANY ($1::bigint[])

@@ -61,6 +61,10 @@ SELECT id, actor FROM verifications WHERE state = 'open' ORDER BY id LIMIT $1
 -- name: verification_lock
 SELECT id, actor, school, kind, purpose, officer, created_at FROM verifications WHERE id = $1 AND state = 'open' FOR UPDATE SKIP LOCKED
 
+-- name: verification_hold
+-- Waits for whoever is at it: what a person decides is not skipped.
+SELECT id FROM verifications WHERE id = $1 AND state = 'open' FOR UPDATE
+
 -- name: verification_next
 SELECT i.learner, i.record, i.class FROM verification_items i WHERE i.verification = $1 AND i.state = 'waiting' ORDER BY i.learner LIMIT $2
 

@@ -18,10 +18,14 @@ WHERE id = $1 RETURNING revision
 INSERT INTO connector_revisions (connector, revision, settings, actor) VALUES ($1, $2, $3, $4)
 
 -- name: task_lock
-SELECT id, connector, cause, subject, state FROM tasks WHERE id = $1 FOR UPDATE
+SELECT id, connector, cause, subject, state, data FROM tasks WHERE id = $1 FOR UPDATE
 
 -- name: task_close
 UPDATE tasks SET state = 'resolved', resolved_at = clock_timestamp(), actor = $2, resolution = $3 WHERE id = $1
+
+-- name: tasks_of_pause
+UPDATE tasks SET state = 'resolved', resolved_at = clock_timestamp(), actor = $2, resolution = 'release'
+WHERE connector = $1 AND state = 'open' AND data ? 'pauses'
 
 -- name: task_deliveries
 SELECT id, connector, order_key, aside, class, record FROM deliveries WHERE task = $1 AND state = 5
@@ -118,7 +122,7 @@ GROUP BY 1, 2
 -- name: account
 SELECT
   (SELECT count(*) FROM messages) AS messages,
-  (SELECT count(*) FROM messages m WHERE NOT EXISTS (
+  (SELECT count(*) FROM messages m WHERE m.outcome IS NULL AND NOT EXISTS (
      SELECT 1 FROM message_results x WHERE x.message = m.id AND x.class = m.class)) AS pending,
   (SELECT count(*) FROM inbox) AS inbox,
   coalesce(sum(n) FILTER (WHERE outcome = 2), 0)::bigint AS invalid,
@@ -130,7 +134,7 @@ SELECT
   (SELECT count(*) FROM records WHERE disposition <> 4) AS records_stored,
   (SELECT coalesce(sum(due), 0)::bigint FROM records) AS due
 FROM (SELECT outcome, count(*) AS n, sum(items) AS items, sum(rejected) AS rejected, sum(records) AS records
-      FROM message_results GROUP BY outcome) r
+      FROM message_outcomes GROUP BY outcome) r
 
 -- name: account_states
 SELECT state, (replay_of IS NOT NULL) AS replay, count(*) AS n FROM deliveries GROUP BY 1, 2

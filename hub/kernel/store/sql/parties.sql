@@ -11,9 +11,10 @@ ON CONFLICT (id) DO UPDATE SET title = excluded.title, secret_hash = excluded.se
 UPDATE clients SET state = 'blocked' WHERE id = $1 AND state = 'active' RETURNING id
 
 -- name: devices_all
--- `places`: where one that has moved stood from when, oldest first. `trace`: the one that runs now.
-SELECT d.id, d.family, d.profile, d.title, d.school, d.entrance, d.direction, d.zone, d.secret, s.offset_s, d.generation,
-  CASE WHEN d.old_until > clock_timestamp() THEN d.old_secret END AS old_secret, p.places, t.trace
+-- `places`: where one that has moved stood from when, oldest first. `trace`: the one that runs now. `pictures`: whether they are kept.
+SELECT d.id, d.family, d.profile, d.title, d.school, d.entrance, d.direction, d.zone, d.secret, d.signing, s.offset_s, d.generation,
+  CASE WHEN d.old_until > clock_timestamp() THEN d.old_secret END AS old_secret, p.places, t.trace,
+  EXISTS (SELECT 1 FROM gate_picture_gates k WHERE k.device = d.id) AS pictures
 FROM devices d LEFT JOIN device_state s ON s.device = d.id
 LEFT JOIN (SELECT device, jsonb_agg(jsonb_build_object('since', CASE WHEN isfinite(since) THEN extract(epoch FROM since) ELSE 0 END,
     'school', school, 'entrance', entrance, 'direction', direction) ORDER BY since, id) AS places
@@ -22,10 +23,11 @@ LEFT JOIN (SELECT device, max(id) AS trace FROM gate_traces WHERE until > clock_
 WHERE d.state = 'active'
 
 -- name: device_add
-INSERT INTO devices (source, id, family, profile, title, school, entrance, direction, zone, secret)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+INSERT INTO devices (source, id, family, profile, title, school, entrance, direction, zone, secret, signing)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (id) DO UPDATE SET family = excluded.family, profile = excluded.profile, title = excluded.title, school = excluded.school,
-  entrance = excluded.entrance, direction = excluded.direction, zone = excluded.zone, secret = excluded.secret, state = 'active'
+  entrance = excluded.entrance, direction = excluded.direction, zone = excluded.zone, secret = excluded.secret,
+  signing = coalesce(excluded.signing, devices.signing), state = 'active'
 
 -- name: device_revoke
 UPDATE devices SET state = 'revoked' WHERE id = $1 AND state = 'active' RETURNING id
@@ -43,7 +45,9 @@ ON CONFLICT (device) DO UPDATE SET seen_at = excluded.seen_at, online = coalesce
   last_event_at = coalesce(excluded.last_event_at, device_state.last_event_at)
 
 -- name: receipt_messages
-SELECT m.id, m.class, m.source, m.type, m.school, m.received_at, m.upload, m.chunk, m.duplicate_of, x.outcome, x.items, x.rejected, x.records
+SELECT m.id, m.class, m.source, m.type, m.school, m.received_at, m.upload, m.chunk, m.duplicate_of,
+  coalesce(m.outcome, x.outcome) AS outcome, coalesce(m.items, x.items) AS items, coalesce(m.rejected, x.rejected) AS rejected,
+  coalesce(m.records, x.records) AS records
 FROM messages m LEFT JOIN message_results x ON x.message = m.id AND x.class = m.class
 WHERE m.id = $1 OR (m.upload = $1 AND m.duplicate_of IS NULL)
 ORDER BY m.chunk NULLS FIRST, m.id

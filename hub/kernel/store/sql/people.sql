@@ -24,7 +24,7 @@ INSERT INTO users (name, title, role, password_hash, must_change, scope_kind, sc
 ON CONFLICT (name) DO NOTHING RETURNING name
 
 -- name: users_lock
-SELECT pg_advisory_xact_lock(7002)
+SELECT pg_advisory_xact_lock(7004)
 
 -- name: user_first
 -- The first administrator, or a new one-time password for one who never used theirs.

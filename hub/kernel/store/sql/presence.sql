@@ -91,11 +91,11 @@ VALUES ($1, $2, $3, coalesce($4, '-infinity'::timestamptz), coalesce($5, 'infini
 UPDATE gate_offsets SET until = greatest(until, $2) WHERE id = $1
 
 -- name: person_waits
--- The inbox: ids nobody is linked to, the most wanted first.
-SELECT w.namespace, w.local, count(*) AS n, min(coalesce(w.happened, w.received_at)) AS since, max(coalesce(w.happened, w.received_at)) AS latest,
+-- A page of the inbox: ids nobody is linked to, the most wanted first, and how many there are.
+SELECT count(*) OVER () AS total, w.namespace, w.local, count(*) AS n, min(coalesce(w.happened, w.received_at)) AS since, max(coalesce(w.happened, w.received_at)) AS latest,
   array_agg(DISTINCT w.school) AS schools, array_agg(DISTINCT w.device) AS devices, max(w.record) AS sample
 FROM checkin_waits w WHERE w.reason = 'person' AND ($1::text[] IS NULL OR w.school = ANY ($1))
-GROUP BY w.namespace, w.local ORDER BY count(*) DESC, w.namespace, w.local LIMIT $2
+GROUP BY w.namespace, w.local ORDER BY count(*) DESC, w.namespace, w.local LIMIT $2 OFFSET $3
 
 -- name: message_bodies_of
 SELECT r.id, m.body FROM records r JOIN messages m ON m.id = r.message AND m.class = r.class WHERE r.id = ANY ($1::bigint[]) AND r.class = 1

@@ -22,7 +22,7 @@ SELECT * FROM reconciliations WHERE id = $1 FOR UPDATE
 SELECT r.*, (SELECT count(*) FROM reconcile_differences d WHERE d.run = r.id AND ($2::text[] IS NULL OR d.school = ANY ($2))) AS differences
 FROM reconciliations r WHERE ($2::text[] IS NULL OR r.school = ANY ($2)) ORDER BY r.id DESC LIMIT $1
 
--- name: reconcile_page
+-- name: current_page
 -- Current living versions in key order.
 SELECT s.key, s.version, s.event, s.school, r.updated_at, r.body
 FROM (SELECT * FROM streams WHERE type = $1 AND key > $2 AND event NOT IN ('MOVED', 'CANCEL') AND ($5::text IS NULL OR school = $5)

@@ -1,0 +1,59 @@
+"""A request's events into the ledger, all or an error, one with a poisonous content alone.
+
+One concern: that order of tries. It must never give up an event, nor say yes for one that is not stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from hub.kernel.intake import Accepted, Arrival, intake_key
+from hub.kernel.ledger import intake as ledger
+from hub.kernel.ledger.core import Core
+from hub.kernel.ports import Reject, Text
+from hub.worker.bridge_lanes import is_data_fault
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 500
+
+
+class DeviceStore:
+    """One per door. `group`: what shares commits between requests of one event."""
+
+    def __init__(self, core: Core, group: Any) -> None:
+        self._core = core
+        self._group = group
+
+    async def put(self, arrivals: list[Arrival]) -> list[Accepted]:
+        """Everything, or an error: with whoever comes at the same time when it is one, else in transactions of its own.
+        What only partly got in is known again by its keys when the device repeats it."""
+        if not arrivals:
+            return []
+        try:
+            if len(arrivals) == 1:
+                return [await self._group.put(arrivals[0])]
+            answers: list[Accepted] = []
+            for start in range(0, len(arrivals), _CHUNK):
+                answers += await ledger.accept(self._core, arrivals[start : start + _CHUNK])
+            return answers
+        except Exception as error:
+            if not is_data_fault(error):
+                raise
+        return [await self._alone(arrival) for arrival in arrivals]
+
+    async def _alone(self, arrival: Arrival) -> Accepted:
+        """One arrival whose batch could not be stored for its content: as it is, or else as invalid without a body."""
+        try:
+            return (await ledger.accept(self._core, [arrival]))[0]
+        except Exception as error:
+            if not is_data_fault(error):
+                raise
+            log.error("a message of a gate cannot be stored as it is: %s", type(error).__name__)
+        text = Text("Bản tin không thể ghi vào sổ như nó được gửi.", "The message cannot be stored as it was sent.")
+        arrival.invalid = Reject(pointer="", code="unstorable", message=text)
+        arrival.drafts, arrival.rejects, arrival.body, arrival.removed = None, [], b"", []
+        arrival.attributes = {"family": arrival.attributes["family"]}
+        arrival.key = intake_key(arrival.source, "bytes", "unstorable", arrival.digest)
+        return (await ledger.accept(self._core, [arrival]))[0]

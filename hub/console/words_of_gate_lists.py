@@ -1,0 +1,42 @@
+"""The console's words for what is kept of gates and what is sent to them: pictures and people. Vietnamese and English.
+
+One concern: these words.
+"""
+
+from __future__ import annotations
+
+GATE_LIST_WORDS: dict[str, tuple[str, str]] = {
+    "gate.pictures": ("Ảnh được giữ", "Pictures kept"),
+    "gate.pictures_kept": ("Giữ {n} giờ", "Kept for {n} hours"),
+    "gate.pictures_none": ("Không giữ ảnh", "None kept"),
+    "gate.pictures_site_off": (
+        "Trục không giữ ảnh nào: chưa khai căn cứ pháp lý trong cấu hình (LT_PICTURES__LEGAL_BASIS).",
+        "The hub keeps no pictures: its settings name no legal basis (LT_PICTURES__LEGAL_BASIS).",
+    ),
+    "gate.pictures_about": (
+        "Ảnh được mã hóa, nằm ngoài sổ, bằng chứng và sao lưu, tự xóa khi hết hạn. Mỗi lần xem được ghi vào nhật ký cùng mục đích.",
+        "Pictures are encrypted, stand outside the ledger, evidence and backups, and are deleted when their time is over. "
+        "Every view goes to the journal with its purpose.",
+    ),
+    "gate.pictures_basis": ("Căn cứ pháp lý", "Legal basis"),
+    "gate.pictures_hours": ("Thời gian giữ", "Kept for"),
+    "gate.pictures_since": ("Bật từ", "On since"),
+    "gate.pictures_one": ("Ảnh", "Picture"),
+    "gate.pictures_alt": ("Ảnh cổng gửi kèm lượt qua", "The picture the gate sent with the passage"),
+    "gate.pictures_seen_note": ("Lần xem này đã được ghi. Ảnh nhận lúc", "This view has been noted. Received"),
+    "gate.pictures_size": ("Cỡ", "Size"),
+    "gate.pictures_until": ("Giữ tới", "Kept until"),
+    "gate.pictures_views": ("Lượt xem", "Views"),
+    "gate.pictures_see": ("Xem…", "Look…"),
+    "gate.pictures_empty": ("Không có ảnh nào.", "There are no pictures."),
+    "gate.pictures_on": ("Bật giữ ảnh ở cổng này", "Keep this gate's pictures"),
+    "gate.pictures_off": ("Tắt và xóa ảnh đã giữ", "Stop, and delete those kept"),
+    "gate.pictures_on_note": (
+        "Chỉ khi căn cứ pháp lý nêu trên áp dụng cho cổng này; được ghi vào nhật ký.",
+        "Only where the legal basis above covers this gate; noted in the journal.",
+    ),
+    "gate.pictures_off_note": ("Ảnh đã giữ của cổng này bị xóa ngay.", "What is kept of this gate is deleted at once."),
+    "kind.gate_pictures_on": ("Bật giữ ảnh ở cổng", "Gate's pictures kept"),
+    "kind.gate_pictures_off": ("Tắt giữ ảnh ở cổng", "Gate's pictures no longer kept"),
+    "kind.gate_picture_seen": ("Xem ảnh từ cổng", "Picture of a gate seen"),
+}

@@ -1,0 +1,43 @@
+"""Copies the broker keeps for gates that are gone: cleared, so that nobody who connects later takes them for the present.
+
+One concern: which topics those are. Pure but for the loop. It must never clear what a registered gate says of itself at its own
+place; an event is another matter: no event may be retained, whoever says it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from prometheus_client import Counter
+
+from hub.gate_topics import state_topic
+
+CLEARED = Counter("gate_retained_cleared_total", "Retained copies of gates' messages cleared at the broker")
+_LOOK_S = 5.0
+
+
+class Retired:
+    """What gates of the hub's own tree left behind: `look` tells it whenever the registry is another."""
+
+    def __init__(self) -> None:
+        self._schools: dict[str, str] = {}
+
+    def look(self, schools: Mapping[str, str]) -> list[str]:
+        """Topics of states to clear: of gates revoked or replaced since the last look, and of moved ones at their old place."""
+        gone = [state_topic(was, device) for device, was in self._schools.items() if schools.get(device) != was]
+        self._schools = dict(schools)
+        return gone
+
+
+async def sweep(schools: Callable[[], Mapping[str, str]], clear: Callable[[str], bool]) -> None:
+    """Clear what is left behind, without end. What a process did not live to clear, the next one finds at the broker."""
+    retired = Retired()
+    owed: set[str] = set()
+    while True:
+        owed.update(retired.look(schools()))
+        for topic in sorted(owed):
+            if clear(topic):
+                owed.discard(topic)
+                CLEARED.inc()
+        await asyncio.sleep(_LOOK_S)
