@@ -7,6 +7,7 @@ import time
 
 from benchmarks import bare, fill
 from benchmarks.rig import Figure, Meter, Rig, Stage, alternate, short
+from hub import lean
 from hub.kernel.intake import Arrival
 from hub.kernel.ledger.intake import accept
 
@@ -29,6 +30,7 @@ async def store(stage: Stage, arrivals: list[Arrival]) -> float:
 
 async def measure(rig: Rig) -> list[Figure]:
     """One figure for learners (an entity's stream, order, one delivery), one for check-ins (events, one delivery)."""
+    lean.seldom()  # as in a process of the hub
     figures = []
     count, rounds = short(6_000, 30_000), short(2, 3)
     for record_type in ("learner", "checkin"):

@@ -83,12 +83,34 @@ class Meter:
     def __init__(self, **pids: int) -> None:
         self._pids = pids
         self._before = {name: _cpu_s(pid) for name, pid in pids.items()}
+        self._starved = {name: _starved_s(pid) for name, pid in pids.items()}
         self._started = time.perf_counter()
 
     def stop(self) -> dict[str, float]:
         """Shares since the start."""
         wall = time.perf_counter() - self._started
         return {name: round((_cpu_s(pid) - self._before[name]) / wall, 2) for name, pid in self._pids.items()}
+
+    def starved(self) -> dict[str, float]:
+        """Shares of the time since the start in which a process was ready to run and had no core: with everything it has
+        started. High values say that the machine, or its other work, is what was measured."""
+        wall = time.perf_counter() - self._started
+        return {name: round((_starved_s(pid) - self._starved[name]) / wall, 2) for name, pid in self._pids.items()}
+
+
+def run_delay_s(pid: int | str = "self") -> float:
+    """Seconds a process's main thread has waited for a core; 0 where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+def _starved_s(pid: int) -> float:
+    total = run_delay_s(pid)
+    with contextlib.suppress(psutil.Error):
+        total += sum(run_delay_s(child.pid) for child in psutil.Process(pid).children(recursive=True))
+    return total
 
 
 def _cpu_s(pid: int) -> float:

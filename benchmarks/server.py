@@ -13,13 +13,13 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from hub.app import create
-from hub.settings import Settings, load
+from hub.settings import load
 
 
 class Bare:
-    """ASGI middleware: `POST /bare`."""
+    """The application with `POST /bare` before it."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: FastAPI) -> None:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -27,23 +27,15 @@ class Bare:
         if scope.get("path") != "/bare":
             await self._app(scope, receive, send)
             return
-        request = Request(scope, receive)
-        body = await request.body()
-        await request.app.state.hub.core.pool.execute("INSERT INTO bare.one (body) VALUES ($1)", body)
+        body = await Request(scope, receive).body()
+        await self._app.state.hub.core.pool.execute("INSERT INTO bare.one (body) VALUES ($1)", body)
         await Response(b"{}", 202, media_type="application/json")(scope, receive, send)
-
-
-def with_bare(settings: Settings) -> FastAPI:
-    """The gateway's application and `POST /bare`."""
-    app = create(settings)
-    app.add_middleware(Bare)
-    return app
 
 
 if __name__ == "__main__":
     settings = load()
     config = uvicorn.Config(
-        with_bare(settings), host=settings.http.host, port=settings.http.port, loop="uvloop", http="httptools", access_log=False,
+        Bare(create(settings)), host=settings.http.host, port=settings.http.port, loop="uvloop", http="httptools", access_log=False,
         log_level="warning", server_header=False,
     )  # fmt: skip
     uvicorn.Server(config).run()

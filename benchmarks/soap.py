@@ -72,12 +72,12 @@ async def measure(rig: Rig) -> list[Figure]:
 
     async def sent(_n: int) -> float:
         connector = build(validate(settings), secrets, AddressPolicy(["127.0.0.0/8"]))
-        waiting = adapter.render(_outgoing(count))[::-1]
+        waiting = _outgoing(count)[::-1]
         meter = Meter(**{"adapter and connector": os.getpid(), "counterparty": other.pid})
 
         async def one() -> None:
             while waiting:
-                call = waiting.pop()
+                (call,) = adapter.render([waiting.pop()])
                 (outcome,) = adapter.read(call, await connector.send(call, 10)).outcomes.values()
                 assert isinstance(outcome, Receipt), outcome
 

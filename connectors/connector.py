@@ -86,27 +86,32 @@ class LiveConnector:
         and sent again, once. Raises only `NotSent` (`CredentialsRefused` and `AddressRefused` among them) and
         `MaybeSent`. When the task is cancelled the caller knows nothing, which is to be taken as `MaybeSent`.
         """
+        if self.permits is not None:
+            return await self._send_counted(call, deadline_s, self.permits)
         ends = time.monotonic() + deadline_s
         request = self._transport.request(call)
-        wire = self._transport.exchange if self.permits is None else self._counted
-        signed = await self._scheme.sign(request, wire, deadline_s)
+        signed = await self._scheme.sign(request, self._transport.exchange, deadline_s)
         reply = await self._transport.exchange(signed, ends - time.monotonic())
         if self._scheme.lapsed(signed, reply):
-            await self._another()
-            signed = await self._scheme.sign(request, wire, ends - time.monotonic())
+            signed = await self._scheme.sign(request, self._transport.exchange, ends - time.monotonic())
             reply = await self._transport.exchange(signed, ends - time.monotonic())
             self._scheme.lapsed(signed, reply)  # the scheme learns from it; there is no third time
         return reply
 
-    async def _counted(self, request: Request, deadline_s: float) -> Reply:
-        """The wire for a scheme that logs in: the call itself then needs another permit."""
-        reply = await self._transport.exchange(request, deadline_s)
-        await self._another()
+    async def _send_counted(self, call: Call, deadline_s: float, permits: Permits) -> Reply:
+        """The same where every call the counterparty sees needs a permit, log-ins too. Waiting for one is not time it took."""
+        ends = time.monotonic() + deadline_s
+        request, wire = self._transport.request(call), _Counted(self._transport, permits)
+        signed = await self._scheme.sign(request, wire, deadline_s)
+        ends += await wire.ready()
+        reply = await wire(signed, ends - time.monotonic())
+        if self._scheme.lapsed(signed, reply):
+            ends += await wire.ready()
+            signed = await self._scheme.sign(request, wire, ends - time.monotonic())
+            ends += await wire.ready()
+            reply = await wire(signed, ends - time.monotonic())
+            self._scheme.lapsed(signed, reply)
         return reply
-
-    async def _another(self) -> None:
-        if self.permits is not None and not await self.permits.another():
-            raise NotSent("the quota leaves no room after logging in")
 
     async def send_with_tries(self, call: Call, deadline_s: float) -> Tries:
         """Send with the settings' quick tries, all within `deadline_s`: `reply, failed = await …`.
@@ -228,6 +233,27 @@ class LiveConnector:
                 return reply.status
             request = await self._scheme.sign(request, self._transport.exchange, ends - time.monotonic())
         return (await self._transport.exchange(request, ends - time.monotonic())).status
+
+
+class _Counted:
+    """A transport's exchange for one send: the permit its caller took serves the first call, each further one needs another."""
+
+    def __init__(self, transport: Transport, permits: Permits) -> None:
+        self._transport, self._permits = transport, permits
+        self._used = False
+
+    async def ready(self) -> float:
+        """Have a permit that has not served yet; the seconds that took. Raises `NotSent` when there is none."""
+        began = time.monotonic()
+        if self._used and not await self._permits.another():
+            raise NotSent("the quota leaves no room after logging in")
+        self._used = False
+        return time.monotonic() - began
+
+    async def __call__(self, request: Request, deadline_s: float) -> Reply:
+        await self.ready()
+        self._used = True
+        return await self._transport.exchange(request, deadline_s)
 
 
 _STEPS = {

@@ -21,8 +21,9 @@ from hub.wiring import House
 )  # fmt: skip
 @click.option("--purpose", required=True, help="Mục đích, được ghi vào nhật ký / what for; goes into the journal")
 def sample(number: int, into: Path, purpose: str) -> None:
-    """Biến một lần trao đổi đã lưu thành mẫu, dữ liệu cá nhân được thay / turn a stored exchange (number of a call or delivery) into a sample."""
-    from hub import sampling
+    """Biến một lần trao đổi đã lưu thành mẫu, dữ liệu cá nhân được thay / turn a stored exchange into a sample: number of a call or
+    delivery, of an inquiry's call, or of the message a pulled page or an event told by the counterparty was stored as."""
+    from hub import sampling, sampling_beside
     from hub.commands import screen, with_house
 
     if len(purpose.strip()) < 5:
@@ -31,7 +32,10 @@ def sample(number: int, into: Path, purpose: str) -> None:
     async def work(house: House) -> sampling.Made | None:
         await operations.unmask(house.core, "cli", number, purpose.strip())
         found = await ledger.exchange(house.core, number)
-        return sampling.make(house, found) if found is not None else None
+        if found is None:
+            row = await ledger.heard(house.core, number)
+            return sampling_beside.heard(house, row) if row is not None else None
+        return sampling.make(house, found) if found.about is None else sampling_beside.settled(house, found)
 
     try:
         made = with_house(work)

@@ -61,7 +61,7 @@ class Made(Struct, frozen=True, kw_only=True):
     blanked: list[str]
 
 
-class _World(Struct, kw_only=True):
+class World(Struct, kw_only=True):
     """An adapter and what it is given: once as it was, once with synthetic people."""
 
     adapter: Any
@@ -70,49 +70,82 @@ class _World(Struct, kw_only=True):
     call: Call
 
 
+class Telling(Struct, kw_only=True):
+    """A connector's adapter as it was and with what the sender is called in examples, and the stand-ins shared by a sample."""
+
+    manifest: Manifest
+    stand_ins: StandIns
+    before: Any
+    after: Any
+    case: dict[str, Any]
+    """What every `case.yaml` of it says."""
+    hidden: list[str]
+    """Secrets and accounts of the connector."""
+
+    @classmethod
+    def of(cls, house: House, row: Any, key: bytes | None) -> Telling:
+        """From a row that holds the connector's. Raises `Refused`."""
+        try:
+            manifest = manifests.load(row["system"])
+            settings = validate(row["settings"])
+            full = manifest.check_settings(settings.adapter)
+        except (ManifestError, SettingsInvalid) as error:
+            raise Refused(
+                "cấu hình của kết nối không còn hợp lệ", f"the connector's settings are no longer valid ({error})"
+            ) from None
+        catalogue = house.core.catalogue
+
+        def codes(system: str) -> list[str]:
+            return [r.code for r in catalogue.systems[system].rows if r.effective_to is None]
+
+        stand_ins = StandIns(key or randomness.token_bytes(32), codes)
+        examples = example_settings(manifest)
+        told = {k: _setting(stand_ins, k, v, examples.get(k), manifest) for k, v in full.items()}
+        case: dict[str, Any] = {"note": "Recorded traffic; every personal value in it is synthetic."}
+        if settings.profile and settings.profile.removesuffix(".yaml") != manifest.profiles[0].removesuffix(".yaml"):
+            case["profile"] = settings.profile
+        if other := {k: v for k, v in told.items() if examples.get(k) != v}:
+            case["settings"] = other
+        hidden = [*secrets_of(house.keys, row["connector_name"], row["secrets"]).values()]
+        hidden += [v for k, v in (row["settings"].get("auth") or {}).items() if k in _ACCOUNTS and isinstance(v, str)]
+        before, after = manifest.build(full, settings.profile), manifest.build(told, settings.profile)
+        return cls(manifest=manifest, stand_ins=stand_ins, before=before, after=after, case=case, hidden=hidden)
+
+    def check(self, files: dict[str, bytes], *headers: str) -> None:
+        """Nothing secret and nothing original is in what would be written. Raises `Refused`, which names places, never values."""
+        for name in headers:
+            if _SECRET.search(name):
+                raise Refused(f"tiêu đề {name!r} là bí mật", f"header {name!r} is a secret")
+        kept = [o for o in dict.fromkeys([*self.stand_ins.originals, *self.hidden]) if len(o) >= SHORTEST]
+        for name, content in files.items():
+            if found := left_over(content, kept):
+                raise Refused(
+                    f"{name} vẫn chứa {len(found)} giá trị gốc{_where(content, [kept[n] for n in found])}",
+                    f"{name} still holds {len(found)} original values{_where(content, [kept[n] for n in found])}",
+                )
+
+
 def make(house: House, found: Exchanged, key: bytes | None = None) -> Made:
     """The sample of an exchange. `key`: of the stand-ins; another one for every run when not given. Raises `Refused`."""
     row = found.call
-    reply = _reply(found)
-    try:
-        manifest = manifests.load(row["system"])
-        settings = validate(row["settings"])
-        full = manifest.check_settings(settings.adapter)
-    except (ManifestError, SettingsInvalid) as error:
-        raise Refused(
-            "cấu hình của kết nối không còn hợp lệ", f"the connector's settings are no longer valid ({error})"
-        ) from None
-    catalogue = house.core.catalogue
-
-    def codes(system: str) -> list[str]:
-        return [r.code for r in catalogue.systems[system].rows if r.effective_to is None]
-
-    stand_ins = StandIns(key or randomness.token_bytes(32), codes)
-    before = _as_it_was(house, found, manifest.build(full, settings.profile))
-    examples = example_settings(manifest)
-    told = {k: _setting(stand_ins, k, v, examples.get(k), manifest) for k, v in full.items()}
-    case_settings = {k: v for k, v in told.items() if examples.get(k) != v}
-    after = _retold(house, found, before, stand_ins, manifest.build(told, settings.profile))
-    _learn(before.call, after.call, stand_ins)
+    reply = reply_of(found)
+    told = Telling.of(house, row, key)
+    stand_ins, manifest = told.stand_ins, told.manifest
+    before = as_it_was(house, found, told.before)
+    after = retold(house, found, before, stand_ins, told.after)
+    learn(before.call, after.call, stand_ins)
     reading = before.adapter.read(before.call, reply)
     _note_references(reading, stand_ins)
     retelling = Retelling(manifest, stand_ins)
-    again = _reply_retold(retelling, reply, row["content_type"])
+    again = reply_retold(retelling, reply, row["content_type"])
     read = after.adapter.read(after.call, again)
     _same_meaning(reading, read, before.call, after.call)
     outcome = _outcome(manifest, read, after.call.operation)
-    case: dict[str, Any] = {"what": "read", "outcome": outcome}
-    if settings.profile and settings.profile.removesuffix(".yaml") != manifest.profiles[0].removesuffix(".yaml"):
-        case["profile"] = settings.profile
-    if case_settings:
-        case["settings"] = case_settings
+    case: dict[str, Any] = {"what": "read", "outcome": outcome} | told.case
     if after.state is not None:
         case["state"] = after.state
-    case["note"] = "Recorded traffic; every personal value in it is synthetic."
     files = _files(case, after, again, read)
-    hidden = [*secrets_of(house.keys, row["connector_name"], row["secrets"]).values()]
-    hidden += [v for k, v in (row["settings"].get("auth") or {}).items() if k in _ACCOUNTS and isinstance(v, str)]
-    _clean(files, again, after.call, [*stand_ins.originals, *hidden])
+    told.check(files, *after.call.headers, *again.headers)
     return Made(system=manifest.system, outcome=outcome, files=files, blanked=retelling.blanked)
 
 
@@ -133,7 +166,7 @@ def write(made: Made, into: Path) -> None:
 # ------------------------------------------------------------------------------------------ as it was
 
 
-def _reply(found: Exchanged) -> Reply:
+def reply_of(found: Exchanged) -> Reply:
     row = found.call
     if not found.replies:
         raise Refused("cuộc gọi này chưa có trả lời", "this call was never answered")
@@ -148,7 +181,7 @@ def _reply(found: Exchanged) -> Reply:
     return Reply(status=last["status"], body=bytes(last["body"]), headers=dict(last["headers"] or {}))
 
 
-def _as_it_was(house: House, found: Exchanged, adapter: Any) -> _World:
+def as_it_was(house: House, found: Exchanged, adapter: Any) -> World:
     """The call rendered again from its records; it must be the one that is stored."""
     row = found.call
     outgoing = [
@@ -166,7 +199,7 @@ def _as_it_was(house: House, found: Exchanged, adapter: Any) -> _World:
         operation=row["operation"], deliveries=tuple(row["deliveries"]), body=bytes(row["body"]), content_type=row["content_type"],
         idempotent=row["idempotent"], method=row["method"], path=row["path"], headers=row["headers"], key=row["key"], meta=row["meta"],
     )  # fmt: skip
-    mine, theirs = _leaves(call), _leaves(stored)
+    mine, theirs = values_of(call), values_of(stored)
     if call.operation != stored.operation:
         raise Refused("cuộc gọi này là bước sau của một cuộc trao đổi; hãy lấy mẫu từ bước đầu",
                       "this call is a later step of a conversation: make the sample of its first step")  # fmt: skip
@@ -177,7 +210,7 @@ def _as_it_was(house: House, found: Exchanged, adapter: Any) -> _World:
                 f"the adapter does not make the stored call from its records again: it differs at {at} "
                 f"(mapped then by {row['mapping']})",
             )
-    return _World(adapter=adapter, outgoing=outgoing, state=state, call=call)
+    return World(adapter=adapter, outgoing=outgoing, state=state, call=call)
 
 
 def _mapped(house: House, found: Exchanged, place: int, one: Outgoing) -> dict[str, Any]:
@@ -207,7 +240,7 @@ def _render(adapter: Any, outgoing: list[Outgoing], state: dict[str, str] | None
     return calls[0]
 
 
-def _leaves(call: Call) -> dict[str, str]:
+def values_of(call: Call) -> dict[str, str]:
     """Every value of a call by its place, but for what is never stored."""
     meta = {k: v for k, v in call.meta.items() if k not in UNSTORED}
     told = plain(replace(call, body=b"", meta=meta))
@@ -231,7 +264,7 @@ def _setting(stand_ins: StandIns, name: str, value: Any, example: Any, manifest:
     return example
 
 
-def _retold(house: House, found: Exchanged, before: _World, stand_ins: StandIns, adapter: Any) -> _World:
+def retold(house: House, found: Exchanged, before: World, stand_ins: StandIns, adapter: Any) -> World:
     outgoing = []
     for n, one in enumerate(before.outgoing, 1):
         stand_ins.pair(str(one.delivery), str(100 + n))
@@ -250,20 +283,20 @@ def _retold(house: House, found: Exchanged, before: _World, stand_ins: StandIns,
         )  # fmt: skip
         outgoing.append(replace(told, mapped=_mapped(house, found, n, told)))
     call = _render(adapter, outgoing, state)
-    mine, theirs = _leaves(call).keys(), _leaves(before.call).keys()
+    mine, theirs = values_of(call).keys(), values_of(before.call).keys()
     if mine != theirs:
         at = min(mine ^ theirs)
         raise Refused(
             f"với giá trị thay thế, cuộc gọi có hình khác ở {at}",
             f"with the stand-ins the call has another shape at {at}",
         )
-    return _World(adapter=adapter, outgoing=outgoing, state=state, call=call)
+    return World(adapter=adapter, outgoing=outgoing, state=state, call=call)
 
 
-def _learn(before: Call, after: Call, stand_ins: StandIns) -> None:
+def learn(before: Call, after: Call, stand_ins: StandIns) -> None:
     """What an adapter computes from a record (a request's number) has changed with it: the reply names it too."""
-    told = _leaves(after)
-    for at, old in _leaves(before).items():
+    told = values_of(after)
+    for at, old in values_of(before).items():
         new = told[at]
         if old == new:
             continue
@@ -278,7 +311,7 @@ def _note_references(reading: Reading, stand_ins: StandIns) -> None:
             stand_ins.of("code", reference)
 
 
-def _reply_retold(retelling: Retelling, reply: Reply, content_type: str) -> Reply:
+def reply_retold(retelling: Retelling, reply: Reply, content_type: str) -> Reply:
     given = reply.headers.get("content-type", content_type)
     headers = {k: retelling.header(v) for k, v in reply.headers.items() if _HEADERS.fullmatch(k)}
     return Reply(status=reply.status, body=retelling.body(reply.body, given), headers=headers)
@@ -321,41 +354,31 @@ def _outcome(manifest: Manifest, read: Reading, operation: str) -> str:
 # ------------------------------------------------------------------------------------------ written down
 
 
-def _files(case: dict[str, Any], world: _World, reply: Reply, read: Reading) -> dict[str, bytes]:
-    def lines(value: Any) -> bytes:
-        return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
-
-    Case(**case)
-    start = reply.body.lstrip()[:1]
-    name = "reply.json" if start in (b"{", b"[") else "reply.xml" if start == b"<" else "reply.txt"
-    told: dict[str, Any] = {"status": reply.status}
-    if reply.headers:
-        told["headers"] = reply.headers
+def _files(case: dict[str, Any], world: World, reply: Reply, read: Reading) -> dict[str, bytes]:
     golden = plain({"outcomes": read.outcomes, "records": read.records})
     golden["next"] = plain_call(read.next) if read.next else None
-    files = {
-        "case.yaml": yaml.safe_dump(case, allow_unicode=True, sort_keys=False).encode(),
-        "outgoing.json": lines(plain(world.outgoing)),
-        "calls.json": lines([plain_call(world.call)]),
-        "reply.yaml": yaml.safe_dump(told | ({"body": name} if reply.body else {}), sort_keys=False).encode(),
-        "reading.json": lines(golden),
-    }
-    return files | ({name: reply.body} if reply.body else {})
+    told = {"outgoing.json": lines(plain(world.outgoing)), "calls.json": lines([plain_call(world.call)])}
+    return told | {"reading.json": lines(golden)} | case_files(case) | reply_files(reply)
 
 
-def _clean(files: dict[str, bytes], reply: Reply, call: Call, originals: list[str]) -> None:
-    """Nothing secret and nothing original is in what would be written. Raises `Refused`, which names places, never values."""
-    for name in (*call.headers, *reply.headers):
-        if _SECRET.search(name):
-            raise Refused(f"tiêu đề {name!r} là bí mật", f"header {name!r} is a secret")
-    kept = [o for o in dict.fromkeys(originals) if len(o) >= SHORTEST]
-    for name, content in files.items():
-        found = left_over(content, kept)
-        if found:
-            raise Refused(
-                f"{name} vẫn chứa {len(found)} giá trị gốc{_where(content, [kept[n] for n in found])}",
-                f"{name} still holds {len(found)} original values{_where(content, [kept[n] for n in found])}",
-            )
+def lines(value: Any) -> bytes:
+    """JSON as samples have it."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def case_files(case: dict[str, Any]) -> dict[str, bytes]:
+    """`case.yaml`."""
+    Case(**case)
+    return {"case.yaml": yaml.safe_dump(case, allow_unicode=True, sort_keys=False).encode()}
+
+
+def reply_files(reply: Reply) -> dict[str, bytes]:
+    """`reply.yaml` and, where there is one, the body beside it."""
+    start = reply.body.lstrip()[:1]
+    name = "reply.json" if start in (b"{", b"[") else "reply.xml" if start == b"<" else "reply.txt"
+    told: dict[str, Any] = {"status": reply.status} | ({"headers": reply.headers} if reply.headers else {})
+    told |= {"body": name} if reply.body else {}
+    return {"reply.yaml": yaml.safe_dump(told, sort_keys=False).encode()} | ({name: reply.body} if reply.body else {})
 
 
 def _where(content: bytes, values: list[str]) -> str:

@@ -3,8 +3,9 @@
 One concern: those commands and what their answers mean. Pure. It must never put a picture itself into a command, name a
 picture's address unless the deployment allows it, or delete a person before the gate was asked for its stored records.
 
-What a kill leaves: every command is harmless twice. A deletion is a conversation: the gate is asked for its records, given
-time to send them, and only then told to delete; where it stood is the ledger's to know.
+What a kill leaves: every command is harmless twice. A deletion is a conversation: the gate is asked for its records, then whether
+it has sent them all (where its dialect can tell; else it is given time), and only then told to delete; where it stood is the
+ledger's to know.
 """
 
 from __future__ import annotations
@@ -70,8 +71,10 @@ class FaceGates:
         return calls
 
     def resume(self, one: Outgoing, state: Mapping[str, str]) -> Call:
-        """The gate has had its time to send its records: delete."""
-        return self._deletion(_device(one), [one])
+        """The gate was asked for its records: ask whether it has sent them all where it can tell, else delete."""
+        return (
+            self._all_sent(_device(one), one) if state.get("proof") == _ASKED else self._deletion(_device(one), [one])
+        )
 
     def read(self, call: Call, reply: Reply) -> Reading:
         """Read a gate's answer: `code` says it for the whole command."""
@@ -119,6 +122,12 @@ class FaceGates:
         info = {"facesluiceId": device, "TimeS": f"{first:%Y-%m-%d %H:%M:%S}", "TimeE": f"{last:%Y-%m-%d %H:%M:%S}"}
         return self._call(device, "drain", "ManualPushRecords", ones, info, {}, "plain")
 
+    def _all_sent(self, device: str, one: Outgoing) -> Call:
+        """A question for one second long ago: refused while the gate still answers the one before, else without records."""
+        then = (one.updated_at.astimezone(_LOCAL) - timedelta(days=3650)).replace(month=1, day=1)
+        info = {"facesluiceId": device, "TimeS": f"{then:%Y-%m-%d} 00:00:00", "TimeE": f"{then:%Y-%m-%d} 00:00:01"}
+        return self._call(device, "drained", "ManualPushRecords", [one], info, {}, "plain")
+
     def _call(
         self,
         device: str,
@@ -161,6 +170,8 @@ class FaceGates:
         code = code_of(said.get("code", info.get("code") if isinstance(info, dict) else None))
         if said.get("operator") != f"{operator}-Ack" or code is None:
             return Unknown(reason="the gate's answer cannot be read")
+        if call.operation == "drained" and code in self._profile["sending"]:
+            return InProgress(state={"drained": device, "proof": _ASKED}, after_s=self._profile["drain_ask_s"])
         if code in self._profile["later"]:
             return TryLater(reason=f"gate_busy {code}", after_s=self._profile["busy_s"])
         if (known := self._profile["person"].get(code)) is not None:
@@ -169,11 +180,16 @@ class FaceGates:
         if code not in self._profile["done"]:
             text = Text(f"Cổng {device} trả lời mã {code}.", f"Gate {device} answers with code {code}.")
             return NeedsPerson(cause="gate_refused", subject=f"{device} {code}", message=text)
+        if call.operation == "drained":
+            return InProgress(state={"drained": device, "proof": "free"}, after_s=self._profile["drain_settle_s"])
         if call.operation == "drain":
+            if self._profile["drain_evidence"] == "one_at_a_time":
+                return InProgress(state={"drained": device, "proof": _ASKED}, after_s=self._profile["drain_ask_s"])
             return InProgress(state={"drained": device}, after_s=self._profile["drain_wait_s"])
         return Receipt(reference=code)
 
 
+_ASKED = "asked"
 _FLAGS = {"DataBegin": "BeginFlag", "DataEnd": "EndFlag"}
 
 

@@ -32,6 +32,12 @@ PASSPHRASE = Secret(
 _FOLDER = r"^[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,99}$"
 
 
+Takes = Literal[
+    "none", "learner", "staff", "school", "class", "study_result", "health_check", "code_given", "checkin", "gate_person", "filing",
+    "filing_progress",
+]  # fmt: skip
+
+
 class FileSettings(Declared):
     """Where files are dropped and picked up, and how both sides know that one is whole."""
 
@@ -47,6 +53,25 @@ class FileSettings(Declared):
         help=Text(
             "sha256: gửi kèm <tên>.sha256 sau cùng; khi nhận, tệp chỉ được lấy khi có và đúng",
             "sha256: <name>.sha256 is dropped last; on pick-up a file is taken only once it is there and right",
+        ),
+    )
+    takes: Takes = setting(
+        "Loại bản ghi trong tệp nhận về",
+        "Record type of files picked up",
+        default="none",
+        help=Text(
+            "none: không lấy tệp nào; khác: mỗi tệp .xlsx, .csv, .json, .ndjson được nhận như một lô đẩy vào",
+            "none: no file is picked up; else: each .xlsx, .csv, .json or .ndjson file is taken like a push in bulk",
+        ),
+    )
+    school: str = setting(
+        "Trường của các tệp",
+        "School the files are of",
+        default="",
+        pattern=r"^[0-9A-Za-z]{0,20}$",
+        help=Text(
+            "Bắt buộc với bảng tính; trống: mỗi bản ghi tự nêu trường",
+            "Needed for workbooks; empty: each record names its own",
         ),
     )
     pick: str = setting(

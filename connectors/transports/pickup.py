@@ -92,12 +92,17 @@ class Inbox:
 
     async def confirm(self, picked: Picked) -> None:
         """Put the file away: its message is committed. Harmless to repeat. Raises `Lost` when the claim had been taken
-        over meanwhile: whoever took it over meets the intake's key."""
+        over meanwhile: whoever took it over meets the intake's key. A file that was to be deleted and is gone is gone,
+        whoever did it: then nothing is raised."""
         await self._run(lambda store: self._confirm(store, picked))
 
     async def release(self, picked: Picked) -> None:
         """Give the file back unprocessed. Raises `Lost`; `NotSent` where a new file of that name has come meanwhile."""
         await self._run(lambda store: self._give_back(store, picked))
+
+    async def report(self, name: str, body: bytes) -> None:
+        """Put a file of ours about one of theirs into the failed folder: whole or not at all, and once under its name."""
+        await self._run(lambda store: self._report(store, name, body))
 
     async def refuse(self, picked: Picked, reason: Text) -> None:
         """Put the file into the failed folder with the reason beside it. Raises `Lost`."""
@@ -204,10 +209,8 @@ class Inbox:
     def _confirm(self, store: Store, picked: Picked) -> None:
         s = self._settings
         if s.after == "delete":
-            try:
+            with suppress(FileNotFoundError):
                 store.remove(picked.path)
-            except FileNotFoundError:
-                raise Lost(picked.name) from None
         else:
             store.make_folder(s.done_folder)
             self._put_away(store, picked.path, f"{s.done_folder}/{picked.path.rpartition('/')[2]}")
@@ -221,6 +224,18 @@ class Inbox:
         with suppress(FileExistsError):  # told by an earlier try
             store.write_new(f"{target}.txt", f"{reason.vi}\n{reason.en}\n".encode())
         self._drop_checksum(store, name)
+
+    def _report(self, store: Store, name: str, body: bytes) -> None:
+        folder = self._settings.failed_folder
+        store.make_folder(folder)
+        if store.stat(f"{folder}/{name}") is not None:
+            return
+        temporary = f"{folder}/.{random_source.token_hex(8)}.part"
+        store.write_new(temporary, body)
+        try:
+            store.move(temporary, f"{folder}/{name}")
+        except FileExistsError:
+            store.remove(temporary)
 
     def _drop_checksum(self, store: Store, name: str) -> None:
         """The checksum of a file put away, unless a new file of that name waits with it already."""

@@ -23,7 +23,7 @@ from hub.api.context import Hub
 from hub.api.problems import Problem
 from hub.kernel.ledger import accounting, recovery, upkeep
 from hub.kernel.ledger.core import TRANSIENT
-from hub.kernel.ports import Text
+from hub.kernel.ports import Text, said
 from hub.kernel.store.db import sql
 from hub.keys import Keys
 
@@ -39,12 +39,6 @@ _DENIED = Text("Cần mã truy cập điều khiển.", "The control token is mi
 _AWAY = Text("Cơ sở dữ liệu tạm thời không trả lời; hãy gọi lại.", "The database does not answer for now; call again.")
 
 
-def _told(error: Exception, with_why: bool = False) -> Text:
-    vi, _, en = (error.__doc__ or "").partition(" / ")
-    why = f" ({error})" if with_why and str(error) else ""
-    return Text(vi.strip() + why, en.strip() + why)
-
-
 class ControlRoute(APIRoute):
     """Turns the ledger's refusals into problems."""
 
@@ -55,9 +49,9 @@ class ControlRoute(APIRoute):
             try:
                 return await handle(request)
             except recovery.UnknownConnector as error:
-                raise Problem(404, "unknown_connector", _told(error)) from error
+                raise Problem(404, "unknown_connector", said(error)) from error
             except recovery.RecoveryConflict as error:
-                raise Problem(409, error.code, _told(error, with_why=True)) from error
+                raise Problem(409, error.code, said(error, error)) from error
             except TRANSIENT as error:
                 raise Problem(503, "database_away", _AWAY, headers={"Retry-After": "2"}) from error
 

@@ -20,7 +20,7 @@ from hub.kernel.filings import ZONE, WorkCalendar
 from hub.kernel.ledger import filing_watch
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ledger.pulls import PullBusy
-from hub.kernel.ports import Text
+from hub.kernel.ports import Text, said
 from hub.kernel.store.db import sql
 
 router = APIRouter(
@@ -79,9 +79,9 @@ async def pull(request: Request, name: str, what: str, order: PullOrder) -> Resp
         )
         standing = await work.run(order.key, order.for_s, even_if_shrunk=order.accept_removals)
     except UnknownPull as error:
-        raise Problem(404, "unknown_list", _told(error)) from error
+        raise Problem(404, "unknown_list", said(error)) from error
     except PullBusy as error:
-        raise Problem(409, "pull_busy", _told(error), headers={"Retry-After": "10"}) from error
+        raise Problem(409, "pull_busy", said(error), headers={"Retry-After": "10"}) from error
     except TRANSIENT as error:
         raise Problem(503, "database_away", _AWAY, headers={"Retry-After": "2"}) from error
     return _json(standing)
@@ -117,8 +117,3 @@ def _when(at: datetime | None) -> datetime:
 
 def _warn_s(hub: Hub) -> float:
     return float(hub.settings.filings.warn_hours) * 3600.0
-
-
-def _told(error: Exception) -> Text:
-    vi, _, en = (error.__doc__ or "").partition(" / ")
-    return Text(vi.strip(), en.strip())

@@ -18,7 +18,7 @@ from hub.api.control import ControlRoute, Here, require_control
 from hub.api.problems import Problem
 from hub.kernel.ledger import reconcile, recovery
 from hub.kernel.ledger.reconcile import NotComparable, PlanChanged, Run
-from hub.kernel.ports import Text
+from hub.kernel.ports import Text, said
 from hub.kernel.store.db import sql
 
 _ACTOR = "control"
@@ -60,12 +60,6 @@ def _json(content: Any) -> Response:
     return Response(msgspec.json.encode(content), media_type="application/json")
 
 
-def told(error: Exception) -> Text:
-    """An exception's docstring, in both languages."""
-    vi, _, en = (error.__doc__ or "").partition(" / ")
-    return Text(vi.strip(), en.strip())
-
-
 async def _run(hub: Hub, number: int) -> Run:
     found = await reconcile.find(hub.core, number)
     if found is None:
@@ -92,7 +86,7 @@ async def begin(hub: Here, body: _Begin) -> Response:
             hub.core, _ACTOR, body.key, hub.core.connectors[body.connector], body.type, body.school
         )
     except NotComparable as error:
-        raise Problem(422, "not_comparable", told(error)) from error
+        raise Problem(422, "not_comparable", said(error)) from error
     return _json(_shown(run))
 
 
@@ -129,7 +123,7 @@ async def gather(hub: Here, number: int, body: _Gather) -> Response:
     try:
         field_map = map_of(hub.core, run.connector, run.type, field_maps())
     except NotComparable as error:
-        raise Problem(422, "not_comparable", told(error)) from error
+        raise Problem(422, "not_comparable", said(error)) from error
     return _json(await go(hub.core, row, run, field_map, hub.keys, addresses, body.for_s))
 
 
@@ -143,7 +137,7 @@ async def repair(hub: Here, number: int, body: _Repair) -> Response:
         field_map = map_of(hub.core, run.connector, run.type, field_maps())
         done = await reconcile.repair(hub.core, _ACTOR, run, field_map, body.planned, body.most)
     except NotComparable as error:
-        raise Problem(422, "not_comparable", told(error)) from error
+        raise Problem(422, "not_comparable", said(error)) from error
     except PlanChanged as error:
-        raise Problem(409, "plan_changed", told(error)) from error
+        raise Problem(409, "plan_changed", said(error)) from error
     return _json(done)

@@ -147,9 +147,9 @@ class WebGates(Gates):
         self.remember(device, item.remember)
         self._tell_soon()
 
-    def hinted(self, family: str, item: Item, device: str, received_at: datetime) -> None:
+    def hinted(self, family: str, item: Item, device: str) -> None:
         """Note an advisory item: presence, a stranger, a command's result."""
-        self.advise(family, item.decoded, received_at)
+        self.advise(family, item.decoded)
         self.remember(device, item.remember)
         self._tell_soon()
 

@@ -300,7 +300,7 @@ class Door:
         if arrival is None or answer is None:
             EVENTS.labels(family.name, "advisory").inc()
             if device is not None:
-                self.gates.hinted(family.name, item, device, received_at)
+                self.gates.hinted(family.name, item, device)
             return
         invalid = arrival.invalid is not None
         EVENTS.labels(family.name, "duplicate" if answer.duplicate else "invalid" if invalid else "stored").inc()

@@ -9,6 +9,7 @@ not seen.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,6 +28,7 @@ from hub.kernel.failpoints import reach
 from hub.kernel.intake import Accepted, Overloaded, intake_key
 from hub.kernel.ledger import intake as ledger
 from hub.kernel.ledger.core import TRANSIENT
+from hub.kernel.ledger.turns import Turn
 from hub.kernel.ports import Text
 from hub.kernel.receipts import receipt_code
 
@@ -40,6 +42,8 @@ _PATH = "/v1/messages/"
 _SHOWN_REJECTS = 200
 _ARRAY_MAX = 64 * 1024 * 1024
 _KEY_MAX = 200
+_UNDER_WAY = 2
+"""Chunks of one upload on their way into the ledger: while one is written, the next is made ready."""
 _AT_ONCE = 25
 """Items of a bulk body read in one go: whoever waits for the loop, the chunk being written first of all, waits no longer."""
 
@@ -174,7 +178,7 @@ async def _bulk(
     """Take items in chunks of fixed size, one message and one transaction each. `full`: they are said to be a whole list.
 
     Chunk boundaries follow from the body alone, so the same body with the same key finds its chunks done and goes on
-    behind them: that is how an interrupted upload is resumed. While one chunk is written, the next is read and checked.
+    behind them: that is how an interrupted upload is resumed. While chunks are written, the next is read and checked.
     """
     hub = _hub(request)
     upload = _Upload(hub, client, record_type, key, full)
@@ -207,13 +211,14 @@ async def _bulk(
 
 
 class _Upload:
-    """One bulk upload on its way into the ledger, one chunk at a time: a resumed one has no gaps."""
+    """One bulk upload on its way into the ledger, its chunks one behind the other: a resumed one has no gaps."""
 
     def __init__(self, hub: Hub, client: Client, record_type: str, key: str | None, full: FullList | None) -> None:
         self._hub, self._client, self._type, self._full = hub, client, record_type, full
         self._key = intake_key(client.source, record_type, "upload", key) if key else None
         self._id = 0
-        self._under_way: tuple[int, asyncio.Task[list[Accepted]]] | None = None
+        self._under_way: deque[tuple[int, asyncio.Task[list[Accepted]]]] = deque()
+        self._turn: Turn | None = None
         self.number = 0
         self.answers: list[Accepted] = []
 
@@ -221,7 +226,7 @@ class _Upload:
         return receipt_code(self._hub.keys.hmac("receipt"), self._id)
 
     async def write(self, chunk: Chunk) -> None:
-        """Begin to write a chunk, once the one before is written."""
+        """Begin to write a chunk, once the one before the last is written."""
         if not self.number:
             scope = self._client.scope
             school = scope.code if scope.kind == "school" else None
@@ -229,25 +234,25 @@ class _Upload:
         if self._full is not None:
             self._full.take(chunk.drafts)  # what is outside the scope the ledger refuses, and is counted there
         arrival = chunk.arrival(self._hub, self._client, self._type, self._id, self.number, self._key)
-        await self.settle()
-        self._under_way = self.number, asyncio.create_task(ledger.accept(self._hub.core, [arrival]))
+        await self.settle(_UNDER_WAY - 1)
+        self._turn = Turn(self._turn)
+        task = asyncio.create_task(ledger.accept(self._hub.core, [arrival], self._turn))
+        self._under_way.append((self.number, task))
         self.number += 1
 
-    async def settle(self) -> None:
-        """Wait for the chunk on its way. Raises a problem when its place in this upload held something else."""
-        if self._under_way is None:
-            return
-        place, task = self._under_way
-        self._under_way = None
-        (accepted,) = await task
-        if accepted.conflict:
-            raise Problem(422, "key_reused", _CONFLICT, chunk=place, receipt=self._code())
-        self.answers.append(accepted)
+    async def settle(self, most: int = 0) -> None:
+        """Wait until `most` chunks are on their way. Raises a problem when a chunk's place in this upload held something else."""
+        while len(self._under_way) > most:
+            place, task = self._under_way[0]
+            (accepted,) = await asyncio.shield(task)
+            self._under_way.popleft()
+            if accepted.conflict:
+                raise Problem(422, "key_reused", _CONFLICT, chunk=place, receipt=self._code())
+            self.answers.append(accepted)
 
     async def leave(self) -> None:
-        """Whatever broke off the reading: a chunk given to the ledger is waited for, never left to itself."""
-        if self._under_way is not None:
-            await asyncio.gather(self._under_way[1], return_exceptions=True)
+        """Whatever broke off the reading: chunks given to the ledger are waited for, never left to themselves."""
+        await asyncio.gather(*(task for _, task in self._under_way), return_exceptions=True)
 
     async def finish(self) -> str:
         """Mark it complete; gives its receipt's code."""

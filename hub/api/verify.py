@@ -25,7 +25,7 @@ from hub.kernel.intake import intake_key
 from hub.kernel.ledger import verifications
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ledger.verifications import AlreadyRunning, KeyReused, NoConnector, VerificationRefused, Wanted
-from hub.kernel.ports import Text
+from hub.kernel.ports import Text, said
 from mappings.verdicts import VERDICTS, words
 
 router = APIRouter(prefix="/v1/verifications", tags=["verification"])
@@ -74,16 +74,11 @@ def _hub(request: Request) -> Hub:
     return hub
 
 
-def _told(error: VerificationRefused) -> Text:
-    vi, _, en = (error.__doc__ or "").partition(" / ")
-    return Text(vi.strip(), en.strip())
-
-
 def refusal(error: VerificationRefused) -> Problem:
     """The problem a refusal is told as."""
     status = 409 if isinstance(error, AlreadyRunning | NoConnector) else 422
     more: dict[str, Any] = {"verification": error.verification} if isinstance(error, AlreadyRunning) else {}
-    return Problem(status, error.code, _told(error), **more)
+    return Problem(status, error.code, said(error), **more)
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -124,7 +119,7 @@ async def begin(request: Request, client: CurrentClient, order: Order) -> Respon
         number, replayed = await verifications.open_verification(hub.core, f"client:{client.id}", wanted, digest)
         row = await verifications.one(hub.core, number)
     except KeyReused as error:
-        raise Problem(422, error.code, _told(error)) from None
+        raise Problem(422, error.code, said(error)) from None
     except VerificationRefused as error:
         raise refusal(error) from None
     except TRANSIENT:

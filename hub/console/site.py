@@ -29,6 +29,7 @@ from hub.console.pages import (
     evidence,
     filings,
     gate_orders,
+    gate_people,
     gate_pictures,
     gates,
     messages,
@@ -49,7 +50,7 @@ from hub.console.render import FOLDER, HEADERS, redirect, respond
 router = APIRouter(include_in_schema=False)
 for _page in (
     door, overview, connectors, messages, corrections, uploads, receipts, deliveries, evidence, replay, reconcile, parked,
-    codes, filings, gates, gate_orders, gate_pictures, calendar, airflow, audit, twins, users,
+    codes, filings, gate_people, gates, gate_orders, gate_pictures, calendar, airflow, audit, twins, users,
     verify, people_inbox,
 ):  # fmt: skip
     router.include_router(_page.router)

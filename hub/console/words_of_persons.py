@@ -82,6 +82,7 @@ PERSON_WORDS: dict[str, tuple[str, str]] = {
     "kind.judged_again": ("Xét lại lượt qua cổng", "Check-ins judged again"),
     "disposition.5": ("gộp vào lượt khác", "merged into another"),
     "receipt.is.5": ("trùng lượt qua cổng khác", "the same passage as another"),
+    "cause.not_theirs": ("của cán bộ, giáo viên: không báo", "a member of staff: not told"),
     "cause.stale": ("quá cũ để báo", "too long ago to be told"),
     "outcome.Stale": ("quá cũ", "too long ago"),
 }

@@ -20,6 +20,8 @@ WORK_WORDS: dict[str, tuple[str, str]] = {
     "alarm.account": ("Cân đối sổ", "Accounts"),
     "kind.alarm_started": ("Cảnh báo bắt đầu", "Alarm began"),
     "kind.alarm_ended": ("Cảnh báo hết", "Alarm ended"),
+    "kind.file_picked": ("Nhận tệp từ thư mục", "A file was picked up"),
+    "kind.file_refused": ("Từ chối tệp trong thư mục", "A file was refused"),
     "kind.correct": ("Sửa và gửi lại", "Correct and resend"),
     "forecast.title": ("Dự báo", "Forecast"),
     "forecast.clears": ("Hết hàng đợi lúc {at}", "Clears at {at}"),

@@ -32,8 +32,10 @@ calls/     yêu cầu đã gửi và trả lời đã nhận / requests as sent 
 timeline.json   các lần gửi và kết quả / tries and outcomes
 chain/     các dòng nhật ký, niêm phong và chuỗi tới mốc neo / the journal's entries, their seals, and the chain to the anchor
 
-Chuỗi chứng minh thông điệp, bản ghi, yêu cầu, trả lời và kết quả. Các tệp khác chỉ kèm theo cho dễ đọc.
-The chain proves message, record, requests, replies and outcomes. Everything else is there to be read.
+Chuỗi chứng minh thông điệp, nội dung bản ghi, yêu cầu, trả lời và kết quả. Các phần khác chỉ kèm theo cho dễ đọc;
+lượt gửi nào thuộc bản ghi nào: đọc trong chính yêu cầu.
+The chain proves message, record's content, requests, replies and outcomes. Everything else is there to be read; which
+delivery is which record's stands in the request itself.
 """
 
 

@@ -142,10 +142,8 @@ class Found:
         return "unproven" if self.unproven else "unsealed" if self.unsealed else "proven"
 
     def note(self, proof: str, what: str) -> None:
-        if proof == "none":
-            self.unproven.append(what)
-        elif proof == "unsealed":
-            self.unsealed.append(what)
+        if proof != "sealed":
+            (self.unsealed if proof == "unsealed" else self.unproven).append(what)
 
 
 class Journal:

@@ -246,10 +246,10 @@ def untouched(payload: bytes, members: int, texts: Iterable[str]) -> bool:
     # As in `clean`: a key given twice, JSON in a string or blanks before a colon are for a closer look.
     if payload.count(b'":') != members or _spaced(payload):
         return False
-    for text in texts:
-        if len(text) >= 96 or text[0] in '{["' or text[0].isspace() or any(hint in text for hint in _HINTS):
-            return False
-    return True
+    return not any(
+        len(text) >= 96 or text[0] in '{["' or text[0].isspace() or any(hint in text for hint in _HINTS)
+        for text in texts
+    )
 
 
 def harmless_names(names: Iterable[str]) -> bool:

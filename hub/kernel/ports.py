@@ -23,6 +23,13 @@ class Text(Struct, frozen=True):
     en: str
 
 
+def said(error: BaseException, why: object = "") -> Text:
+    """What an exception says to people: its class's docstring, `Vietnamese. / English.`, and `why` in brackets."""
+    vi, _, en = " ".join((error.__doc__ or "").split()).partition(" / ")
+    more = f" ({why})" if str(why) else ""
+    return Text(vi + more, en + more)
+
+
 # --------------------------------------------------------------------------------------------- inbound
 
 

@@ -7,7 +7,7 @@ punches there are, so a late one that came first in truth changes what a person 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from statistics import median
 
@@ -83,24 +83,6 @@ class Spot:
         self.know(punch, leader)
         displaced = following is not None and self._leaders[following.record] == following.record
         return leader, following.record if displaced and following is not None else None
-
-    def leave(self, punch: Punch) -> int | None:
-        """Take a punch away. Gives the one that must be judged anew because it stood next behind it."""
-        following = self.after(punch)
-        if self._leaders.pop(punch.record, None) is not None:
-            self._punches.remove(punch)
-        return following.record if following is not None else None
-
-
-def travelling(punches: Iterable[Punch], window: timedelta) -> set[int]:
-    """The numbers of those that travel, by the rule alone."""
-    found: set[int] = set()
-    last: Punch | None = None
-    for punch in sorted(punches):
-        if last is None or punch.at - last.at > window:
-            found.add(punch.record)
-        last = punch
-    return found
 
 
 # ------------------------------------------------------------------------------------------------ wrong clocks

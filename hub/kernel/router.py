@@ -71,6 +71,8 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     allow: tuple[Literal["health"], ...] = ()
     fresh_within_s: float | None = None
     """What happened longer ago is not told: asked when it is routed, and once more before it is sent. None: no limit."""
+    whose: Literal["everybody", "learners"] = "everybody"
+    """`learners`: a passage of a member of staff is not sent. Decided before sending, by who the person is then."""
 
 
 class Flow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

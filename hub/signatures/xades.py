@@ -113,11 +113,12 @@ def _verified(root: Any, element: Any, signer: x509.Certificate) -> list[Any]:
 
     Whoever signs after others signs their signatures too; whoever signs beside others signs none of them. So one holds
     over the document as it is, without the signatures after it, or without any other: each of those is looked at by itself.
+    One that brought content along is no such other.
     """
     found = list(root.iter(element.tag))
     mine = found.index(element)
     around = {element, *element.iterancestors(), *element.iterdescendants()}
-    apart = [i for i, e in enumerate(found) if e not in around]
+    apart = [i for i, e in enumerate(found) if e not in around and _bare(e)]
     ways = [[], [i for i in apart if i > mine], apart]
     for tried, without in enumerate(ways):
         if without in ways[:tried]:
@@ -136,6 +137,12 @@ def _verified(root: Any, element: Any, signer: x509.Certificate) -> list[Any]:
             continue
         return verified if isinstance(verified, list) else [verified]
     raise InvalidDigest("another document was signed")
+
+
+def _bare(element: Any) -> bool:
+    """Whether a signature holds nothing but what says who signed: content that came with it, others did not sign."""
+    objects = element.findall(f"{{{_DS}}}Object")
+    return all(len(o) == 1 and o[0].tag == f"{{{_XADES}}}QualifyingProperties" for o in objects)
 
 
 def _without(root: Any, places: list[int]) -> bytes:

@@ -16,7 +16,8 @@ from hub.kernel.store.db import sql
 from hub.keys import Keys
 from hub.simulate.gates_words import Spec, signing
 from hub.simulate.places import places
-from hub.simulate.prepare import NotOurs, is_simulated
+from hub.simulate.prepare import NotOurs
+from hub.simulated import is_simulated
 
 ACTOR = "simulate"
 SCHOOLS = 40

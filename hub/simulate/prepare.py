@@ -24,6 +24,7 @@ from hub.kernel.store.db import sql
 from hub.keys import Keys
 from hub.simulate.city import City
 from hub.simulate.sender import Credentials
+from hub.simulated import is_simulated
 
 ACTOR = "simulate"
 SYSTEMS = ("ministry", "population", "public_service")
@@ -31,7 +32,6 @@ DEPARTMENT = "department"
 PER_SECOND = 50
 """The population database's quota: the morning must never be seen above it."""
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _OWN_CLIENT = re.compile(r"sim-(\d{3})-.*")
 _OWN_DEVICE = re.compile(r"cong-(\d{3})-\d+")
 
@@ -119,11 +119,6 @@ async def connect(core: Core, keys: Keys, urls: Mapping[str, str]) -> None:
             await operations.update_connector(core, keys, ACTOR, system, at_new, None)
         if row["state"] == "paused":
             await operations.resume(core, ACTOR, system)
-
-
-def is_simulated(settings: Mapping[str, Any]) -> bool:
-    """Whether a connector's settings lead to this very machine."""
-    return urlsplit(str(settings["transport"].get("base_url", ""))).hostname in _LOOPBACK
 
 
 def moved(settings: Mapping[str, Any], url: str) -> dict[str, Any]:

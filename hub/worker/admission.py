@@ -1,7 +1,7 @@
 """Before rendering: what need not go because the receiver has it, and what may not go yet because it leans on something.
 
-One concern: which mapped deliveries are sent now. Two set-based questions per batch at most, none for a flow that asks for
-neither. It must never hold up a delivery for something the hub has never had: the receiver may have it, and will say.
+One concern: which mapped deliveries are sent now. A few set-based questions per batch at most, none for a flow that asks for
+none. It must never hold up a delivery for something the hub has never had: the receiver may have it, and will say.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hub.kernel.ledger.shapes import Claimed, Conclusion, TaskSpec
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Text
 from hub.kernel.router import Target as FlowTarget
+from hub.worker.judge import conclude_not_theirs
 from hub.worker.target import Target
 
 RECHECK_S = 900.0
@@ -38,6 +39,7 @@ class Admission:
     async def sift(self, mapped: list[Claimed]) -> list[Conclusion]:
         """Take out of `mapped` what is not sent now; how those end. Fills in `content` where changes alone are sent."""
         ended = await self._badly_signed(mapped)
+        ended += await self._not_theirs(mapped)
         flows = {d.flow: self._core.router.targets.get((d.flow, self._target.number)) for d in mapped}
         if not any(f is not None and (f.only_changes or f.needs) for f in flows.values()):
             return ended
@@ -49,6 +51,19 @@ class Admission:
         ended += await self._waiting(mapped, flows)
         held = {c.delivery.id for c in ended}
         mapped[:] = [d for d in mapped if d.id not in held]
+        return ended
+
+    async def _not_theirs(self, mapped: list[Claimed]) -> list[Conclusion]:
+        """Passages of staff, where a flow is about learners alone. Taken out of `mapped`."""
+        asked: dict[int, str] = {}
+        for d in mapped:
+            flow, out = self._core.router.targets.get((d.flow, self._target.number)), d.outgoing
+            if flow is not None and flow.whose == "learners" and out is not None and out.body.get("person_code"):
+                asked[d.id] = out.body["person_code"]
+        if not asked or not (staff := await dependencies.staff(self._core, sorted(set(asked.values())))):
+            return []
+        ended = [conclude_not_theirs(d) for d in mapped if asked.get(d.id) in staff]
+        mapped[:] = [d for d in mapped if asked.get(d.id) not in staff]
         return ended
 
     async def _badly_signed(self, mapped: list[Claimed]) -> list[Conclusion]:

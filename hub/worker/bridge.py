@@ -67,12 +67,12 @@ class BridgeOptions(Struct, frozen=True, kw_only=True):
 
     batch_max: int = 500
     live_batch: int = 64
-    """Live events are committed so many at a time, unless `batch_max` of them wait: up to here the ledger writes a batch in
-    one statement, and a few small ones side by side are through before a large one is."""
+    """Live events are committed so many at a time, or half of those that wait if that is more: up to here the ledger writes
+    a batch in one statement, and a few small ones side by side are through before a large one is."""
     live_committers: int = 3
-    read_max: int = 200
+    read_max: int = 64
     """Publications prepared in one go: the loop has nothing else meanwhile."""
-    history_batch: int = 100
+    history_batch: int = 64
     """Largest batch of history while live events come; `batch_max` when none do."""
     history_patience_s: float = 0.05
     """How long a batch of history waits for the live lane to be empty: history gives way, it does not starve."""
@@ -258,7 +258,7 @@ class Bridge:
     def _note(self, item: Item) -> None:
         """What the publication tells about its gate; on the loop, where the registry lives."""
         if item.decoded.advisory is not None:
-            item.acks = self._gates.advise(item.family, item.decoded, item.received_at)
+            item.acks = self._gates.advise(item.family, item.decoded)
             about, state = item.decoded.advisory.get("device"), item.decoded.advisory.get("state")
             if item.device is not None and about == item.device and state in ("online", "offline"):
                 self.guard.presence(item.device, state == "online")  # only what its own topic says

@@ -65,8 +65,8 @@ class Lane(Generic[T]):
             return  # the caller has waited long enough
 
     async def take(self, limit: int, gap_s: float = 0.0, at_least: int = 1, usual: int | None = None) -> list[T]:
-        """`at_least` items of what gathered since the last batch: at most `limit`, or at most `usual` of fewer than that.
-        Batches that are not full follow each other at least `gap_s` apart: a transaction costs much the same for three
+        """`at_least` items of what gathered since the last batch: at most `limit`, and no more than half of it where half is
+        more than `usual`, so that others have their share. Batches that are not full follow each other at least `gap_s` apart: a transaction costs much the same for three
         items as for thirty."""
         full = limit if usual is None else usual
         while True:
@@ -76,7 +76,7 @@ class Lane(Generic[T]):
                 break
             await asyncio.sleep(wait)
         self._taken_at = time.monotonic()
-        most = limit if len(self._items) >= limit else full
+        most = min(limit, max(full, len(self._items) // 2))
         taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
         self._depth.set(len(self._items))
         self._drained.set()

@@ -21,7 +21,7 @@ from iot.clock import Skew, learn
 
 log = logging.getLogger(__name__)
 
-_COUNTS = ("events", "live", "quarantined", "images", "invalid", "strangers")
+_COUNTS = ("events", "live", "quarantined", "images")
 _ROUTES_MOST = 20_000
 _TRACE_MOST = 300
 _TOPIC_MOST = NAME_MAX
@@ -41,10 +41,9 @@ class Route(Struct, frozen=True):
 class Gates:
     """Registered devices.
 
-    Facts told through `touch`, per device: `last_seen` and `last_event` (datetime); since the last telling, `events`
-    stored, how many of them `quarantined`, `images` taken out of them, `invalid` messages, `strangers`; `state`
-    (`online`/`offline`) with `state_trusted` (False when only a shared topic says so); `offset_s` and
-    `offset_uncertainty_s` (device clock minus the hub's); `firmware`.
+    Facts told through `touch`, per device that was heard of: since the last telling, `events` stored, how many of them
+    were `live` and how many `quarantined`, `images` taken out of them; `state` (`online`/`offline`) where the device's own
+    topic says so; `offset_s` (device clock minus the hub's); `trace` lines.
     """
 
     def __init__(
@@ -154,31 +153,25 @@ class Gates:
         next batch already profits."""
         if device is None:
             return
-        news = self._news_of(device, received_at)
+        news = self._news_of(device)
         if decoded.drafts and not decoded.historical:
-            news["state"], news["state_trusted"] = "online", True
+            news["state"] = "online"
         skew = self._skews.get(device)
         if skew is None:
             skew = self._skews[device] = Skew()
         for draft in decoded.drafts:
-            news["last_event"] = received_at
             learn(skew, draft.body, draft.updated_at, received_at)
         entry, estimate = self._entries.get(device), skew.estimate
         if entry is not None and estimate is not None and estimate is not entry.get("clock"):
             entry["clock"] = estimate
             news["offset_s"] = round(estimate.offset_s, 3)
-            news["offset_uncertainty_s"] = estimate.uncertainty_s
 
     def count(self, device: str | None, decoded: Decoded, invalid: bool, images: int) -> None:
         """Count what was stored for a registered device. After the commit, and not for an event sent again."""
         if device is None:
             return
-        news = self._news.get(device)
-        if news is None:
-            news = self._news[device] = {}
-        if invalid:
-            news["invalid"] = news.get("invalid", 0) + 1
-        elif decoded.drafts:
+        news = self._news_of(device)
+        if decoded.drafts and not invalid:
             news["events"] = news.get("events", 0) + len(decoded.drafts)
             if not decoded.historical:
                 news["live"] = news.get("live", 0) + len(decoded.drafts)
@@ -188,9 +181,9 @@ class Gates:
             if draft.body["quarantine"]:
                 news["quarantined"] = news.get("quarantined", 0) + 1
 
-    def advise(self, family: str, decoded: Decoded, received_at: datetime) -> list[Publication]:
-        """Note presence, heartbeat, strangers and command results; returns the acknowledgements to publish: none for a
-        device that is not registered in that family."""
+    def advise(self, family: str, decoded: Decoded) -> list[Publication]:
+        """Note who was heard of; returns the acknowledgements to publish: none for a device that is not registered in that
+        family. Whether a gate is there is told by its own topic only: on a shared one each could say it of the others."""
         facts = decoded.advisory or {}
         device = facts.get("device")
         if not isinstance(device, str) or self.entry(device, family) is None:
@@ -200,14 +193,9 @@ class Gates:
                 self._births[device] = number
             elif number != self._births.get(device, number):
                 facts.pop("state")  # the death of a session before: the gate has been born again since
-        news = self._news_of(device, received_at)
-        if facts.get("kind") == "stranger":
-            news["strangers"] = news.get("strangers", 0) + 1
-        if state := facts.get("state"):
+        news = self._news_of(device)
+        if (state := facts.get("state")) and facts.get("trusted") is not False:
             news["state"] = state
-            news["state_trusted"] = facts.get("trusted") is not False
-        if firmware := facts.get("firmware"):
-            news["firmware"] = firmware
         return decoded.acks
 
     def trace(self, device: str, at: datetime, **what: Any) -> None:
@@ -216,11 +204,10 @@ class Gates:
         if len(lines) < _TRACE_MOST:
             lines.append((self.traced[device], at, what))
 
-    def _news_of(self, device: str, received_at: datetime) -> dict[str, Any]:
+    def _news_of(self, device: str) -> dict[str, Any]:
         news = self._news.get(device)
         if news is None:
             news = self._news[device] = {}
-        news["last_seen"] = received_at
         return news
 
     async def keep_telling(self, every_s: float) -> None:

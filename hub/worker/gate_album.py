@@ -100,7 +100,7 @@ class Album:
     def _sealed(self, batch: list[_Waiting]) -> list[Sealed]:
         return [
             Sealed(
-                device=w.device, school=w.school, message=w.message, kind=w.picture.kind, bytes=len(w.picture.content),
+                device=w.device, school=w.school, message=w.message, kind=w.picture.kind, size=len(w.picture.content),
                 sealed=self._seal(w.picture.content, place_of(w.device, w.message)),
             )
             for w in batch

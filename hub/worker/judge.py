@@ -135,6 +135,12 @@ def conclude_stale(delivery: Claimed) -> Conclusion:
     return Conclusion(delivery=delivery, target=State.CANCELLED, cause="stale", outcome="Stale", reason="too long ago")
 
 
+def conclude_not_theirs(delivery: Claimed) -> Conclusion:
+    """A passage of somebody this receiver is told nothing about: nothing is sent."""
+    why = "a member of staff"
+    return Conclusion(delivery=delivery, target=State.CANCELLED, cause="not_theirs", outcome="NotTheirs", reason=why)
+
+
 def conclude_unrenderable(delivery: Claimed, connector: int, error: Exception) -> Conclusion:
     """A record its adapter or field map cannot turn into a message: one task per kind of fault, others go on."""
     text = Text(

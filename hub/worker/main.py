@@ -47,6 +47,7 @@ from hub.worker import pulls, retime
 from hub.worker.catchup import CatchUp
 from hub.worker.dispatch import Dispatcher
 from hub.worker.lasting import lasting
+from hub.worker.pickups import Pickups
 from hub.worker.recovery import RecoveryLoop
 from hub.worker.targets import target_of
 from mappings.engine import TYPES, FieldMap, load_field_maps, parse_item, today_of
@@ -54,6 +55,7 @@ from mappings.engine import TYPES, FieldMap, load_field_maps, parse_item, today_
 log = logging.getLogger("hub.worker")
 _ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 _PULL_S = 40.0
+_PICK_S = 5.0
 
 
 class Worker:
@@ -69,6 +71,7 @@ class Worker:
         self._addresses = AddressPolicy(house.settings.outward.allow_private, house.settings.outward.folders)
         self._recovery = RecoveryLoop(self.core, airflow, house.settings)
         self._catch_up = CatchUp(self.core, house.keys, house.settings.outward.gate_networks)
+        self._pickups = Pickups(house, self._addresses)
         self._opened: dict[str, float] = {}
         self._learnt_at: datetime | None = None
         self._broken: dict[str, int] = {}
@@ -93,6 +96,7 @@ class Worker:
             asyncio.create_task(self._every(10.0, self._sweep)),
             asyncio.create_task(self._every(3600.0, self._hourly)),
             asyncio.create_task(self._every(60.0, self._pull)),
+            asyncio.create_task(self._every(_PICK_S, self._pick_up)),
             asyncio.create_task(self._every(5.0, self._ask_gates)),
             asyncio.create_task(self._every(60.0, self._listen_for_silence)),
             asyncio.create_task(self._every(1.0, self._retime)),
@@ -105,6 +109,7 @@ class Worker:
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+        await self._pickups.close()
 
     async def _every(self, seconds: float, work: Any) -> None:
         while not self._stop.is_set():
@@ -220,6 +225,10 @@ class Worker:
             except Exception:
                 # The next list in the row is not to wait for this one's fault.
                 log.exception("%s: pulling %s broke off", row["name"], what)
+
+    async def _pick_up(self) -> None:
+        """Files that counterparties left in the folders of their connectors."""
+        await self._pickups.work(_PULL_S)
 
     async def _listen_for_silence(self) -> None:
         """Gates that should be heard and are not; their habits are learnt anew each hour."""

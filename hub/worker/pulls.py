@@ -43,6 +43,7 @@ from hub.kernel.ports import (
     Reply,
     Text,
     TryLater,
+    said,
 )
 from hub.keys import Keys
 from hub.worker.quota import Quota
@@ -247,7 +248,7 @@ class Pull(Asking):
             source=source, type=self._declared.record, body=cleaned.body, content_type=content_type,
             digest=bytes.fromhex(self._core.hasher(body)), removed=cleaned.removed, drafts=[], rejects=page.rejects,
             key=intake_key(source, "pull", self._what, str(run.number), str(run.page)),
-            attributes={"pull": self._what, "run": str(run.number), "page": str(run.page)},
+            attributes={"pull": self._what, "run": str(run.number), "page": str(run.page), "cursor": run.cursor or ""},
         )  # fmt: skip
         stored = Page(
             arrival=arrival, drafts=drafts, at=at, cursor=page.cursor, next=page.next, complete=self._declared.complete
@@ -258,8 +259,7 @@ class Pull(Asking):
             # Ours by an answer that was lost, or another's: where it stands now is what counts.
             return await pulls.begin(self._core, run.connector, run.what, key, self._owner, _LEASE_S)
         except Shrunk as error:
-            vi, _, en = (Shrunk.__doc__ or "").partition(" / ")
-            raise Stopped(Text(f"{vi} ({error})", f"{en} ({error})"), over=True) from error
+            raise Stopped(said(error, error), over=True) from error
         return run
 
     def _dated(self, draft: Draft, at: datetime) -> Draft:

@@ -27,6 +27,7 @@ class FaceGate(Gate):
 
     It carries out commands: people added, changed and deleted (`people`), records sent again (`asked`: the spans). `codes`: what
     it answers to an operator instead, once each, in order. `mute`: it answers no command.
+    `sending_s`: how long it sends the records it was asked for, and takes no second question meanwhile.
 
     `drift` True: firmware that spells and types some fields differently. A resend says `Sendintime` 0 and encodes the
     picture anew, as seen in the field."""
@@ -39,6 +40,8 @@ class FaceGate(Gate):
         self.commands: list[tuple[float, str]] = []
         self.codes: dict[str, list[str]] = {}
         self.mute = False
+        self.sending_s = 0.0
+        self.sending_until = 0.0
 
     def _make_client(self, client_id: str) -> paho.Client:
         return paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True, protocol=paho.MQTTv311)
@@ -87,6 +90,10 @@ class FaceGate(Gate):
             return
         waiting = self.codes.get(operator)
         code = waiting.pop(0) if waiting else "200"
+        if operator == "ManualPushRecords" and code == "200":
+            # One question at a time: the next one is refused while this one's records are being sent.
+            code = "468" if time.monotonic() < self.sending_until else code
+            self.sending_until = max(self.sending_until, time.monotonic() + self.sending_s * (code == "200"))
         if code == "200":
             self._obey(operator, info)
         told = {"operator": f"{operator}-Ack", "messageId": message.get("messageId"), "code": code}

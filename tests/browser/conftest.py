@@ -100,7 +100,8 @@ def site(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
     env = {
         **{k: v for k, v in os.environ.items() if not k.startswith("LT_")},
         "LT_DATA_DIR": str(data), "LT_MASTER_KEY_FILE": str(data / "key" / "master.key"), "LT_HTTP__PORT": str(port),
-        "LT_DATABASE_URL": postgres.dsn(DATABASE, APP).url, "LT_AIRFLOW__MODE": "off", "LT_OUTWARD__ALLOW_PRIVATE": '["127.0.0.0/8"]', "PYTHONPATH": str(ROOT),
+        "LT_DATABASE_URL": postgres.dsn(DATABASE, APP).url, "LT_AIRFLOW__MODE": "off",
+        "LT_PICTURES__LEGAL_BASIS": "Quyết định 00/QĐ-SGDĐT (thử), điều 2", "LT_OUTWARD__ALLOW_PRIVATE": '["127.0.0.0/8"]', "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     log = (data / "gateway.log").open("wb")
     process = subprocess.Popen([sys.executable, "-m", "hub.cli", "gateway"], env=env, cwd=ROOT, stdout=log, stderr=log)

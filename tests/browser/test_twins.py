@@ -63,5 +63,14 @@ def test_a_fault_is_switched_on_watched_and_off(
     assert len(said) >= 2
 
 
+def test_a_kind_of_tomorrow_is_shown_by_its_own_word(
+    site: Any, sign_in: Any, ministry: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FAULTS, "of_tomorrow", "nobody has a word for it yet")
+    page = sign_in()
+    assert page.goto("/twins").status == 200
+    page.select_option("select[name=kind]", "of_tomorrow")
+
+
 def test_every_fault_has_its_words() -> None:
     assert {f"fault.{kind}" for kind in FAULTS} <= WORDS.keys()

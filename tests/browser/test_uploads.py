@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from pathlib import Path
 
 import openpyxl
@@ -74,6 +75,40 @@ def test_a_file_that_is_none_is_refused_in_words_and_auditors_have_no_form(site,
     page = sign_in("giamsat")
     page.goto("/receipts")
     assert page.locator("#upload").count() == 0
+
+
+@pytest.mark.parametrize(("width", "lang"), [(1280, "vi"), (390, "en")])
+def test_a_zip_said_to_be_the_full_list_and_the_list_taken_out(site, sign_in, width: int, lang: str) -> None:
+    page = sign_in("truong1", width=width, lang=lang)
+    page.goto("/receipts")
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as made:
+        made.writestr("6A1.xlsx", book(["6A1", f"HSZP{width}1", "Nguyễn Văn Mẫu", "05/03/2014", "Nam", "Kinh"]))
+        made.writestr("6A2.xlsx", book(["6A2", f"HSZP{width}2", "Trần Thị Ví Dụ", "06/03/2014", "Nữ", "Kinh"]))
+    page.set_input_files(
+        "#upload [name=file]", {"name": "khoi6.zip", "mimeType": "application/zip", "buffer": out.getvalue()}
+    )
+    page.check("#upload [name=full]")
+    page.click("#upload button.main")
+    taken = page.locator("#taken")
+    assert taken.locator("tbody tr").count() == 2 and taken.locator("li").count() == 1
+    assert page.evaluate(OVERFLOW) <= 0
+    look(page, f"zip-{width}-{lang}")
+    assert site.sql("SELECT count(*) FROM roster_rows WHERE key LIKE $1", f"HSZP{width}%")[0][0] == 2
+
+    page.fill("#export [name=purpose]", "Nộp báo cáo đầu năm")
+    with page.expect_download() as got:
+        page.click("#export button")
+    sheet = openpyxl.load_workbook(io.BytesIO(Path(got.value.path()).read_bytes())).worksheets[0]
+    assert f"HSZP{width}1" in {cell.value for line in sheet.iter_rows() for cell in line}
+    told = site.sql("SELECT data FROM journal WHERE kind = 'export' AND actor = 'truong1' ORDER BY id DESC LIMIT 1")[0][
+        0
+    ]
+    assert "Nộp báo cáo đầu năm" in str(told)
+    page = sign_in("quantri", width=width, lang=lang)
+    page.goto("/audit?kind=export")
+    assert page.evaluate(OVERFLOW) <= 0
+    look(page, f"audit-export-{width}-{lang}")
 
 
 @pytest.mark.parametrize(("width", "lang"), [(1280, "vi"), (390, "en")])

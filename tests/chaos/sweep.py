@@ -13,6 +13,7 @@ from msgspec import Struct
 from hub.kernel.intake import Arrival, Source
 from hub.kernel.ledger import intake, operations
 from hub.kernel.ports import Text
+from hub.kernel.store.db import sql
 from tests.chaos import load
 from tests.chaos.world import SYSTEMS, World
 
@@ -24,7 +25,8 @@ _TEXT = Text("Thử điểm dừng.", "A failpoint is visited.")
 
 
 class Visit(Struct, frozen=True):
-    """One point to be visited: `kind` is the source (`rest`, `gate`, `inbox`) or the destination."""
+    """One point to be visited: `kind` is the source (`rest`, `gate`, `inbox`), the destination, or what is judged again
+    (`passages`)."""
 
     process: str
     kind: str
@@ -35,6 +37,7 @@ ALL: tuple[Visit, ...] = (
     *(Visit("gateway", "rest", p) for p in ("tx1.before", "tx1.inside", "tx1.after", "ack.before")),
     *(Visit("bridge", "gate", p) for p in ("tx1.before", "tx1.inside", "tx1.after", "ack.before", "ack.after")),
     Visit("worker-1", "inbox", "tx2.inside"),
+    Visit("worker-1", "passages", "rejudge.inside"),
     *(Visit("worker-1", "ministry", p) for p in (*_CLAIM, *_SEND)),
     *(Visit("worker-1", "population", p) for p in (*_CLAIM, *_INTENT, *_SEND)),
     *(Visit("worker-1", "public_service", p) for p in (*_CLAIM, *_INTENT, *_SEND, *_SETTLE)),
@@ -101,6 +104,8 @@ class Sweep:
             await gates.start(1.0, 2.0, 30.0)
         elif visit.kind == "inbox":
             await self._later()
+        elif visit.kind == "passages":
+            await self._judged_again()
         elif visit.kind == "public_service":
             if visit.point.startswith("settle"):
                 await self.world.fault(
@@ -121,6 +126,12 @@ class Sweep:
             digest=bytes.fromhex(core.hasher(body)), key=b"inbox-%010d" % self._inbox,
         )  # fmt: skip
         await intake.accept(core, [arrival])
+
+    async def _judged_again(self) -> None:
+        """The latest passages are to be judged again, though nothing new is known of them."""
+        async with self.world.house.core.pool.acquire() as connection:
+            rows = await connection.fetch("SELECT id FROM records WHERE type = 'checkin' ORDER BY id DESC LIMIT 20")
+            await connection.execute(sql.rejudge_ask, [r["id"] for r in rows])
 
     async def _pause(self, open_to: Iterable[str]) -> None:
         """Only `open_to` are served, so that a worker dies at the point it is meant to die at; all, when it is empty."""

@@ -150,4 +150,5 @@ async def show(
         events=[(e, masks.mask_record("checkin", e["body"]) if e["body"] else None) for e in events], history=lines, places=places,
         trace=await gates.latest_trace(core, gate) if visitor.may("operator") else None, directions=gates.DIRECTIONS,
         schools=core.directory, off_s=OFF_S, error=error, fresh=fresh, pictures=bool(hub_of(request).settings.pictures.hours),
+        takes_people=rows[0]["family"] in core.people_takers,
     )  # fmt: skip

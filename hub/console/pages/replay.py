@@ -14,6 +14,7 @@ from hub.console import times
 from hub.console.guard import Guest, Visitor, core_of, needs, number, taken, text
 from hub.console.render import redirect, respond
 from hub.kernel.ledger import operations
+from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.operations import ReplayFilter
 from hub.kernel.lifecycle import State
 from hub.kernel.store.db import sql
@@ -23,6 +24,7 @@ router = APIRouter(prefix="/replay")
 _STATES = (State.DEAD, State.CANCELLED, State.DELIVERED)
 _LINES = 60
 _SHOWN = 10
+_SAMPLE, _SAMPLE_PAGE, _SAMPLE_PAGES = 10, 200, 20
 _ONE_ORDER = timedelta(minutes=10)
 
 
@@ -95,6 +97,27 @@ async def _filter(request: Request, visitor: Guest, given: Mapping[str, Any], st
     return wanted if narrowed else None
 
 
+async def _first(core: Core, wanted: ReplayFilter, as_of: datetime) -> list[Any]:
+    """The first few that would be sent again; fewer where most of what comes first was replayed before."""
+    found: list[Any] = []
+    after = 0
+    async with core.pool.acquire() as connection:
+        for _ in range(_SAMPLE_PAGES):
+            page = await connection.fetch(
+                sql.replay_page, wanted.deliveries, wanted.message, core.connectors.get(wanted.connector or ""), wanted.schools,
+                [int(s) for s in wanted.states], wanted.since, as_of, after, _SAMPLE_PAGE, timeout=30,
+            )  # fmt: skip
+            if not page:
+                break
+            ids, after = [r["id"] for r in page], page[-1]["id"]
+            before = await connection.fetch(sql.replayed_before, ids, ids[0], timeout=30)
+            known = {r["replay_of"] for r in before}
+            found += [r for r in page if r["id"] not in known]
+            if len(found) >= _SAMPLE:
+                break
+    return found[:_SAMPLE]
+
+
 async def _page(
     request: Request, visitor: Guest, given: Mapping[str, Any], states: list[str], error: str | None = None
 ) -> Response:
@@ -103,11 +126,7 @@ async def _page(
     plan = await operations.plan_replay(core, wanted) if wanted is not None else None
     sample: list[Any] = []
     if wanted is not None and plan is not None and plan.count:
-        async with core.pool.acquire() as connection:
-            sample = await connection.fetch(
-                sql.replay_candidates, wanted.deliveries, wanted.message, core.connectors.get(wanted.connector or ""), wanted.schools,
-                [int(s) for s in wanted.states], wanted.since, wanted.until, 0, 10, timeout=30,
-            )  # fmt: skip
+        sample = await _first(core, wanted, plan.as_of)
     async with core.pool.acquire() as connection:
         # Whose scope is not the department sees what they ordered themselves: it was held to their schools then.
         lines = await connection.fetch(

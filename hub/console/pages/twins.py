@@ -25,6 +25,7 @@ from hub.kernel.ledger import operations
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import NotSent
 from hub.kernel.store.db import sql
+from hub.simulated import is_simulated
 
 router = APIRouter(prefix="/twins")
 
@@ -63,7 +64,9 @@ async def _ask(request: Request, method: str, url: str, body: bytes = b"") -> An
 
 
 async def _twin(request: Request, connector: Any) -> Twin | None:
-    """The simulator behind a connector, if it is one."""
+    """The simulator behind a connector, if it is one. No counterparty is ever asked: a simulator stands on this machine."""
+    if not is_simulated(connector["settings"]):
+        return None
     address = str((connector["settings"].get("transport") or {}).get("base_url") or "")
     parts = urlsplit(address)
     if parts.scheme != "http" or not parts.netloc:

@@ -146,6 +146,12 @@ async def last_given(
     return {(r["type"], r["key"]): (r["content"], r["version"]) for r in rows}
 
 
+async def staff(core: Core, people: list[str]) -> frozenset[str]:
+    """Those of these codes that are members of staff, and no learners: by the records there are of them, ended ones too."""
+    async with core.pool.acquire() as connection:
+        return frozenset(r["key"] for r in await connection.fetch(sql.staff_among, people))
+
+
 async def facts(core: Core, deliveries: list[int]) -> dict[int, tuple[bool, float]]:
     """(a person had it sent anyway, age in seconds) of open deliveries."""
     async with core.pool.acquire() as connection:

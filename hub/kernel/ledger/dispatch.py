@@ -15,17 +15,9 @@ import msgspec
 
 from hub.kernel.failpoints import reach
 from hub.kernel.intake import Accepted, Arrival
-from hub.kernel.ledger import dependencies, lookups
+from hub.kernel.ledger import dependencies, history, lookups
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.history import (
-    ATTEMPT_COLUMNS,
-    CALL_COLUMNS,
-    REPLY_COLUMNS,
-    attempt_rows,
-    call_row,
-    reply_row,
-    write_journal,
-)
+from hub.kernel.ledger.history import CALL_COLUMNS, call_row
 from hub.kernel.ledger.intake import accept_within
 from hub.kernel.ledger.quotas import Ask, grant
 from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion, Exchange, TaskSpec
@@ -223,7 +215,6 @@ async def _conclude(
             [c.detail for c in closing], [c.call for c in closing],
         )  # fmt: skip
         done |= {r["id"] for r in rows}
-        free |= {c.delivery.order_key for c in closing if c.delivery.id in done and c.delivery.order_key is not None}
     if moving:
         aside = [c.target is State.PARKED and core.router.steps_aside(c.delivery.flow, connector) for c in moving]
         rows = await connection.fetch(
@@ -253,23 +244,7 @@ async def _conclude(
         await connection.execute(sql.promote, [connector] * len(ordered), ordered)
     await dependencies.settle(core, connection, connector, conclusions, done)
     await lookups.keep(connection, connector, conclusions, done)
-    calls = [call_row(e) for e in exchanges if not e.stored]
-    if calls:
-        await connection.copy_records_to_table("calls", records=calls, columns=CALL_COLUMNS)
-    answered = [e for e in exchanges if e.answered]
-    if answered:
-        reply_ids = await core.ids.take(connection, len(answered))
-        await connection.copy_records_to_table(
-            "replies",
-            records=[reply_row(i, e) for i, e in zip(reply_ids, answered, strict=True)],
-            columns=REPLY_COLUMNS,
-        )
-    await connection.copy_records_to_table(
-        "attempts",
-        records=await attempt_rows(core, connection, conclusions, exchanges, attempt_ids, done),
-        columns=ATTEMPT_COLUMNS,
-    )
-    await write_journal(core, connection, connector, conclusions, exchanges, done)
+    await history.write(core, connection, connector, conclusions, exchanges, attempt_ids, done)
 
 
 def _task_key(task: TaskSpec) -> tuple[int | None, str, str]:

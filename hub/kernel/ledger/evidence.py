@@ -77,6 +77,8 @@ class Exchanged(Struct, kw_only=True):
     call: Any
     replies: list[Any]
     deliveries: list[Any]
+    about: Exchanged | None = None
+    """Of an inquiry: the call it asks about."""
 
 
 async def exchange(core: Core, wanted: int) -> Exchanged | None:
@@ -88,12 +90,23 @@ async def exchange(core: Core, wanted: int) -> Exchanged | None:
             call = await connection.fetchrow(sql.evidence_call, number) if number is not None else None
         if call is None:
             return None
-        replies = [r for r in await connection.fetch(sql.evidence_replies, [call["id"]]) if r["status"] is not None]
-        found = {
-            r["delivery"]: r for r in await connection.fetch(sql.evidence_exchange, call["deliveries"], call["id"])
-        }
-        deliveries = [found[d] for d in call["deliveries"] if d in found]
-        return Exchanged(call=call, replies=replies, deliveries=deliveries)
+        found = await _exchanged(connection, call)
+        number = await connection.fetchval(sql.evidence_asked_about, call["id"])
+        if number is not None and (before := await connection.fetchrow(sql.evidence_call, number)) is not None:
+            found.about = await _exchanged(connection, before)
+        return found
+
+
+async def _exchanged(connection: Connection, call: Any) -> Exchanged:
+    replies = [r for r in await connection.fetch(sql.evidence_replies, [call["id"]]) if r["status"] is not None]
+    found = {r["delivery"]: r for r in await connection.fetch(sql.evidence_exchange, call["deliveries"], call["id"])}
+    return Exchanged(call=call, replies=replies, deliveries=[found[d] for d in call["deliveries"] if d in found])
+
+
+async def heard(core: Core, message: int) -> Any | None:
+    """What a counterparty told outside a delivery (a page of a list, an event), with its connector's row; None for any other."""
+    async with core.pool.acquire() as connection:
+        return await connection.fetchrow(sql.evidence_heard, message)
 
 
 async def gather(core: Core, record: int, scope: Scope) -> Gathered | None:

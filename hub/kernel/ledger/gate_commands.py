@@ -15,7 +15,6 @@ from msgspec import Struct
 from hub.kernel.ledger.core import Core
 from hub.kernel.store.db import sql
 
-
 TRIES = 5
 """A gate is asked so often for one span; after that it is known not to answer."""
 

@@ -22,13 +22,13 @@ _LAST = (1 << 62) - 1
 
 
 class Sealed(Struct, frozen=True, kw_only=True):
-    """One picture on its way into the table. `message`: the one it came with; `bytes`: its size in clear."""
+    """One picture on its way into the table. `message`: the one it came with; `size`: its bytes in clear."""
 
     device: str
     school: str | None
     message: int
     kind: str
-    bytes: int
+    size: int
     sealed: bytes
 
 
@@ -49,9 +49,11 @@ async def switch(core: Core, actor: str, device: str, on: bool, why: str, basis:
             changed = await connection.fetchval(sql.gate_pictures_off, device)
             gone = int(await connection.fetchval(sql.gate_pictures_drop, device))
         if changed:
-            kind, data = "pictures_on" if on else "pictures_off", {"why": why, "basis": basis, "hours": hours}
-            await connection.execute(sql.gate_note, [device], actor, kind, [data])
-            await note(core, connection, actor, f"gate_{kind}", device=device, **data)
+            kind = "pictures_on" if on else "pictures_off"
+            await connection.execute(
+                sql.gate_note, [device], actor, kind, [{"why": why, "basis": basis, "hours": hours}]
+            )
+            await note(core, connection, actor, f"gate_{kind}", device=device, why=why, basis=basis, hours=hours)
     core.on_commit("devices")
     return gone
 
@@ -65,7 +67,7 @@ async def standing(core: Core, device: str) -> Any:
 async def add(core: Core, pictures: Sequence[Sealed], hours: float) -> int:
     """Keep pictures for so many hours; how many were taken: none of a gate that is switched off meanwhile."""
     columns = [
-        [getattr(p, name) for p in pictures] for name in ("device", "school", "message", "kind", "bytes", "sealed")
+        [getattr(p, name) for p in pictures] for name in ("device", "school", "message", "kind", "size", "sealed")
     ]
     async with core.pool.acquire() as connection:
         return len(await connection.fetch(sql.gate_pictures_add, *columns, hours))

@@ -12,10 +12,10 @@ import msgspec
 
 from hub.kernel.leaves import outcome_leaf, rooted
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.rows import LEAVED_COLUMNS
+from hub.kernel.ledger.rows import FEW, LEAVED_COLUMNS
 from hub.kernel.ledger.shapes import Conclusion, Exchange
 from hub.kernel.lifecycle import State
-from hub.kernel.store.db import Connection
+from hub.kernel.store.db import Connection, sql
 
 _json = msgspec.json.Encoder().encode
 
@@ -25,18 +25,8 @@ CALL_COLUMNS = (
 )  # fmt: skip
 REPLY_COLUMNS = ("id", "class", "call", "status", "headers", "digest", "body", "error", "elapsed_ms")
 ATTEMPT_COLUMNS = (
-    "id",
-    "class",
-    "delivery",
-    "call",
-    "number",
-    "kind",
-    "outcome",
-    "reason",
-    "late",
-    "worker",
-    "elapsed_ms",
-)
+    "id", "class", "delivery", "call", "number", "kind", "outcome", "reason", "late", "worker", "elapsed_ms",
+)  # fmt: skip
 
 
 _NOTHING = (b"", b"")
@@ -71,67 +61,70 @@ def call_row(e: Exchange) -> tuple[Any, ...]:
 
 
 def reply_row(reply_id: int, e: Exchange) -> tuple[Any, ...]:
-    if e.reply is None:
-        return (reply_id, e.klass, e.id, None, None, None, None, e.error, e.elapsed_ms)
     r = e.reply
+    if r is None:
+        return (reply_id, e.klass, e.id, None, None, None, None, e.error, e.elapsed_ms)
     return (
-        reply_id,
-        e.klass,
-        e.id,
-        r.status,
-        _json(r.headers),
-        reply_digest(e),
-        r.body,
-        e.error,
-        e.elapsed_ms,
-    )
+        reply_id, e.klass, e.id, r.status, _json(r.headers), reply_digest(e), r.body, e.error, e.elapsed_ms,
+    )  # fmt: skip
 
 
-async def attempt_rows(
-    core: Core,
-    connection: Connection,
-    conclusions: list[Conclusion],
-    exchanges: list[Exchange],
-    ids: list[int],
+async def write(
+    core: Core, connection: Connection, connector: int, conclusions: list[Conclusion], exchanges: list[Exchange], attempt_ids: list[int],
     done: set[int],
-) -> list[tuple[Any, ...]]:
+) -> None:  # fmt: skip
+    """Everything a batch leaves behind: its calls and replies, an attempt for every conclusion, and the journal's lines.
+
+    Call it within TX4, when its moves are made. `done`: deliveries whose move this transaction made.
+    """
+    calls = [call_row(e) for e in exchanges if not e.stored]
+    answered = [e for e in exchanges if e.answered]
+    reply_ids = await core.ids.take(connection, len(answered))
+    replies = [reply_row(i, e) for i, e in zip(reply_ids, answered, strict=True)]
+    attempts = await _attempts(core, connection, conclusions, exchanges, attempt_ids, done)
+    lines = await _lines(core, connection, connector, conclusions, exchanges, done)
+    if max(len(calls), len(replies), len(attempts)) <= FEW:
+        listed = [(*c[:4], f"{{{','.join(map(str, c[4]))}}}", *c[5:]) for c in calls]
+        await connection.execute(
+            sql.history_write, *_columns(listed, CALL_COLUMNS), *_columns(replies, REPLY_COLUMNS), *_columns(attempts, ATTEMPT_COLUMNS), lines
+        )  # fmt: skip
+        return
+    for table, rows, columns in (
+        ("calls", calls, CALL_COLUMNS),
+        ("replies", replies, REPLY_COLUMNS),
+        ("attempts", attempts, ATTEMPT_COLUMNS),
+        ("journal", lines, LEAVED_COLUMNS),
+    ):
+        if rows:
+            await connection.copy_records_to_table(table, records=rows, columns=columns)
+
+
+def _columns(rows: list[tuple[Any, ...]], names: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * len(names)
+
+
+async def _attempts(
+    core: Core, connection: Connection, conclusions: list[Conclusion], exchanges: list[Exchange], ids: list[int], done: set[int]
+) -> list[tuple[Any, ...]]:  # fmt: skip
+    """One for every conclusion, and one for every quick try before the last."""
     tries = {e.id: e.tries for e in exchanges if e.tries}
     rows: list[tuple[Any, ...]] = []
-    for c in conclusions:
-        for outcome, error in tries.get(c.call or 0, ()):
-            (extra,) = await core.ids.take(connection, 1)
-            rows.append(
-                (
-                    extra,
-                    c.delivery.klass,
-                    c.delivery.id,
-                    c.call,
-                    c.delivery.attempts,
-                    c.kind,
-                    outcome,
-                    error,
-                    False,
-                    core.worker,
-                    None,
-                )
-            )
+    earlier = [(c, t) for c in conclusions for t in tries.get(c.call or 0, ())] if tries else []
+    for i, (c, (outcome, error)) in zip(await core.ids.take(connection, len(earlier)), earlier, strict=True):
+        d = c.delivery
+        rows.append((i, d.klass, d.id, c.call, d.attempts, c.kind, outcome, error, False, core.worker, None))
     for i, c in zip(ids, conclusions, strict=True):
+        d = c.delivery
         rows.append(
-            (i, c.delivery.klass, c.delivery.id, c.call, c.delivery.attempts, c.kind, c.outcome, c.reason, c.delivery.id not in done,
-             core.worker, c.elapsed_ms)
+            (i, d.klass, d.id, c.call, d.attempts, c.kind, c.outcome, c.reason, d.id not in done, core.worker, c.elapsed_ms)
         )  # fmt: skip
     return rows
 
 
-async def write_journal(
-    core: Core,
-    connection: Connection,
-    connector: int,
-    conclusions: list[Conclusion],
-    exchanges: list[Exchange],
-    done: set[int],
-) -> None:
-    """One line per class for the batch with a root over requests and replies; one line each for what people will ask about."""
+async def _lines(
+    core: Core, connection: Connection, connector: int, conclusions: list[Conclusion], exchanges: list[Exchange], done: set[int]
+) -> list[tuple[Any, ...]]:  # fmt: skip
+    """The journal's: one line per class for the batch with a root over requests and replies; one line each for what people will ask about."""
     digests = {e.id: (request_digest(e), reply_digest(e)) for e in exchanges}
     groups: dict[int, list[Conclusion]] = {}
     for c in conclusions:
@@ -149,19 +142,9 @@ async def write_journal(
         for c in group:
             outcomes[c.target.word] = outcomes.get(c.target.word, 0) + 1
             leaves.append(outcome_leaf(c.delivery.id, int(c.target), *digests.get(c.call or 0, _NOTHING)))
-        rows.append(
-            (
-                i,
-                klass,
-                core.worker,
-                "conclude",
-                connector,
-                None,
-                [c.delivery.id for c in group],
-                *rooted(leaves, outcomes=outcomes),
-            )
-        )
+        numbers = [c.delivery.id for c in group]
+        rows.append((i, klass, core.worker, "conclude", connector, None, numbers, *rooted(leaves, outcomes=outcomes)))
     for i, c in zip(ids[len(groups) :], singles, strict=True):
         data = {"cause": c.cause, "reason": c.reason}
         rows.append((i, c.delivery.klass, core.worker, c.target.word, connector, c.delivery.id, None, data, None))
-    await connection.copy_records_to_table("journal", records=rows, columns=LEAVED_COLUMNS)
+    return rows

@@ -19,6 +19,7 @@ from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.records import Found, Work, ask, look, place, retention_class
 from hub.kernel.ledger.rows import JOURNAL_COLUMNS, MESSAGE_COLUMNS, Rows
 from hub.kernel.ledger.stored import SHOWN, stored
+from hub.kernel.ledger.turns import Turn
 from hub.kernel.ports import Reject, Text
 from hub.kernel.store.db import Connection, sql
 
@@ -37,8 +38,8 @@ INVALID, DUPLICATE, ROUTED = 2, 3, 4
 _PENDING = (None, None, None, None)
 
 
-async def accept(core: Core, arrivals: list[Arrival]) -> list[Accepted]:
-    """Store a batch in one transaction and answer for each, in order.
+async def accept(core: Core, arrivals: list[Arrival], turn: Turn | None = None) -> list[Accepted]:
+    """Store a batch in one transaction and answer for each, in order. `turn`: its place behind another one.
 
     Raises the database's own error when it stays away; then nothing was stored that anybody was told of. Safe to call
     again with the same arrivals where they have keys; its own tries need none, they know the messages' ids.
@@ -58,8 +59,10 @@ async def accept(core: Core, arrivals: list[Arrival]) -> list[Accepted]:
             reach("tx1.before")
             try:
                 async with connection.transaction():
-                    accepted = await accept_within(core, connection, arrivals, ids, sources)
+                    accepted = await accept_within(core, connection, arrivals, ids, sources, turn)
                     reach("tx1.inside")
+                    if turn is not None:
+                        await turn.follow()
             except asyncpg.UniqueViolationError:
                 # Only our own ids are unique here: an earlier try was still committing when we looked for it.
                 if not again or not await connection.fetchval(sql.message_there, ids[0]):
@@ -68,13 +71,26 @@ async def accept(core: Core, arrivals: list[Arrival]) -> list[Accepted]:
             reach("tx1.after")
             return accepted
 
-    answers = await core.again(once)
+    if turn is None:
+        answers = await core.again(once)
+    else:
+        good = False
+        try:
+            answers = await core.again(lambda: turn.take(once))
+            good = not any(a.conflict for a in answers)
+        finally:
+            turn.end(good)
     core.on_commit("ready")
     return answers
 
 
 async def accept_within(
-    core: Core, connection: Connection, arrivals: list[Arrival], ids: list[int], sources: list[int]
+    core: Core,
+    connection: Connection,
+    arrivals: list[Arrival],
+    ids: list[int],
+    sources: list[int],
+    turn: Turn | None = None,
 ) -> list[Accepted]:
     """The body of `accept`, inside the caller's transaction (TX4 stores what replies give rise to with it)."""
     works = [
@@ -133,6 +149,8 @@ async def accept_within(
         await _told_before(connection, told)
     if rows.messages:
         await _journal(core, connection, rows)
+        if turn is not None:
+            turn.hold()
         await rows.write(connection)
     return answers
 

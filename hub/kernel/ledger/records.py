@@ -14,7 +14,7 @@ import msgspec
 
 from hub.kernel.access import School, Scope
 from hub.kernel.intake import order_hash
-from hub.kernel.ledger import filings, gate_people, punches
+from hub.kernel.ledger import filings, gate_doors, punches
 from hub.kernel.ledger.core import CLASSES, Core, content_hash, sorted_json
 from hub.kernel.ledger.rows import DELIVERY_COLUMNS, RECORD_COLUMNS, Rows
 from hub.kernel.ledger.stored import has_nul
@@ -172,8 +172,8 @@ async def place(core: Core, connection: Connection, works: list[Work], found: Fo
     if punches.TYPE in widest:
         sieve = await punches.Sieve.of_drafts(core, connection, (d for w in works for d in w.drafts))
     doors = None
-    if gate_people.TYPE in widest:
-        doors = await gate_people.Doors.load(core, connection, [d for w in works for d in w.drafts])
+    if gate_doors.TYPE in widest:
+        doors = await gate_doors.Doors.load(core, connection, [d for w in works for d in w.drafts])
     existing = set(found.streams)
     heads: dict[tuple[str, str], tuple[Any, ...]] = {}
     coalesce: dict[str, set[tuple[int, int]]] = {}

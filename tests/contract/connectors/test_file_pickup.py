@@ -76,6 +76,29 @@ def test_a_file_is_taken_once_and_put_away_after_confirming(place: Place) -> Non
     run(use, place.connector())
 
 
+def test_a_report_is_put_beside_what_was_refused_once_and_whole(place: Place) -> None:
+    async def use(c: LiveConnector) -> None:
+        inbox = inbox_of(c)
+        await inbox.report("a-loi.xlsx", b"mot")
+        await inbox.report("a-loi.xlsx", b"mot")
+        assert place.files("failed") == {"a-loi.xlsx": b"mot"}
+
+    run(use, place.connector())
+
+
+def test_a_file_to_be_deleted_is_deleted_once_and_confirmed_as_often_as_asked(place: Place) -> None:
+    offer(place, "a.csv", b"mot")
+
+    async def use(c: LiveConnector) -> None:
+        inbox = inbox_of(c)
+        (picked,) = await take(inbox)
+        for _ in range(2):
+            await inbox.confirm(picked)
+        assert place.files("in") == place.files("claimed") == place.files("done") == {}
+
+    run(use, place.connector(after="delete"))
+
+
 def test_two_takers_get_each_file_once(place: Place) -> None:
     for n in range(10):
         offer(place, f"{n}.csv", b"%d" % n)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.kernel.presence import AGREE_S, Offset, Punch, Seen, Spot, corrected, infer, travelling
+from hub.kernel.presence import AGREE_S, Offset, Punch, Seen, Spot, corrected, infer
+from tests.punches import travelling
 
 AT = datetime(2026, 11, 23, 0, 0, tzinfo=UTC)
 RESET = datetime(2000, 1, 1, tzinfo=UTC)
@@ -15,15 +16,18 @@ WINDOW = timedelta(seconds=60)
 
 
 def run(order: list[Punch]) -> tuple[set[int], dict[int, int]]:
-    """Play punches as the ledger does: what is displaced is judged again, which takes it out and puts it back."""
-    spot = Spot(WINDOW)
+    """Play punches as the ledger does: each is placed among those read from its table, from which it is taken first; what
+    is displaced is judged again in the same way."""
     leaders: dict[int, int] = {}
     by_number = {p.record: p for p in order}
     for punch in order:
         todo = [punch.record]
         while todo:
             number = todo.pop()
-            spot.leave(by_number[number])
+            leaders.pop(number, None)
+            spot = Spot(WINDOW)
+            for other, leader in leaders.items():
+                spot.know(by_number[other], leader)
             leaders[number], displaced = spot.put(by_number[number])
             if displaced is not None:
                 todo.append(displaced)
@@ -46,18 +50,6 @@ def test_what_travels_does_not_hang_on_the_order_of_arrival(seconds: list[int], 
             seen.add(number)
             number = leaders[number]
         assert number in expected
-
-
-@given(st.lists(st.integers(0, 300), min_size=2, max_size=12), st.integers(0, 11))
-def test_one_that_leaves_names_who_must_be_judged_anew(seconds: list[int], which: int) -> None:
-    punches = [Punch(AT + timedelta(seconds=s), n + 1) for n, s in enumerate(seconds)]
-    gone = punches[which % len(punches)]
-    spot = Spot(WINDOW)
-    leaders = {p.record: spot.put(p)[0] for p in sorted(punches)}
-    behind = spot.leave(gone)
-    rest = [p for p in punches if p is not gone]
-    changed = travelling(rest, WINDOW) - {n for n, leader in leaders.items() if leader == n}
-    assert changed <= {behind}
 
 
 @given(

@@ -57,6 +57,26 @@ def test_an_interrupted_upload_goes_on_where_it_stopped(gateway: Any, make_learn
         assert len(receipt["records"]) == 250 and {r["version"] for r in receipt["records"]} == {1}
         other = c.post("/v1/messages/learner", content="\n".join([lines[1], *lines[1:]]))
         assert other.status_code == 422 and other.json()["code"] == "key_reused"
+        # What stands behind a chunk that is not taken is not taken either, however much of it was ready.
+        more = [json.dumps(make_learner(f"CC{n}")) for n in range(250, 500)]
+        other = c.post("/v1/messages/learner", content="\n".join([*lines[:100], lines[1], *lines[101:], *more]))
+        assert other.status_code == 422 and other.json()["chunk"] == 1
+        receipt = c.get(f"/v1/receipts/{whole.json()['receipt']}?limit=1000").json()
+        assert len(receipt["records"]) == 250 and len(receipt["messages"]) == 3
+
+
+def test_an_entity_in_several_chunks_of_an_upload_has_its_versions_in_their_order(
+    gateway: Any, make_learner: Any
+) -> None:
+    items = [make_learner(f"OO{n}") for n in range(400)]
+    for n in range(0, 400, 50):
+        items[n] = make_learner("OO0", full_name=f"Tên thứ {n}")
+    with gateway.client("key-of-school-1", **{"Content-Type": "application/x-ndjson"}) as c:
+        reply = c.post("/v1/messages/learner", content="\n".join(map(json.dumps, items)))
+        assert reply.status_code == 202, reply.text
+        receipt = c.get(f"/v1/receipts/{reply.json()['receipt']}?limit=1000").json()
+    versions = {int(r["pointer"][1:]): r["version"] for r in receipt["records"] if r["key"] == "OO0"}
+    assert versions == {n: 1 + n // 50 for n in range(0, 400, 50)}
 
 
 def test_an_idempotency_key(gateway: Any, make_learner: Any) -> None:

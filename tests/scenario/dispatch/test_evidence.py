@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from hub.evidence import verify
 from hub.evidence.pack import pack
 from hub.kernel import leaves
 from hub.kernel.access import EVERYWHERE, Scope
-from hub.kernel.ledger import evidence, upkeep
+from hub.kernel.intake import Arrival, Source, intake_key
+from hub.kernel.ledger import evidence, intake, upkeep
 from hub.kernel.lifecycle import State
+from hub.kernel.ports import Draft
 
 
 def _files(data: bytes) -> dict[str, bytes]:
@@ -96,6 +99,8 @@ def test_the_whole_way_of_a_filing_is_proven_up_to_an_anchor(made: Any, tmp_path
         assert said.returncode == 0, said.stdout
         assert (await asyncio.to_thread(run, "00" * 32)).returncode == 1
         # Once an anchor is set, packs lead to it, whatever was sealed since.
+        await s.rest()  # a worker sets the day's anchor as well
+        await s.led.owner.execute("DELETE FROM hub.anchors")
         anchor = await evidence.anchor(s.core)
         assert anchor is not None and await evidence.anchor(s.core) is None
         await s.led.school("31HP9999001")
@@ -272,6 +277,38 @@ def test_a_pack_says_what_has_expired_and_still_proves_the_rest(made: Any) -> No
         assert told.state == "proven", verify.told(told)
 
     made(work)
+
+
+def test_a_check_in_judged_again_is_proven_too(stage: Any) -> None:
+    """A version the hub itself made, of what it knew later, with its own message and its own line of the journal."""
+
+    async def go() -> None:
+        async with stage() as s:
+            await s.ministry()
+            now = datetime.now(UTC)
+            for at, event in ((now, "later"), (now - timedelta(seconds=20), "first")):
+                source = Source("device", "g1")
+                body = {
+                    "person_code": "HS1", "device": "g1", "school_code": "31HP0123001", "device_time_raw": at.isoformat(), "direction": "in",
+                    "received_at": at.isoformat(), "corrected_time": at.isoformat(), "historical": False, "method": "face",
+                    "verify_status": "allowed", "quarantine": None, "images_removed": 0,
+                }  # fmt: skip
+                draft = Draft(type="checkin", key=f"g1/{event}", body=body, event="NEW", updated_at=at)
+                arrival = Arrival(
+                    source=source, type="checkin", body=b"{}", content_type="application/json", digest=verify.sha256(event.encode()),
+                    key=intake_key(source, "event", event), drafts=[draft],
+                )  # fmt: skip
+                await intake.accept(s.core, [arrival])
+            await s.work()
+            await s.settled(delivered=3)
+            for row in await s.led.rows("SELECT id FROM records"):
+                found = await evidence.gather(s.core, row["id"], EVERYWHERE)
+                assert found is not None
+                told = verify.check(pack(found))
+                assert told.state == "proven", verify.told(told)
+            assert await s.led.rows("SELECT 1 FROM journal WHERE kind = 'judged_again'")
+
+    asyncio.run(go())
 
 
 def test_a_school_sees_no_byte_of_another_schools(stage: Any, items: Any) -> None:

@@ -145,3 +145,32 @@ def test_a_told_passage_becomes_a_sample_of_nobody(stage: Any) -> None:
             assert left_over(b"".join(made.files.values()), ["3112345678", str(found.call["meta"]["id"])]) == []
 
     asyncio.run(go())
+
+
+def test_passages_of_staff_are_never_told(stage: Any) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            twin = await families(s)
+            now = datetime.now(UTC)
+            # Who is who by the records the hub has then: a teacher, one who has left, a teacher who is a learner as well.
+            for kind, code, event in (
+                ("staff", "GV1", "NEW"), ("staff", "GV2", "CANCEL"), ("staff", "GV3", "NEW"), ("learner", "GV3", "NEW"), ("learner", "HS1", "NEW"),
+            ):  # fmt: skip
+                await s.led.owner.execute(
+                    "INSERT INTO streams (type, key, version, event, content, record, school) VALUES ($1, $2, 1, $3, '', 1, $4)", kind, code,
+                    event, SCHOOL,
+                )  # fmt: skip
+            people = ("GV1", "HS1", "GV2", "GV3", "HS-unknown")
+            await intake.accept(s.core, [passage(code, now, f"e{n}") for n, code in enumerate(people)])
+            await s.work()
+            await s.settled(delivered=3, cancelled=2)
+            assert sorted(e.content["data"]["learner"] for e in twin.books.effects) == ["GV3", "HS-unknown", "HS1"]
+            rows = await s.led.rows("SELECT cause FROM deliveries_closed WHERE state = 9")
+            assert [r["cause"] for r in rows] == ["not_theirs", "not_theirs"]
+            # Ordered again by hand it is judged again.
+            number = await s.led.value("SELECT min(id) FROM deliveries_closed WHERE cause = 'not_theirs'")
+            await operations.replay(s.core, "officer", operations.ReplayFilter(deliveries=[number]), "remap", "hỏi lại")
+            await s.settled(delivered=3, cancelled=3)
+            assert len(twin.books.effects) == 3
+
+    asyncio.run(go())

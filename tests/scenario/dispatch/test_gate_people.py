@@ -83,7 +83,13 @@ def test_people_reach_their_gates_and_one_gate_does_not_hold_up_another(
     stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profile = manifests._profile(manifests.load("face_gates").folder / "profile-face-mqtt.yaml")
-    for name, seconds in (("silent_s", 0.5), ("busy_s", 0.2), ("drain_wait_s", 0.3)):
+    for name, seconds in (
+        ("silent_s", 0.5),
+        ("busy_s", 0.2),
+        ("drain_wait_s", 0.3),
+        ("drain_ask_s", 0.3),
+        ("drain_settle_s", 0.2),
+    ):
         monkeypatch.setitem(profile, name, seconds)
 
     async def go() -> None:
@@ -117,6 +123,7 @@ def test_people_reach_their_gates_and_one_gate_does_not_hold_up_another(
                     await until(there)
                 known = sorted(one.people)
                 del one.commands[:]
+                one.sending_s = 2.5
                 await s.push("gate_person", person("G1", known[0], "CANCEL"))
 
                 async def gone() -> bool:
@@ -125,6 +132,9 @@ def test_people_reach_their_gates_and_one_gate_does_not_hold_up_another(
                 await until(gone)
                 words = [word for _, word in one.commands]
                 assert words.index("ManualPushRecords") < words.index("DeletePersons")
+                # Deleted only once the gate took another question: until then it was still sending.
+                asked = [at for at, word in one.commands if word == "ManualPushRecords"]
+                assert len(asked) >= 3 and asked[-1] - asked[0] >= one.sending_s, asked
                 assert one.asked, "its records were asked for first"
             await s.push("gate_person", person("G1", "HS7", photo_url="https://files.example.invalid/a.jpg"))
 

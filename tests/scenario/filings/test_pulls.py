@@ -235,11 +235,11 @@ def test_pages_are_asked_for_within_the_quota_beside_the_dispatcher(
 ) -> None:
     async def go() -> None:
         async with stage() as s:
-            twin = await s.portal({"quota": {"per_second": 4, "per_day": 9}})
+            twin = await s.portal({"quota": {"per_second": 4, "per_day": 11}})
             twin.lists["procedures"] = procedures(16)
             times = await _calls(twin, monkeypatch)
             connector = s.core.connectors["public_service"]
-            ask = Ask(per_second=4, per_day=9)
+            ask = Ask(per_second=4, per_day=11)
             assert (await quotas.renew(s.core, connector, ask, 1)).share == 4
             assert (await quotas.renew(s.core, connector, ask)).share == 4
             # The dispatcher's two of the four stay its own, and so do its calls of the day.
@@ -248,14 +248,14 @@ def test_pages_are_asked_for_within_the_quota_beside_the_dispatcher(
             assert found.done and found.records == 16, found.fault
             assert len(times) == 6
             assert max(sum(1 for t in times if a <= t < a + 1.0) for a in times) <= 2
-            assert await s.led.value("SELECT day_used FROM quotas") == 1 + 6
+            assert await s.led.value("SELECT day_used FROM quotas") == 1 + 7, "six pages and the log-in before them"
             (share,) = await s.led.rows("SELECT worker, share FROM quota_shares")
             assert tuple(share) == (s.core.worker, 2), "whoever is done gives its own share back, and no other's"
             # The day's calls end in the middle of the next run, which then waits for another day.
             twin.lists["procedures"] = procedures(17)
             over = await pull(s, "procedures", "l")
             assert not over.done and over.page == 2 and over.after_s == 300.0
-            assert await s.led.value("SELECT day_used FROM quotas") == 9
+            assert await s.led.value("SELECT day_used FROM quotas") == 11
 
     asyncio.run(go())
 

@@ -161,7 +161,7 @@ def test_a_pictures_time_ends_and_so_does_the_permission(ledger: Any) -> None:
             async def keep(message: int, hours: float = 72) -> int:
                 sealed = led.keys.encrypt(b"picture", gate_pictures.place_of("G1", message))
                 one = Sealed(
-                    device="G1", school="31HP0000001", message=message, kind="image/jpeg", bytes=7, sealed=sealed
+                    device="G1", school="31HP0000001", message=message, kind="image/jpeg", size=7, sealed=sealed
                 )
                 return await gate_pictures.add(led.core, [one], hours)
 

@@ -38,6 +38,7 @@ def test_enrolled_rotated_and_revoked_at_once(gateway: Any) -> None:
                 return await web.post("/v1/gates/enrol", json=body)
 
             wrong = await enrol(code="AAAAA-BBBBB")
+            assert (await enrol(code=codes["Z1"], serial="Z1\0")).status_code in (400, 422)
             other = await enrol(code=codes["Z1"], serial="ANOTHER")
             assert wrong.status_code == other.status_code == 403
             assert wrong.json() == other.json()  # nothing tells one from the other

@@ -71,9 +71,7 @@ def test_holes_and_absences_outlive_the_bridge(ledger: Any) -> None:
             second.gaps.seen("N1", SCHOOL, 10)
             assert sorted(second.asked()) == [(4, 6), (9, 9)]
             second.gaps.seen("N1", SCHOOL, 5)
-            second.asked()
             second.gaps.seen("N2", SCHOOL, 43)
-            assert (41, 42) in second.asked()
             # The gate comes back after the new bridge began: the span since it went is asked for.
             second.asks.hinted("face_mqtt", {"device": "F1", "state": "online"}, face)
             await second.asks.step()
@@ -85,7 +83,7 @@ def test_holes_and_absences_outlive_the_bridge(ledger: Any) -> None:
             third = Bridge(led)
             await third.memory.restore()
             spans = third.asked()
-            assert (4, 4) in spans and (6, 6) in spans, "tries and holes go on where they were"
+            assert sorted(spans) == [(4, 4), (6, 6), (9, 9), (41, 42)], "tries and holes go on where they were"
             for _ in range(5):
                 third.asked()
             assert third.asked() == [], "a hole is given up after so many tries, over all lives together"

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from hub.kernel.access import Scope
+from hub.kernel.intake import Source
 from hub.kernel.ledger.accounting import account
 from hub.kernel.ledger.intake import accept, work_inbox
 from hub.kernel.lifecycle import State
@@ -245,5 +246,20 @@ def test_commits_are_durable(ledger: Any) -> None:
             assert await connection.fetchval("SHOW synchronous_commit") == "on"
             assert await connection.fetchval("SHOW fsync") == "on"
             assert await connection.fetchval("SHOW full_page_writes") == "on"
+
+    run(go())
+
+
+def test_a_thousand_sources_met_at_once_are_one_question_and_two_processes_agree_on_them(ledger: Any, make: Any) -> None:
+    async def go() -> None:
+        async with ledger() as one, ledger(worker="other") as other:
+            asked: list[str] = []
+            async with one.core.pool.acquire() as connection:
+                connection.add_query_logger(lambda record: asked.append(record.query))
+            sources = [Source("device", f"G{n % 1000}") for n in range(1500)]
+            mine, theirs = await asyncio.gather(one.core.source_ids(sources), other.core.source_ids(reversed(sources)))
+            assert mine == theirs[::-1] and len(set(mine)) == 1000
+            assert await one.core.source_ids(sources) == mine and len(asked) <= 2
+            assert await one.value("SELECT count(*) FROM sources WHERE kind = 'device'") == 1000
 
     run(go())

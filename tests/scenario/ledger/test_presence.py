@@ -13,8 +13,9 @@ import pytest
 from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ledger import intake, parties, persons, punches, rejudge
 from hub.kernel.ports import Draft
-from hub.kernel.presence import Punch, travelling
+from hub.kernel.presence import Punch
 from hub.worker import retime
+from tests.punches import travelling
 
 SCHOOL = "31HP0123001"
 AT = datetime(2026, 11, 23, 0, 0, tzinfo=UTC)

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from hub.console.pages.replay import _first
 from hub.kernel.ledger import dispatch, operations
 from hub.kernel.ledger.accounting import account
 from hub.kernel.ledger.intake import accept
@@ -94,5 +95,26 @@ def test_an_order_cut_off_goes_on_with_exactly_the_rest(ledger: Any, make: Any, 
             await _work_off(led, connector)
             await _each_once(led)
             assert (await operations.plan_replay(led.core, order)).count == 0
+
+    asyncio.run(go())
+
+
+def test_the_first_shown_are_those_that_would_go(ledger: Any, make: Any) -> None:
+    """Beside the plan's count: a few of what it counts, whatever of it was replayed before."""
+
+    async def go() -> None:
+        async with ledger() as led:
+            connector = await led.connector("ministry", "ministry")
+            await led.school(make.draft().school)
+            await accept(led.core, [make.arrival(*(make.draft(f"HS{n:04d}") for n in range(230)))])
+            assert await _work_off(led, connector) == 230
+            closed = [r["id"] for r in await led.rows("SELECT id FROM deliveries_closed ORDER BY id")]
+            before = ReplayFilter(deliveries=closed[:225], states=[State.DELIVERED])
+            await operations.replay(led.core, "lan", before, "remap", "thử")
+            wanted = ReplayFilter(connector="ministry", states=[State.DELIVERED])
+            plan = await operations.plan_replay(led.core, wanted)
+            assert plan.count == 5
+            shown = await _first(led.core, wanted, plan.as_of)
+            assert [r["id"] for r in shown] == closed[225:]
 
     asyncio.run(go())

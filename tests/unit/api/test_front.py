@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import Request
 
 from hub.api import auth, intake, problems
 from hub.kernel.access import EVERYWHERE

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.gates_trace import shares, told
 from benchmarks.report import document
 from benchmarks.rig import Figure
 from benchmarks.soak import Clock
@@ -44,3 +45,17 @@ def test_the_soaks_clock_keeps_its_size_and_finds_the_slow_second(monkeypatch: p
     assert 2.0 <= clock.percentile_ms(0.5) < 2.3
     assert clock.percentile_ms(1.0) >= 500
     assert dict(clock.waiting) == {700: 1}
+
+
+def test_the_shares_of_a_passage_add_up_and_the_slowest_stand_apart() -> None:
+    gates = {f"e{n}": (n / 100, n / 100 + 0.001, n / 100 + (0.5 if n == 7 else 0.02)) for n in range(100)}
+    bridge = {
+        f"e{n}": (n / 100 + 0.003, n / 100 + 0.008, n / 100 + (0.48 if n == 7 else 0.018), 0.004, 0.0)
+        for n in range(99)
+    }
+    found = shares(gates, bridge)
+    for values in found.values():
+        assert values["of it COMMIT"] == 4.0
+    assert sum(v for k, v in found["median"].items() if k not in ("of it COMMIT", "no core")) == pytest.approx(20.0)
+    assert found["slowest hundredth"]["ledger"] == pytest.approx(472.0)
+    assert "ledger 10.0 | 472.0" in told(found) and told({}) == "no times were taken"

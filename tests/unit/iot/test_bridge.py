@@ -204,6 +204,27 @@ def test_a_second_commit_begins_only_with_a_full_batch() -> None:
     assert len(play(scenario, lambda: Rig(batch_max=20)).ledger.stored) == 40
 
 
+def test_what_piled_up_goes_side_by_side_in_batches_as_small_as_will_do() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.ledger.gate[False] = asyncio.Event()
+        rig.send(face(1, 1))
+        await rig.until(lambda: rig.ledger.calls == 1)
+        rig.send(*(face(i, i) for i in range(2, 20)))
+        await rig.until(lambda: rig.ledger.calls == 2)
+        await asyncio.sleep(0.05)
+        assert rig.ledger.calls == 2 and rig.bridge.depth["live"] == 8, "too few for one more beside the others"
+        rig.send(*(face(i, i) for i in range(20, 120)))
+        await rig.until(lambda: rig.ledger.calls == 3)
+        await rig.until(lambda: rig.transport.queue.empty())
+        rig.ledger.gate[False].set()
+        await rig.until(lambda: len(rig.transport.pubacks) == 119)
+        sizes = rig.ledger.sizes[False]
+        assert sorted(sizes)[0] == 1 and 10 in sizes and 10 < max(sizes) <= 54, "half of what waits, where that is much"
+
+    rig = play(scenario, lambda: Rig(batch_max=100, live_batch=10))
+    assert rig.transport.pubacks == list(range(1, 120)) and rig.ledger.acked_before_commit == 0
+
+
 def test_a_strange_topic_of_any_length_costs_no_memory_and_is_kept_as_invalid() -> None:
     async def scenario(rig: Rig) -> None:
         rig.send(*(Delivered("x" * 60_000 + str(i), {"a": i}, 1, i) for i in range(1, 6)))

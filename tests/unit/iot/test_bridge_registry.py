@@ -36,20 +36,23 @@ def test_presence_and_strangers_touch_the_registry_only() -> None:
     assert len(rig.ledger.stored) == 1
     facts = merged(rig)
     assert set(facts) == {"F1", "N1"}
-    assert facts["F1"]["state"] == "online" and facts["F1"]["strangers"] == 1
+    assert facts["F1"]["state"] == "online"
     assert facts["F1"]["events"] == 1 and facts["F1"]["images"] == 1
-    assert facts["N1"]["state_trusted"] is True and facts["N1"]["firmware"] == "2.0"
+    assert facts["N1"]["state"] == "online"
     assert [topic for topic, _ in rig.transport.device_acks] == ["mqtt/face/F1"] * 3
-    assert facts["F1"]["offset_uncertainty_s"] >= 1
+    assert abs(facts["F1"]["offset_s"]) < 60
 
 
-def test_a_shared_topic_is_only_a_hint() -> None:
+@pytest.mark.parametrize("word", ["Online", "Offline"])
+def test_on_a_shared_topic_nobody_says_whether_a_gate_is_there(word: str) -> None:
+    """Any gate may publish there in another's name: that the other was heard of is all that comes of it."""
+
     async def scenario(rig: Rig) -> None:
-        rig.send(Delivered("mqtt/face/basic", {"operator": "Offline", "info": {"facesluiceId": "F1"}}, 1, 1))
+        rig.send(Delivered("mqtt/face/basic", {"operator": word, "info": {"facesluiceId": "F1"}}, 1, 1))
         await rig.until(lambda: bool(rig.told))
 
     (news,) = play(scenario).told[:1]
-    assert news["F1"]["state"] == "offline" and news["F1"]["state_trusted"] is False
+    assert news == {"F1": {}}
 
 
 def test_counts_are_of_what_was_stored() -> None:
@@ -61,9 +64,9 @@ def test_counts_are_of_what_was_stored() -> None:
     rig = play(scenario)
     totals: dict[str, int] = {}
     for news in rig.told:
-        for name in ("events", "quarantined", "images", "invalid"):
+        for name in ("events", "quarantined", "images"):
             totals[name] = totals.get(name, 0) + news["F1"].get(name, 0)
-    assert totals == {"events": 2, "quarantined": 1, "images": 3, "invalid": 1}
+    assert totals == {"events": 2, "quarantined": 1, "images": 3}
 
 
 def test_experience_with_a_clock_reaches_the_decoder() -> None:

@@ -117,6 +117,19 @@ def test_holes_are_asked_for_and_given_up_in_the_end() -> None:
     assert len(said) == 7, "a gate that counts anew has no hole"
 
 
+def test_many_gates_with_holes_are_asked_a_few_at_a_time() -> None:
+    said: list[Publication] = []
+    gaps = Gaps(lambda p: said.append(p) is None, grace_s=0.0)
+    for gate in range(50):
+        for number in range(0, 20, 2):
+            gaps.seen(f"G{gate}", "S1", number)
+    gaps.ask()
+    assert len(said) == 100
+    for _ in range(10):
+        gaps.ask()
+    assert len(said) == len({(p.topic, p.payload) for p in said}) == 50 * 9, "everybody in the end, nobody twice"
+
+
 def test_a_late_event_is_no_hole() -> None:
     said: list[Publication] = []
     gaps = Gaps(lambda p: said.append(p) is None, grace_s=60.0)
@@ -134,7 +147,7 @@ def test_the_death_of_an_earlier_session_is_passed_over() -> None:
     def tell(state: str, number: int) -> Any:
         topic = "campus/v1/S1/G1/state"
         decoded: Decoded = FAMILY.decode(topic, {"state": state, "bd": number}, at, gates.entry("G1", "native"))
-        gates.advise("native", decoded, at)
+        gates.advise("native", decoded)
         return gates._news["G1"].get("state")
 
     assert tell("birth", 1) == "online" and tell("birth", 2) == "online"

@@ -176,9 +176,15 @@ def test_the_codec_never_uses_the_network(monkeypatch: pytest.MonkeyPatch) -> No
 _TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
-@given(name=_TEXT, number=st.sampled_from(["031215000001", "123456789", " 031215000001 ", "<&>\r\n7", ""]), year_only=st.booleans())
+@given(
+    name=_TEXT,
+    number=st.sampled_from(["031215000001", "123456789", " 031215000001 ", "<&>\r\n7", ""]),
+    year_only=st.booleans(),
+)
 def test_a_question_read_back_without_parsing_is_the_one_parsed(name: str, number: str, year_only: bool) -> None:
-    asked = outgoing(mapped={"HoVaTen": name, "SoDinhDanh": number, "NgayThangNamSinh": "2015" if year_only else "20150103"})
+    asked = outgoing(
+        mapped={"HoVaTen": name, "SoDinhDanh": number, "NgayThangNamSinh": "2015" if year_only else "20150103"}
+    )
     for settings in ({}, OPTIONAL):
         (call,) = adapter(settings, send_optional=True).render([asked])
         # White space between tags says nothing, and only the parser takes it.

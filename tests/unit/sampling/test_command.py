@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from hub import commands, sampling
+from hub import commands, sampling, sampling_beside
 from hub.commands_sampling import sample
 from hub.kernel.ledger import evidence, operations
 
@@ -31,10 +32,15 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     async def exchange(_core: Any, wanted: int) -> Any:
         seen.append(("exchange", wanted))
-        return object() if wanted == 7 else None
+        return SimpleNamespace(about=wanted == 8 or None) if wanted in (7, 8) else None
+
+    async def heard(_core: Any, wanted: int) -> Any:
+        seen.append(("heard", wanted))
+        return {} if wanted == 9 else None
 
     monkeypatch.setattr(operations, "unmask", unmask)
     monkeypatch.setattr(evidence, "exchange", exchange)
+    monkeypatch.setattr(evidence, "heard", heard)
     monkeypatch.setattr(commands, "with_house", lambda work: asyncio.run(work(_House())))
     return seen
 
@@ -54,6 +60,16 @@ def test_purpose_first_then_the_folder_with_its_case_last(
     assert {p.name for p in into.iterdir()} == {"case.yaml", "a"}
     again = _run("7", "--into", str(into), "--purpose", "Thêm mẫu kiểm thử")
     assert again.exit_code != 0 and "is there already" in again.output
+
+
+@pytest.mark.parametrize(("number", "how"), [(8, "settled"), (9, "heard")])
+def test_inquiries_pages_and_events_go_their_own_way(
+    told: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, how: str
+) -> None:
+    monkeypatch.setattr(sampling_beside, how, lambda _house, _found: MADE)
+    done = _run(str(number), "--into", str(tmp_path / "recorded-four"), "--purpose", "Thêm mẫu kiểm thử")
+    assert done.exit_code == 0, done.output
+    assert told[0][0] == "unmask", "the purpose first"
 
 
 def test_refusals_write_nothing(told: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,13 +99,9 @@ def test_a_kill_while_writing_leaves_no_sample(tmp_path: Path, monkeypatch: pyte
 
 
 def test_nothing_secret_and_nothing_original_is_written() -> None:
-    from hub.kernel.ports import Call, Reply
-
-    call = Call(operation="x", deliveries=(1,), body=b"", content_type="text/plain", idempotent=True)
-    reply = Reply(status=200, body=b"")
+    told: Any = SimpleNamespace(stand_ins=SimpleNamespace(originals=["Lương Quỳnh Thử"]), hidden=["ABCD-1"])
     with pytest.raises(sampling.Refused, match=r"reply.json still holds 1 .*\(/a/0\)") as refused:
-        sampling._clean({"reply.json": b'{"a": ["luong quynh thu"]}'}, reply, call, ["Lương Quỳnh Thử", "ABCD-1"])
+        sampling.Telling.check(told, {"reply.json": b'{"a": ["luong quynh thu"]}'})
     assert "quynh" not in str(refused.value).casefold(), "a refusal names places, never values"
-    secret = Reply(status=200, body=b"", headers={"x-session-token": "1"})
     with pytest.raises(sampling.Refused, match="is a secret"):
-        sampling._clean({}, secret, call, [])
+        sampling.Telling.check(told, {}, "x-session-token")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponderEncoding, OCSPResponseBuilder
 from hypothesis import HealthCheck, given, settings
@@ -234,10 +235,15 @@ def test_a_signing_time_beside_what_was_signed_counts_for_nothing(world: World) 
 
 
 def test_a_document_signed_while_the_certificate_was_valid_stays_good(world: World) -> None:
-    """The time is the signer's own word, so what has ended since must not pass for an alteration."""
-    gone = Party("Đã hết hạn", world.authority, since=NOW - 2 * YEAR, until=NOW - YEAR)
-    for body, kind in ((xml(world, gone), XML), (pdf(world, gone), PDF)):
-        assert problems(judged(world, body, kind)) == {UNTRUSTED}
+    """When that was is the signer's word; that it has ended since must not pass for an alteration."""
+    month = timedelta(days=30)
+    gone = Party("Đã hết hạn", world.authority, since=NOW - 3 * month, until=NOW - month)
+    with time_machine.travel(NOW - 2 * month):
+        then = xml(world, gone), pdf(world, gone)
+    for then_, now, kind in ((then[0], xml(world, gone), XML), (then[1], pdf(world, gone), PDF)):
+        verdict = judged(world, then_, kind)
+        assert verdict.state == "good" and verdict.signatures[0].signed_at < (NOW - month).isoformat(), verdict
+        assert problems(judged(world, now, kind)) == {UNTRUSTED}
 
 
 def test_a_certificate_that_is_none_makes_a_signature_unreadable(world: World) -> None:
@@ -266,6 +272,16 @@ def test_signatures_side_by_side_are_each_verified(world: World, way: str) -> No
     # Neither holds over another document, and an altered one spoils both.
     spoiled = etree.tostring(both).replace(b"8.5", b"9.5")
     assert [s.problems for s in judged(world, spoiled, XML).signatures] == [(ALTERED,), (ALTERED,)]
+
+
+def test_content_that_came_with_a_later_signature_was_not_signed_before(world: World) -> None:
+    later = etree.fromstring(xml(world, Party("Trần Thị Hai", world.authority)))
+    both = etree.fromstring(xml(world))
+    signature = copy.deepcopy(later.find(f"{DS}Signature"))
+    etree.SubElement(etree.SubElement(signature, f"{DS}Object"), "diem").text = "10"
+    both.append(signature)
+    first, _ = judged(world, etree.tostring(both), XML).signatures
+    assert first.problems == (ALTERED,)
 
 
 def test_a_damaged_file_among_the_trusted_is_named_and_the_rest_believed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from adapters.ministry.simulator import Simulator
 from connectors.settings import check_secrets, validate
 from hub.simulate import prepare
 from hub.simulate.single import simulate
+from hub.simulated import is_simulated
 
 
 @pytest.mark.parametrize("system", prepare.SYSTEMS)
@@ -50,7 +51,7 @@ def test_only_the_address_moves() -> None:
     ],
 )
 def test_a_real_system_is_told_from_a_simulator(url: str, simulated: bool) -> None:
-    assert prepare.is_simulated({"transport": {"base_url": url}}) is simulated
+    assert is_simulated({"transport": {"base_url": url}}) is simulated
 
 
 @pytest.fixture

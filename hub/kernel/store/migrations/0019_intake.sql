@@ -17,7 +17,7 @@ GRANT SELECT ON message_outcomes TO hub_app;
 -- What an intake asks before it writes, as in 0004, its questions column by column: rows of a made type cost both sides more to
 -- wrap and unwrap than to look up.
 DROP FUNCTION intake_look(intake_key[], bigint[], intake_entity[], intake_pair[]);
-DROP TYPE intake_key, intake_entity, intake_pair;
+DROP TYPE intake_key, intake_entity, intake_pair, intake_result;
 CREATE FUNCTION intake_look(
   digests uuid[], messages bigint[], bodies bytea[], locks bigint[], types text[], names text[], connectors smallint[], orders bigint[],
   OUT taken bigint[], OUT known intake_keys[], OUT current streams[], OUT busy int[]

@@ -52,7 +52,7 @@ SELECT count(*) FROM tasks t WHERE t.state = 'open' AND ($1::text[] IS NULL OR E
 SELECT count(*) AS n, count(problem) AS stuck, extract(epoch FROM clock_timestamp() - min(due_at))::float8 AS oldest_s FROM inbox
 
 -- name: console_gates_count
-SELECT count(*) AS n, count(*) FILTER (WHERE s.online AND s.seen_at > clock_timestamp() - interval '10 minutes') AS online
+SELECT count(*) AS n, count(*) FILTER (WHERE s.online IS NOT FALSE AND s.seen_at > clock_timestamp() - interval '10 minutes') AS online
 FROM devices d LEFT JOIN device_state s ON s.device = d.id
 WHERE d.state = 'active' AND ($1::text[] IS NULL OR d.school = ANY ($1))
 

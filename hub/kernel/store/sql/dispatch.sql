@@ -41,12 +41,19 @@ WHERE d.id = w.id AND d.claim = $4 AND d.state = 3 AND d.lease_until > clock_tim
 RETURNING d.id
 
 -- name: close
+-- What ends, and with it the promotion of the next of its order key. The keys are locked: nobody adds to them meanwhile.
 WITH w AS (
   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::bigint[])
     w(id, claim, source, target, cause, reference, detail, call)),
 gone AS (
   DELETE FROM deliveries d USING w WHERE d.id = w.id AND d.claim = w.claim AND d.state = w.source
-  RETURNING d.*, w.target, w.cause AS why, w.reference, w.detail, w.call)
+  RETURNING d.*, w.target, w.cause AS why, w.reference, w.detail, w.call),
+next AS (
+  UPDATE deliveries d SET state = 2, cause = 'promoted', since = clock_timestamp()
+  FROM gone g CROSS JOIN LATERAL (
+    SELECT h.id FROM deliveries h
+    WHERE h.connector = g.connector AND h.order_key = g.order_key AND h.state = 1 ORDER BY h.seq LIMIT 1) n
+  WHERE d.id = n.id)
 INSERT INTO deliveries_closed (id, class, seq, record, connector, state, attempts, created_at, flow, key, school, cause, reference, detail, call, replay_of)
 SELECT id, class, seq, record, connector, target, attempts, created_at, flow, key, school, why, reference, detail, call, replay_of FROM gone
 RETURNING id
@@ -113,9 +120,6 @@ WHERE id = $1 AND state = 'active' RETURNING id
 -- name: connector_resume
 UPDATE connectors SET state = 'active', pause_cause = NULL, pause_message = NULL, paused_at = NULL, updated_at = clock_timestamp()
 WHERE id = $1 AND state = 'paused' RETURNING id
-
--- name: backlog
-SELECT state, count(*) AS n, min(created_at) AS oldest FROM deliveries WHERE connector = $1 GROUP BY state
 
 -- name: anything_ready
 SELECT EXISTS (

@@ -92,3 +92,14 @@ ORDER BY EXISTS (SELECT FROM replies r WHERE r.call = a.call AND r.status IS NOT
 
 -- name: evidence_call
 SELECT c.*, k.name AS connector_name, k.system, k.settings, k.secrets FROM calls c JOIN connectors k ON k.id = c.connector WHERE c.id = $1
+
+-- name: evidence_asked_about
+-- The call an inquiry asks about: the last one sent before it for the same delivery. Nothing when the call is no inquiry.
+SELECT o.call FROM attempts q JOIN attempts o ON o.delivery = q.delivery AND o.kind = 'send' AND o.call IS NOT NULL AND o.call < q.call
+WHERE q.call = $1 AND q.kind = 'inquire' ORDER BY o.call DESC LIMIT 1
+
+-- name: evidence_heard
+-- What a connector's counterparty told outside a delivery: a page of a list, an event.
+SELECT m.id, m.body, m.content_type, m.received_at, m.attributes, k.name AS connector_name, k.system, k.settings, k.secrets
+FROM messages m JOIN sources s ON s.id = m.source AND s.kind = 'connector' JOIN connectors k ON k.name = s.name
+WHERE m.id = $1 AND m.attributes ?| ARRAY['pull', 'callback']

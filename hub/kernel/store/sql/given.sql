@@ -114,3 +114,7 @@ SELECT id, content_type, body FROM messages WHERE id = $1 OR upload = $1 ORDER B
 -- Learners of a school still under a temporary code, by who they are.
 SELECT key, identity FROM streams
 WHERE type = 'learner' AND key LIKE 'TAM-%' AND school = $1 AND event <> 'CANCEL' AND identity = ANY ($2::bytea[])
+
+-- name: staff_among
+SELECT s.key FROM streams s WHERE s.type = 'staff' AND s.key = ANY ($1::text[])
+  AND NOT EXISTS (SELECT 1 FROM streams l WHERE l.type = 'learner' AND l.key = s.key)

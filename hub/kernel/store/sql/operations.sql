@@ -69,21 +69,6 @@ VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id
 -- name: clock
 SELECT clock_timestamp()
 
--- name: replay_candidates
-SELECT c.id, c.class, c.record, c.connector, c.flow, c.key, c.school, c.call, c.state, r.type, r.message
-FROM deliveries_closed c JOIN records r ON r.id = c.record AND r.class = c.class
-WHERE c.id > $8
-  AND ($1::bigint[] IS NULL OR c.id = ANY ($1))
-  AND ($2::bigint IS NULL OR r.message = $2)
-  AND ($3::smallint IS NULL OR c.connector = $3)
-  AND ($4::text[] IS NULL OR c.school = ANY ($4))
-  AND c.state = ANY ($5::smallint[])
-  AND ($6::timestamptz IS NULL OR c.closed_at >= $6)
-  AND ($7::timestamptz IS NULL OR c.closed_at < $7)
-  AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.replay_of = c.id)
-  AND NOT EXISTS (SELECT 1 FROM deliveries_closed o WHERE o.replay_of = c.id AND o.class = c.class AND o.id > c.id)
-ORDER BY c.id LIMIT $9
-
 -- name: replay_lock
 SELECT pg_advisory_xact_lock(7010)
 
