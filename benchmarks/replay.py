@@ -13,8 +13,8 @@ import time
 from benchmarks import fill
 from benchmarks.delivery import books, counterparty, ministry, worked_off
 from benchmarks.rig import Figure, Meter, Proc, Rig, Stage, short, until
-from hub.kernel.ledger import operations
-from hub.kernel.ledger.operations import ReplayFilter
+from hub.kernel.ledger import replays
+from hub.kernel.ledger.replays import ReplayFilter
 from hub.kernel.lifecycle import State
 
 _REPLAYS = "SELECT (SELECT count(*) FROM deliveries WHERE replay_of IS NOT NULL) + (SELECT count(*) FROM deliveries_closed WHERE replay_of IS NOT NULL)"
@@ -50,7 +50,7 @@ async def measure(rig: Rig) -> list[Figure]:
         await books(url)
 
         started = time.perf_counter()
-        plan = await operations.plan_replay(stage.core, ReplayFilter(connector="ministry", states=[State.DELIVERED]))
+        plan = await replays.plan_replay(stage.core, ReplayFilter(connector="ministry", states=[State.DELIVERED]))
         planned_s = time.perf_counter() - started
         assert plan.count == count, f"the plan says {plan.count:,}"
         as_of = f"{plan.as_of:%Y-%m-%dT%H:%M:%S.%f}"

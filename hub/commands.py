@@ -25,7 +25,7 @@ from hub.embedded.postgres import EmbeddedPostgres
 from hub.embedded.redis import EmbeddedRedis
 from hub.embedded.supervisor import read_status
 from hub.kernel.access import EVERYWHERE
-from hub.kernel.ledger import accounting, corrections, guards, operations, people, upkeep
+from hub.kernel.ledger import accounting, corrections, guards, operations, people, replays, upkeep
 from hub.kernel.lifecycle import FINAL, State
 from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
@@ -219,17 +219,17 @@ def replay(
     yes: bool,
 ) -> None:
     """Gửi lại: xem kế hoạch rồi mới làm / send again: the plan first."""
-    wanted = operations.ReplayFilter(
+    wanted = replays.ReplayFilter(
         deliveries=list(deliveries) or None, message=message, connector=connector, states=[State[s.upper()] for s in states],
         since=since.replace(tzinfo=UTC) if since else None, until=until.replace(tzinfo=UTC) if until else None,
     )  # fmt: skip
 
-    async def plan(house: House) -> operations.ReplayPlan:
-        return await operations.plan_replay(house.core, wanted)
+    async def plan(house: House) -> replays.ReplayPlan:
+        return await replays.plan_replay(house.core, wanted)
 
-    async def go(house: House) -> operations.ReplayResult:
+    async def go(house: House) -> replays.ReplayResult:
         pinned = replace(wanted, until=wanted.until or planned.as_of)
-        return await operations.replay(house.core, _ACTOR, pinned, "remap" if remap else "as_sent", why)
+        return await replays.replay(house.core, _ACTOR, pinned, "remap" if remap else "as_sent", why)
 
     try:
         planned = with_house(plan)

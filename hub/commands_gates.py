@@ -58,7 +58,9 @@ def listing(school: str | None) -> None:
         "cổng / gate", "họ / family", "trường / school", "lối vào / entrance", "trạng thái / state", "lệch / offset"
     )
     for r in _run(work):
-        online = "–" if r["seen_at"] is None else "online" if r["online"] is not False and r["silent_s"] < 600 else "offline"
+        online = (
+            "–" if r["seen_at"] is None else "online" if r["online"] is not False and r["silent_s"] < 600 else "offline"
+        )
         offset = "–" if r["offset_s"] is None else f"{r['offset_s']:+.1f} s"
         table.add_row(
             r["id"], r["family"], r["school"], r["entrance"], online if r["state"] == "active" else r["state"], offset

@@ -69,7 +69,7 @@ class Question(Struct, frozen=True, kw_only=True):
         purpose."""
         mapped = one.mapped
         own = "LoaiYeuCau" in mapped
-        relatives = mapped.get("NguoiThan") or []
+        relatives, place = mapped.get("NguoiThan"), mapped.get("NoiOHienTai")
         return cls(
             kind=_text(mapped.get("LoaiYeuCau")) if own else "look_up",
             number=_text(mapped.get("SoDinhDanh")),
@@ -78,8 +78,8 @@ class Question(Struct, frozen=True, kw_only=True):
             sex=_text(mapped.get("GioiTinh")),
             purpose=_text(mapped.get("MucDich")) if own else purpose,
             officer=_text(mapped.get("CanBo")) if own else officer,
-            relatives=tuple({k: _text(v) for k, v in r.items() if _text(v)} for r in relatives),
-            place={k: _text(v) for k, v in (mapped.get("NoiOHienTai") or {}).items() if _text(v)},
+            relatives=tuple({k: _text(v) for k, v in r.items() if _text(v)} for r in relatives) if relatives else (),
+            place={k: _text(v) for k, v in place.items() if _text(v)} if place else {},
         )
 
     @property

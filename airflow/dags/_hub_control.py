@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from airflow.sdk import Connection, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.exceptions import AirflowFailException
+
+log = logging.getLogger("airflow.task")
 
 CONNECTION_ID = "hub_control"
 LEASE_S = 30.0
@@ -154,6 +158,29 @@ class HubControl:
         if reply.status >= 400:
             raise ControlRefused(reply.status, found if isinstance(found, dict) else {})
         return found
+
+
+def carried_on(
+    step: Callable[[], dict[str, Any]],
+    done: Callable[[dict[str, Any]], bool],
+    for_s: float,
+    what: str,
+    pause_s: float = 0.0,
+) -> dict[str, Any]:
+    """Order `step` until it is `done`, for at most `for_s` seconds, resting as long as the hub says (`after_s`), else `pause_s`.
+
+    Raises `AirflowFailException` for a `fault` without `after_s`, which is for a person, and when the time is over.
+    """
+    end = time.monotonic() + for_s
+    while time.monotonic() < end:
+        seen = step()
+        log.info("%s: %s", what, seen)
+        if done(seen):
+            return seen
+        if seen["fault"] and not seen["after_s"]:
+            raise AirflowFailException(f"{what}: {seen['fault']}")
+        time.sleep(min(float(seen["after_s"] or pause_s), 60.0))
+    raise AirflowFailException(f"{what}: not done within {for_s:g} s")
 
 
 def polls(for_s: float, first_s: float | None = None, longest_s: float | None = None) -> Iterator[None]:

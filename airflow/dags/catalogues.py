@@ -5,16 +5,11 @@ The hub pulls, stores each page with its cursor, and says what changed. A list t
 
 from __future__ import annotations
 
-import logging
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from _hub_control import TASK_DEFAULTS, HubControl
+from _hub_control import TASK_DEFAULTS, HubControl, carried_on
 from airflow.sdk import DAG, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
-
-log = logging.getLogger("airflow.task")
 
 PULL_FOR_S = 3600.0
 PAUSE_S = 5.0
@@ -42,16 +37,13 @@ with DAG(
     @task(max_active_tis_per_dag=3, execution_timeout=timedelta(seconds=PULL_FOR_S + 300))
     def pull(order: dict[str, Any]) -> dict[str, Any]:
         """One list to its end. The run's id is the key: a retry goes on, and one that is done answers as it did."""
-        hub, end = HubControl.connect(), time.monotonic() + PULL_FOR_S
+        hub, name = HubControl.connect(), f"{order['connector']} {order['what']}"
         key = str(get_current_context()["dag_run"].run_id)[:200]
-        while time.monotonic() < end:
-            seen = hub.post(f"/connectors/{order['connector']}/pull/{order['what']}", {"key": key}, timeout_s=90.0)
-            log.info("%s %s: %s", order["connector"], order["what"], seen)
-            if seen["done"]:
-                return {**order, "records": seen["records"], "changes": seen["changes"]}
-            if seen["fault"] and not seen["after_s"]:
-                raise AirflowFailException(f"{order['connector']} {order['what']}: {seen['fault']}")
-            time.sleep(min(float(seen["after_s"] or PAUSE_S), 60.0))
-        raise AirflowFailException(f"{order['connector']} {order['what']}: not done within {PULL_FOR_S:g} s")
+
+        def go_on() -> dict[str, Any]:
+            return hub.post(f"/connectors/{order['connector']}/pull/{order['what']}", {"key": key}, timeout_s=90.0)
+
+        seen = carried_on(go_on, lambda said: bool(said["done"]), PULL_FOR_S, name, PAUSE_S)
+        return {**order, "records": seen["records"], "changes": seen["changes"]}
 
     pull.expand(order=due())

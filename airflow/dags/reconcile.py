@@ -7,13 +7,11 @@ stands in the log. It must never hold a record or a key.
 from __future__ import annotations
 
 import logging
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from _hub_control import TASK_DEFAULTS, HubControl
+from _hub_control import TASK_DEFAULTS, HubControl, carried_on
 from airflow.sdk import DAG, Param, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 
 log = logging.getLogger("airflow.task")
 
@@ -53,19 +51,15 @@ with DAG(
     @task(max_active_tis_per_dag=2, execution_timeout=timedelta(seconds=GATHER_FOR_S + 600))
     def gather(order: dict[str, Any]) -> dict[str, Any]:
         """To the end of both sides; what was found."""
-        hub, end, run = HubControl.connect(), time.monotonic() + GATHER_FOR_S, order["run"]
-        while time.monotonic() < end:
-            seen = hub.post(f"/reconciliations/{run}/gather", {"for_s": 20.0}, timeout_s=900.0)
-            log.info("%s %s: %s", order["connector"], order["type"], seen)
-            if seen["state"] != "gathering":
-                found = hub.get(f"/reconciliations/{run}")["result"]
-                log.info("%s %s: %s", order["connector"], order["type"], found)
-                return {**order, "plan": found["plan"], "differences": found["differences"]}
-            if seen["fault"]:
-                if not seen["after_s"]:
-                    raise AirflowFailException(f"{order['connector']} {order['type']}: {seen['fault']}")
-                time.sleep(min(float(seen["after_s"]), 60.0))
-        raise AirflowFailException(f"{order['connector']} {order['type']}: not done within {GATHER_FOR_S:g} s")
+        hub, run, name = HubControl.connect(), order["run"], f"{order['connector']} {order['type']}"
+
+        def go_on() -> dict[str, Any]:
+            return hub.post(f"/reconciliations/{run}/gather", {"for_s": 20.0}, timeout_s=900.0)
+
+        carried_on(go_on, lambda said: said["state"] != "gathering", GATHER_FOR_S, name)
+        found = hub.get(f"/reconciliations/{run}")["result"]
+        log.info("%s: %s", name, found)
+        return {**order, "plan": found["plan"], "differences": found["differences"]}
 
     @task(max_active_tis_per_dag=1, execution_timeout=timedelta(hours=2))
     def repair(found: dict[str, Any]) -> dict[str, Any]:

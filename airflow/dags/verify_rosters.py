@@ -7,11 +7,10 @@ and officer come from the DAG's params: without them nothing is opened.
 from __future__ import annotations
 
 import logging
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from _hub_control import TASK_DEFAULTS, HubControl
+from _hub_control import TASK_DEFAULTS, HubControl, polls
 from airflow.sdk import DAG, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -53,13 +52,12 @@ with DAG(
     @task(execution_timeout=timedelta(seconds=WATCH_FOR_S + 300))
     def watch(opened: list[int]) -> dict[str, Any]:
         """Wait until all have ended; what has not by then goes on in the hub."""
-        hub, end = HubControl.connect(), time.monotonic() + WATCH_FOR_S
-        left = list(opened)
-        while left and time.monotonic() < end:
+        hub, left = HubControl.connect(), list(opened)
+        for _ in polls(WATCH_FOR_S, PAUSE_S):
             left = [v for v in left if hub.get(f"/verifications/{v}")["state"] == "open"]
             log.info("%d of %d verifications are open", len(left), len(opened))
-            if left:
-                time.sleep(PAUSE_S)
+            if not left:
+                break
         return {"opened": len(opened), "ended": len(opened) - len(left)}
 
     watch(open_due())

@@ -120,8 +120,9 @@ class HttpWire:
         self._tls = tls
         self._places: dict[tuple[str, int, bool], _Place] = {}
         self._targets: dict[str, tuple[_Place, str]] = {}
-        self._starts: dict[tuple[str, str], tuple[_Place, bytes]] = {}
-        self._lines: dict[tuple[str, str], bytes] = {}
+        self._starts: dict[tuple[str, str], tuple[_Place, str]] = {}
+        self._names: set[str] = set()
+        """Header names that a call may set."""
         self._codings: set[str] = set()
         """How callers have written the header by which they ask for a coding themselves."""
 
@@ -129,14 +130,17 @@ class HttpWire:
         """One request, one reply of any status. Raises `NotSent` (`AddressRefused` among them) or `MaybeSent`."""
         started = time.monotonic()
         ends = started + deadline_s
-        place, lines = self._head(request)
+        place, head = self._head(request)
         if deadline_s <= 0:
             raise NotSent("the deadline passed before a connection was ready")
         line = place.ready() or await self._take(place, ends)
         body, method = request.body, request.method
-        lines.append(b"Content-Length: %d\r\n\r\n" % len(body) if body or method in _WITH_BODY else b"\r\n")
+        if body or method in _WITH_BODY:
+            head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
+        else:
+            head += b"\r\n"
         try:
-            reply = await line.ask(b"".join(lines), body, due=ends, started=started, without_body=method == "HEAD")
+            reply = await line.ask(head, body, due=ends, started=started, without_body=method == "HEAD")
         except BaseException:
             place.drop(line)
             raise
@@ -246,37 +250,38 @@ class HttpWire:
 
     # ------------------------------------------------------------------------------------------ heads
 
-    def _head(self, request: Request) -> tuple[_Place, list[bytes]]:
-        """Where a request goes and its head up to the body's length. Kept line by line: of a connector's calls most lines
-        are alike, and only a few change with every call (a signature, a time)."""
+    def _head(self, request: Request) -> tuple[_Place, bytes]:
+        """Where a request goes and its head up to the body's length. A name is looked at once, a value every time: a
+        signature and a time are new with every call."""
         place, start = self._start(request.method, request.url)
-        head, known, headers = [start], self._lines, request.headers
-        for header in headers.items():
-            head.append(known.get(header) or self._line(*header))
+        lines, names, headers = [start], self._names, request.headers
+        for name, value in headers.items():
+            if name not in names:
+                self._check(name)
+            # Values are not repeated: one may be a secret.
+            if not value.isprintable() and _CONTROL.search(value):
+                raise NotSent(f"header {name} holds a control character")
+            lines.append(f"{name}: {value}\r\n")
         if self._codings.isdisjoint(headers):
-            head.append(b"Accept-Encoding: identity\r\n")
-        return place, head
+            lines.append("Accept-Encoding: identity\r\n")
+        try:
+            return place, "".join(lines).encode()
+        except UnicodeEncodeError:
+            raise NotSent("a header holds characters that cannot be sent") from None
 
-    def _line(self, name: str, value: str) -> bytes:
-        # Values are not repeated: one may be a secret.
+    def _check(self, name: str) -> None:
         if not _TOKEN.fullmatch(name):
             raise NotSent("a header name is not a token")
-        if _CONTROL.search(value):
-            raise NotSent(f"header {name} holds a control character")
         low = name.lower()
         if low in _OURS:
             raise NotSent(f"header {name} is not a call's to set")
+        if len(self._names) >= _KEPT:
+            self._names.clear()
+        self._names.add(name)
         if low == "accept-encoding":
             self._codings.add(name)
-        try:
-            line = f"{name}: {value}\r\n".encode()
-        except UnicodeEncodeError:
-            raise NotSent("a header holds characters that cannot be sent") from None
-        if len(self._lines) >= _KEPT:
-            self._lines.clear()
-        return self._lines.setdefault((name, value), line)
 
-    def _start(self, method: str, url: str) -> tuple[_Place, bytes]:
+    def _start(self, method: str, url: str) -> tuple[_Place, str]:
         """The origin, and the lines up to the first header of the call's own."""
         known = self._starts.get((method, url))
         if known is not None:
@@ -286,7 +291,7 @@ class HttpWire:
             raise NotSent("the request method is not a token")
         if len(self._starts) >= _KEPT:
             self._starts.clear()
-        return self._starts.setdefault((method, url), (place, f"{method} {rest}".encode()))
+        return self._starts.setdefault((method, url), (place, f"{method} {rest}"))
 
     def _target(self, url: str) -> tuple[_Place, str]:
         """The origin of a URL, and the request's first lines after the method."""

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from hub.kernel.access import EVERYWHERE, Scope
 from hub.kernel.ports import Draft, Reject, Removed
+from mappings.canonical.registry import TYPES
 
 
 class Source(Struct, frozen=True):
@@ -81,6 +82,12 @@ def intake_key(source: Source, *parts: str | bytes) -> bytes:
 def order_hash(order_key: str) -> int:
     """A signed 64-bit hash of an order key: what the ledger locks and compares."""
     return int.from_bytes(hashlib.blake2b(order_key.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def order_of(record_type: str, key: str, body: dict[str, Any]) -> str:
+    """The order key of a stored record."""
+    spec = TYPES[record_type]
+    return key if spec.order_fields == spec.key_fields else spec.order_key(body) or f"{record_type}:{key}"
 
 
 def new_key() -> bytes:

@@ -71,6 +71,8 @@ class Phase(Struct, kw_only=True):
     """Stored events acknowledged meanwhile."""
     held_back: int = 0
     """Planned and not sent, because the hub was too far behind."""
+    late_p99_ms: float = 0.0
+    """How late the generator itself was with what it sent; counted in with everything else."""
     note: str = ""
 
 
@@ -108,6 +110,7 @@ class Crowd:
         self.web = [WebGate(g, run, web, self._acked) for g in gates if g.family not in MQTT]
         self.gates: list[MqttGate | WebGate] = [*self.mqtt, *self.web]
         self._took: list[float] = []
+        self._late: list[float] = []
         self._released = self._sent = self._held_back = 0
         self._tending: asyncio.Task[None] | None = None
 
@@ -173,7 +176,7 @@ class Crowd:
 
     @asynccontextmanager
     async def _measured(self, name: str, sampled: bool = False) -> AsyncIterator[Phase]:
-        self._took, self._released, self._sent, self._held_back = [], 0, 0, 0
+        self._took, self._late, self._released, self._sent, self._held_back = [], [], 0, 0, 0
         meter, began = Meter(self._pids), time.perf_counter()
         before = resident_mb(self._pids)
         most = dict(before)
@@ -198,6 +201,8 @@ class Crowd:
         phase.p50_ms, phase.p99_ms, phase.worst_ms = (
             round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 1) for share in (0.5, 0.99, 1.0)
         )
+        late = sorted(self._late) or [0.0]
+        phase.late_p99_ms = round(late[min(len(late) - 1, int(len(late) * 0.99))] * 1000, 1)
         if sampled:
             phase.memory_mb = {process: (before[process], most[process]) for process in before}
 
@@ -211,7 +216,9 @@ class Crowd:
             last = int((now - began) * rate) + 1
             for number in range(planned, min(last, planned + max(room, 0))):
                 gate = gates[self._random.randrange(len(gates))]
-                gate.send(began + number / rate, picture[number % len(picture)] if picture else "")
+                due = began + number / rate
+                self._late.append(time.perf_counter() - due)
+                gate.send(due, picture[number % len(picture)] if picture else "")
                 sent += 1
             self._held_back += max(0, last - planned - max(room, 0))
             planned = last

@@ -65,9 +65,9 @@ class Lane(Generic[T]):
             return  # the caller has waited long enough
 
     async def take(self, limit: int, gap_s: float = 0.0, at_least: int = 1, usual: int | None = None) -> list[T]:
-        """`at_least` items of what gathered since the last batch: at most `limit`, and no more than half of it where half is
-        more than `usual`, so that others have their share. Batches that are not full follow each other at least `gap_s` apart: a transaction costs much the same for three
-        items as for thirty."""
+        """`at_least` items of what gathered since the last batch: at most `limit`, and with `usual` no more than that, or
+        than half of what waits if that is more, so that others have their share. Batches that are not full follow each
+        other at least `gap_s` apart: a transaction costs much the same for three items as for thirty."""
         full = limit if usual is None else usual
         while True:
             await self.filled(at_least)

@@ -15,6 +15,7 @@ from tests.chaos import load
 from tests.chaos.doors import Doors
 from tests.chaos.herd import Herd
 from tests.chaos.injuries import Injuries
+from tests.chaos.listed import Listed
 from tests.chaos.oracle import judge
 from tests.chaos.report import Report
 from tests.chaos.scenarios import PLAYS, restored
@@ -48,15 +49,17 @@ class Run:
         playing = load.Gates(self.world, self.report.seed, prefix=f"cg{self._parts}", count=gates, crowd=crowd)
         await playing.start(seconds, 2.0, 60.0)
         over_http = Doors(self.world, self.report.seed, prefix=f"cw{self._parts}")
+        listed = Listed(self.world, prefix=f"cl{self._parts}")
         if doors:
             await over_http.start(seconds, 1.0, 60.0)
+            await listed.start()
         hurting = Injuries(self.world, self.report.seed + self._parts)
         pain = asyncio.create_task(hurting.run(max(0.0, seconds - still_s), injuries))
         working = asyncio.create_task(source.streams(streams, seconds, pause_s, pain.done))
         await pain
         await self.world.heal()
         await working
-        source.books.passages = await playing.finish() + await over_http.finish()
+        source.books.passages = await playing.finish() + await over_http.finish() + await listed.finish()
         self.report.injuries += hurting.log
         self.report.verdicts[part] = await judge(self.world, source.books, windows=hurting.windows)
         self.report.kills = self.world.kills

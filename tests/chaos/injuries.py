@@ -18,9 +18,9 @@ from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from hub.kernel.ledger import operations
+from hub.kernel.ledger import replays
 from hub.kernel.ledger.core import TRANSIENT
-from hub.kernel.ledger.operations import ReplayFilter
+from hub.kernel.ledger.replays import ReplayFilter
 from hub.kernel.lifecycle import State
 from tests.chaos.oracle import Window
 from tests.chaos.world import HUB, LEASE_S, SYSTEMS, World, now
@@ -181,9 +181,7 @@ class Injuries:
         await self.world.fault("ministry", "down_503", for_s=2.0)
         wanted = ReplayFilter(connector="ministry", states=[State.DELIVERED])
         with contextlib.suppress(*TRANSIENT):
-            await operations.replay(
-                self.world.house.core, "chaos", wanted, self.rng.choice(["as_sent", "remap"]), "chaos"
-            )
+            await replays.replay(self.world.house.core, "chaos", wanted, self.rng.choice(["as_sent", "remap"]), "chaos")
         await self._window("replay during an outage", 2.0, ("public_service",))
 
     async def _full(self) -> None:

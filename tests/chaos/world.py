@@ -57,7 +57,7 @@ _POLICY: dict[str, Any] = {
 }  # fmt: skip
 _SETTINGS: dict[str, Any] = {
     "airflow": {"mode": "off"},
-    "outward": {"allow_private": ["127.0.0.0/8"]},
+    "outward": {"allow_private": ["127.0.0.0/8"], "gate_networks": ["127.0.0.0/8"]},
     "dispatch": {"workers": 2, "lease_s": LEASE_S, "poll_interval_s": 0.2},
     "database": {"shared_buffers_mb": 64, "pool_max": 6},
     "http": {"client_requests_per_s": 10_000},

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from hub.console import masks
 from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, number
 from hub.console.render import respond
+from hub.gate_topics import PEOPLE_TAKERS
 from hub.kernel.ledger import gates
 from hub.kernel.store.db import sql
 
@@ -150,5 +151,5 @@ async def show(
         events=[(e, masks.mask_record("checkin", e["body"]) if e["body"] else None) for e in events], history=lines, places=places,
         trace=await gates.latest_trace(core, gate) if visitor.may("operator") else None, directions=gates.DIRECTIONS,
         schools=core.directory, off_s=OFF_S, error=error, fresh=fresh, pictures=bool(hub_of(request).settings.pictures.hours),
-        takes_people=rows[0]["family"] in core.people_takers,
+        takes_people=rows[0]["family"] in PEOPLE_TAKERS,
     )  # fmt: skip

@@ -13,9 +13,9 @@ from msgspec import Struct
 from hub.console import times
 from hub.console.guard import Guest, Visitor, core_of, needs, number, taken, text
 from hub.console.render import redirect, respond
-from hub.kernel.ledger import operations
+from hub.kernel.ledger import replays
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.operations import ReplayFilter
+from hub.kernel.ledger.replays import ReplayFilter
 from hub.kernel.lifecycle import State
 from hub.kernel.store.db import sql
 
@@ -123,7 +123,7 @@ async def _page(
 ) -> Response:
     core = core_of(request)
     wanted = await _filter(request, visitor, given, states)
-    plan = await operations.plan_replay(core, wanted) if wanted is not None else None
+    plan = await replays.plan_replay(core, wanted) if wanted is not None else None
     sample: list[Any] = []
     if wanted is not None and plan is not None and plan.count:
         sample = await _first(core, wanted, plan.as_of)
@@ -159,8 +159,8 @@ async def order(request: Request, visitor: Visitor) -> Response:
         return await _page(request, visitor, given, states, "replay.need_note" if wanted else "replay.need_filter")
     core = core_of(request)
     planned = number(text(form, "planned"))
-    if planned is None or (await operations.plan_replay(core, wanted)).count > planned:
+    if planned is None or (await replays.plan_replay(core, wanted)).count > planned:
         return await _page(request, visitor, given, states, "replay.changed")
     mode: Literal["as_sent", "remap"] = "remap" if given["mode"] == "remap" else "as_sent"
-    result = await operations.replay(core, visitor.person.name, wanted, mode, given["note"])
+    result = await replays.replay(core, visitor.person.name, wanted, mode, given["note"])
     return redirect("/replay", done="done.replayed", n=result.queued)

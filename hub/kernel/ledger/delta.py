@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from hub.kernel.intake import order_hash
+from hub.kernel.intake import order_hash, order_of
 from hub.kernel.ledger.core import CLASSES, Core
 from hub.kernel.ledger.dependencies import content_of
-from hub.kernel.ledger.operations import note, order_of
+from hub.kernel.ledger.operations import note
 from hub.kernel.ledger.rows import DELIVERY_COLUMNS
 from hub.kernel.lifecycle import State, check
 from hub.kernel.router import Route

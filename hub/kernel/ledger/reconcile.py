@@ -14,11 +14,11 @@ from typing import Any
 from msgspec import Struct
 
 from hub.kernel.hashtree import leaf
-from hub.kernel.intake import order_hash
+from hub.kernel.intake import order_hash, order_of
 from hub.kernel.ledger.core import CLASSES, Core
 from hub.kernel.ledger.delta import Candidate, queue, route_to
 from hub.kernel.ledger.dependencies import content_of
-from hub.kernel.ledger.operations import note, order_of
+from hub.kernel.ledger.operations import note
 from hub.kernel.store.db import Connection, sql
 from mappings.canonical.registry import TYPES
 from mappings.fieldmap import FieldMap, Unmapped

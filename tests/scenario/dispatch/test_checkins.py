@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ledger import intake, rejudge
-from hub.kernel.ledger.operations import ReplayFilter, replay
+from hub.kernel.ledger.replays import ReplayFilter, replay
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Draft
 

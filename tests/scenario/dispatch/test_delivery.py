@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from adapters.twin import Fault
-from hub.kernel.ledger import operations
+from hub.kernel.ledger import operations, replays
 from hub.kernel.lifecycle import State
 
 
@@ -150,12 +150,10 @@ def test_already_there_becomes_an_update(stage: Any, items: Any) -> None:
             await s.work()
             await s.settled(delivered=1)
             done = await s.led.value("SELECT id FROM deliveries_closed")
-            plan = await operations.plan_replay(
-                s.core, operations.ReplayFilter(deliveries=[done], states=[State.DELIVERED])
-            )
+            plan = await replays.plan_replay(s.core, replays.ReplayFilter(deliveries=[done], states=[State.DELIVERED]))
             assert plan.count == 1 and plan.by_connector == {"public_service": 1}
-            result = await operations.replay(
-                s.core, "lan", operations.ReplayFilter(deliveries=[done], states=[State.DELIVERED]), "as_sent", "thử"
+            result = await replays.replay(
+                s.core, "lan", replays.ReplayFilter(deliveries=[done], states=[State.DELIVERED]), "as_sent", "thử"
             )
             assert (result.asked, result.queued) == (1, 1)
             await s.settled(delivered=2)

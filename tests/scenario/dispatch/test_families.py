@@ -11,7 +11,7 @@ from adapters.subscriber.simulator import SECRET, Simulator
 from adapters.twin import Fault
 from hub import sampling
 from hub.kernel.intake import Arrival, Source, intake_key
-from hub.kernel.ledger import evidence, intake, operations
+from hub.kernel.ledger import evidence, intake, operations, replays
 from hub.kernel.ports import Draft
 from hub.traces import left_over
 from tests.scenario.dispatch.conftest import POLICY, SCHOOL
@@ -169,7 +169,7 @@ def test_passages_of_staff_are_never_told(stage: Any) -> None:
             assert [r["cause"] for r in rows] == ["not_theirs", "not_theirs"]
             # Ordered again by hand it is judged again.
             number = await s.led.value("SELECT min(id) FROM deliveries_closed WHERE cause = 'not_theirs'")
-            await operations.replay(s.core, "officer", operations.ReplayFilter(deliveries=[number]), "remap", "hỏi lại")
+            await replays.replay(s.core, "officer", replays.ReplayFilter(deliveries=[number]), "remap", "hỏi lại")
             await s.settled(delivered=3, cancelled=3)
             assert len(twin.books.effects) == 3
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hub.kernel.ledger.operations import ReplayFilter, replay
+from hub.kernel.ledger.replays import ReplayFilter, replay
 from hub.kernel.lifecycle import State
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hub.kernel.ledger import dispatch, operations, upkeep
+from hub.kernel.ledger import dispatch, operations, replays, upkeep
 from hub.kernel.ledger.accounting import account
 from hub.kernel.ledger.intake import accept
 from hub.kernel.ledger.shapes import Claimed, Conclusion, Exchange, TaskSpec
@@ -285,18 +285,18 @@ def test_a_replay_by_filter_says_asked_and_queued_and_goes_on_when_ordered_again
                 ],
                 [],
             )
-            wanted = operations.ReplayFilter(connector="ministry")
-            assert (await operations.plan_replay(led.core, wanted)).count == 40
-            done = await operations.replay(led.core, "lan", wanted, "remap", "đã sửa")
+            wanted = replays.ReplayFilter(connector="ministry")
+            assert (await replays.plan_replay(led.core, wanted)).count == 40
+            done = await replays.replay(led.core, "lan", wanted, "remap", "đã sửa")
             assert (done.asked, done.queued) == (40, 40)
-            again = await operations.replay(led.core, "lan", wanted, "remap", "đã sửa")
+            again = await replays.replay(led.core, "lan", wanted, "remap", "đã sửa")
             assert (again.asked, again.queued) == (0, 0), "what is queued already is not queued again"
             assert await states(led) == {"dead": 40, "ready": 40}
             batch = await dispatch.claim(led.core, c, 100, 30.0)
             await dispatch.conclude(led.core, c, [delivered(d) for d in batch.deliveries], [])
-            assert (await operations.plan_replay(led.core, wanted)).count == 0, "what was replayed is done with"
+            assert (await replays.plan_replay(led.core, wanted)).count == 0, "what was replayed is done with"
             assert (await account(led.core)).balanced
             with pytest.raises(ValueError, match="narrow"):
-                await operations.plan_replay(led.core, operations.ReplayFilter())
+                await replays.plan_replay(led.core, replays.ReplayFilter())
 
     run(go())

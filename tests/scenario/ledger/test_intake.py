@@ -250,7 +250,9 @@ def test_commits_are_durable(ledger: Any) -> None:
     run(go())
 
 
-def test_a_thousand_sources_met_at_once_are_one_question_and_two_processes_agree_on_them(ledger: Any, make: Any) -> None:
+def test_a_thousand_sources_met_at_once_are_one_question_and_two_processes_agree_on_them(
+    ledger: Any, make: Any
+) -> None:
     async def go() -> None:
         async with ledger() as one, ledger(worker="other") as other:
             asked: list[str] = []

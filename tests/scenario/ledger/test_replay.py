@@ -8,10 +8,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from hub.console.pages.replay import _first
-from hub.kernel.ledger import dispatch, operations
+from hub.kernel.ledger import dispatch, replays
 from hub.kernel.ledger.accounting import account
 from hub.kernel.ledger.intake import accept
-from hub.kernel.ledger.operations import ReplayFilter
+from hub.kernel.ledger.replays import ReplayFilter
 from hub.kernel.ledger.shapes import Conclusion
 from hub.kernel.lifecycle import State
 
@@ -51,7 +51,7 @@ def test_what_a_replay_has_sent_again_is_not_asked_for_again(ledger: Any, make: 
         async with ledger() as led:
             connector = await _delivered(led, make)
             wanted = ReplayFilter(connector="ministry", states=[State.DELIVERED])
-            ordered = asyncio.create_task(operations.replay(led.core, "lan", wanted, "remap", "thử"))
+            ordered = asyncio.create_task(replays.replay(led.core, "lan", wanted, "remap", "thử"))
             while not ordered.done():  # a worker, quick as light
                 await _work_off(led, connector)
                 await asyncio.sleep(0)
@@ -67,11 +67,11 @@ def test_an_order_cut_off_goes_on_with_exactly_the_rest(ledger: Any, make: Any, 
         async with ledger() as led:
             connector = await _delivered(led, make)
             wanted = ReplayFilter(connector="ministry", states=[State.DELIVERED])
-            plan = await operations.plan_replay(led.core, wanted)
+            plan = await replays.plan_replay(led.core, wanted)
             assert plan.count == COUNT
             order = replace(wanted, until=plan.as_of)
-            requeue, chunks = operations._requeue, 0
-            monkeypatch.setattr(operations, "_CHUNK", 300)
+            requeue, chunks = replays._requeue, 0
+            monkeypatch.setattr(replays, "_CHUNK", 300)
 
             async def dying(*args: Any) -> int:
                 nonlocal chunks
@@ -80,21 +80,21 @@ def test_an_order_cut_off_goes_on_with_exactly_the_rest(ledger: Any, make: Any, 
                     raise KeyboardInterrupt
                 return await requeue(*args)
 
-            monkeypatch.setattr(operations, "_requeue", dying)
+            monkeypatch.setattr(replays, "_requeue", dying)
             try:
-                await operations.replay(led.core, "lan", order, "as_sent", "thử")
+                await replays.replay(led.core, "lan", order, "as_sent", "thử")
                 raise AssertionError("it was to be cut off")
             except KeyboardInterrupt:
                 pass
-            monkeypatch.setattr(operations, "_requeue", requeue)
+            monkeypatch.setattr(replays, "_requeue", requeue)
             first = await led.value("SELECT count(*) FROM deliveries")
             assert 0 < first < COUNT
             await _work_off(led, connector)
-            rest = await operations.replay(led.core, "lan", order, "as_sent", "thử")
+            rest = await replays.replay(led.core, "lan", order, "as_sent", "thử")
             assert rest.queued == COUNT - first
             await _work_off(led, connector)
             await _each_once(led)
-            assert (await operations.plan_replay(led.core, order)).count == 0
+            assert (await replays.plan_replay(led.core, order)).count == 0
 
     asyncio.run(go())
 
@@ -110,9 +110,9 @@ def test_the_first_shown_are_those_that_would_go(ledger: Any, make: Any) -> None
             assert await _work_off(led, connector) == 230
             closed = [r["id"] for r in await led.rows("SELECT id FROM deliveries_closed ORDER BY id")]
             before = ReplayFilter(deliveries=closed[:225], states=[State.DELIVERED])
-            await operations.replay(led.core, "lan", before, "remap", "thử")
+            await replays.replay(led.core, "lan", before, "remap", "thử")
             wanted = ReplayFilter(connector="ministry", states=[State.DELIVERED])
-            plan = await operations.plan_replay(led.core, wanted)
+            plan = await replays.plan_replay(led.core, wanted)
             assert plan.count == 5
             shown = await _first(led.core, wanted, plan.as_of)
             assert [r["id"] for r in shown] == closed[225:]

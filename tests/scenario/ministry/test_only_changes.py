@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from adapters.twin import Fault
-from hub.kernel.ledger import delta, operations
+from hub.kernel.ledger import delta, operations, replays
 from hub.kernel.ledger.accounting import account
-from hub.kernel.ledger.operations import ReplayFilter
+from hub.kernel.ledger.replays import ReplayFilter
 from hub.kernel.lifecycle import State
 from hub.kernel.router import Router, load_flows
 from hub.wiring import FLOWS
@@ -69,7 +69,7 @@ def test_a_replay_a_person_orders_is_sent_though_nothing_changed(stage: Any, ite
             await s.settled(delivered=3)
             before = twin.requests
             wanted = ReplayFilter(connector="ministry", states=[State.DELIVERED])
-            done = await operations.replay(s.core, "lan", wanted, "remap", "hỏi lại")
+            done = await replays.replay(s.core, "lan", wanted, "remap", "hỏi lại")
             assert done.queued == 3
             await s.settled(delivered=6)
             assert twin.requests > before and twin.books.repeats == 3

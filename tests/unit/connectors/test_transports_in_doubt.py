@@ -111,7 +111,10 @@ class Broker:
 def test_a_command_that_was_published_is_in_doubt_and_one_that_never_got_its_turn_is_not() -> None:
     async def go() -> None:
         transport = MqttTransport(
-            MqttSettings(host="broker", client_id="hub", answers="gate/+/Ack"), AddressPolicy(), password=None, connect_s=1.0
+            MqttSettings(host="broker", client_id="hub", answers="gate/+/Ack"),
+            AddressPolicy(),
+            password=None,
+            connect_s=1.0,
         )
         broker = Broker()
         transport._client = broker  # type: ignore[assignment]

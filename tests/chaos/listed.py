@@ -1,0 +1,77 @@
+"""Gates that push nothing and are asked for their lists: Dahua's and HANET's, with memories of their own.
+
+One concern: those memories, and when the hub says that it has read them. It must never read anything of the hub's but its answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from hub.api.control import control_token
+from hub.kernel.ledger import gate_lists
+from iot.dahua.simulator import DahuaStore
+from iot.hanet.simulator import HanetPlace
+from iot.simulator import ListGate, Stored
+from tests.chaos.books import Passage
+from tests.chaos.world import World
+
+COUNT = 25
+_PATIENCE_S = 100.0
+"""Beyond the lease of a worker that was killed while it asked."""
+
+
+class Listed:
+    """One gate of each family that lists. Every passage is by a person who passes but once."""
+
+    def __init__(self, world: World, *, prefix: str) -> None:
+        self.world = world
+        self._stack = AsyncExitStack()
+        self._stores: dict[str, ListGate] = {}
+        self._families = {f"{prefix}-dahua": "dahua", f"{prefix}-hanet": "hanet"}
+
+    async def start(self) -> None:
+        """Register them and have them asked, again and again, while whatever happens happens."""
+        await self.world.install(*self._families.items())
+        began = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=20)
+        for device, family in self._families.items():
+            stored = [
+                Stored(number=n + 1, person=f"L.{device}.{n}", at=began + timedelta(seconds=20 * n))
+                for n in range(COUNT)
+            ]
+            store: ListGate = (
+                DahuaStore(stored, slow_s=0.2) if family == "dahua" else HanetPlace(stored, camera=device, slow_s=0.2)
+            )
+            self._stores[device] = store
+            settings = {
+                "transport": {"kind": "rest", "base_url": await self._stack.enter_async_context(store)}, "network": "127.0.0.0/8",
+                "every_s": 10, "place": "12345",
+            }  # fmt: skip
+            await gate_lists.put(self.world.house.core, "chaos", device, settings, None, began - timedelta(minutes=10))
+
+    async def finish(self) -> list[Passage]:
+        """Wait until the hub says that it has read them all; what they know of their passages."""
+        done: set[str] = set()
+        end = asyncio.get_running_loop().time() + _PATIENCE_S
+        headers = {"Authorization": f"Bearer {control_token(self.world.house.keys)}"}
+        async with httpx.AsyncClient(base_url=self.world.url, headers=headers, timeout=5) as client:
+            while len(done) < len(self._stores) and asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(0.5)
+                try:
+                    told: dict[str, Any] = (await client.get("/control/v1/gates/lists")).json()
+                except (httpx.TransportError, ValueError):
+                    continue
+                done = {
+                    r["device"] for r in told.get("items", ())
+                    if (store := self._stores.get(r["device"])) and datetime.fromisoformat(r["done_to"]) > store.stored[-1].at
+                }  # fmt: skip
+        await self._stack.aclose()
+        return [
+            Passage(device=device, person=s.person, acked=device in done, clock_right=True)
+            for device, store in self._stores.items()
+            for s in store.stored
+        ]
