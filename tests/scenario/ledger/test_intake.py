@@ -42,6 +42,26 @@ def test_a_message_makes_a_record_and_one_delivery_per_target(ledger: Any, make:
     run(go())
 
 
+def test_results_from_before_they_stood_with_their_message_still_count(ledger: Any, make: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await led.connector("ministry", "ministry")
+            await led.school(make.draft().school)
+            again = make.arrival(make.draft(), key=b"k" * 16)
+            await accept(led.core, [again])
+            before = await account(led.core)
+            await led.owner.execute(
+                "INSERT INTO message_results (message, class, outcome, items, rejected, records)"
+                " SELECT id, class, outcome, items, rejected, records FROM messages;"
+                " UPDATE messages SET outcome = NULL, items = NULL, rejected = NULL, records = NULL"
+            )
+            assert await account(led.core) == before and before.balanced
+            (told,) = await accept(led.core, [again])
+            assert told.duplicate and told.records == 1
+
+    run(go())
+
+
 def test_the_same_key_twice_takes_effect_once_and_is_on_record_twice(ledger: Any, make: Any) -> None:
     async def go() -> None:
         async with ledger() as led:
