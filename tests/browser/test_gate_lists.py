@@ -69,7 +69,8 @@ def kept(site: Any) -> Any:
         else:
             site.sql(
                 "INSERT INTO deliveries (id, record, connector, class, state, attempts, rank, task, flow, key, school, cause, due_at) "
-                "SELECT $1::bigint, $1::bigint, c.id, 2, $2::smallint, 3, 1, $6::bigint, 'people-to-gates', $3, d.school, $4, CASE WHEN $2::smallint = 4 THEN now() + interval '5 min' END "
+                "SELECT $1::bigint, $1::bigint, c.id, 2, $2::smallint, 3, 1, $6::bigint, 'people-to-gates', $3, d.school, $4, "
+                "CASE WHEN $2::smallint = 4 THEN now() + interval '5 min' END "
                 "FROM connectors c, devices d WHERE c.name = 'face_gates' AND d.id = $5", record, state, key, cause, gate, task["id"] if state == 5 else None,
             )  # fmt: skip
     yield site

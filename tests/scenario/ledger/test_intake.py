@@ -47,7 +47,7 @@ def test_results_from_before_they_stood_with_their_message_still_count(ledger: A
         async with ledger() as led:
             await led.connector("ministry", "ministry")
             await led.school(make.draft().school)
-            again = make.arrival(make.draft(), key=b"k" * 16)
+            again = make.arrival(make.draft(), key="k1")
             await accept(led.core, [again])
             before = await account(led.core)
             await led.owner.execute(
