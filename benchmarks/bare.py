@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.rig import Stage
-from hub.kernel.ledger.intake import MESSAGE_COLUMNS
-from hub.kernel.ledger.records import DELIVERY_COLUMNS, RECORD_COLUMNS
+from hub.kernel.ledger.rows import DELIVERY_COLUMNS, MESSAGE_COLUMNS, RECORD_COLUMNS
 from hub.kernel.store.db import open_pool
 
 KEY_COLUMNS = ("digest", "message", "body_digest")

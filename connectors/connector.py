@@ -99,7 +99,7 @@ class LiveConnector:
         return reply
 
     async def _send_counted(self, call: Call, deadline_s: float, permits: Permits) -> Reply:
-        """The same where every call the counterparty sees needs a permit, log-ins too. Waiting for one is not time it took."""
+        """The same where every call the counterparty sees needs a permit, log-ins too. Waiting for one before a call is not time it took."""
         ends = time.monotonic() + deadline_s
         request, wire = self._transport.request(call), _Counted(self._transport, permits)
         signed = await self._scheme.sign(request, wire, deadline_s)

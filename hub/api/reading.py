@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import cache
+from typing import Protocol
 
 import msgspec
 from fastapi import Request
@@ -17,8 +18,9 @@ from starlette.requests import ClientDisconnect
 from hub.api.auth import Client, header
 from hub.api.context import Hub
 from hub.api.problems import Problem
+from hub.kernel.access import Scope
 from hub.kernel.firewall import MARK, Cleaned, clean, harmless_names, untouched
-from hub.kernel.intake import Arrival, intake_key
+from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ports import Draft, Reject, Removed, Text
 from mappings.canonical.parse import field_names, parse_item
 from mappings.canonical.quick import read_quick
@@ -77,6 +79,16 @@ def single(hub: Hub, client: Client, record_type: str, key: str | None, body: by
     return arrival, rejects
 
 
+class Sender(Protocol):
+    """Whose items they are, and for which schools they may be."""
+
+    @property
+    def source(self) -> Source: ...
+
+    @property
+    def scope(self) -> Scope: ...
+
+
 class Chunk(msgspec.Struct):
     """Items of a bulk body on their way into one message: read one by one as they come."""
 
@@ -104,15 +116,15 @@ class Chunk(msgspec.Struct):
         self.items += items
 
     def arrival(
-        self, hub: Hub, client: Client, record_type: str, upload: int, number: int, upload_key: bytes | None
+        self, hub: Hub, sender: Sender, record_type: str, upload: int, number: int, upload_key: bytes | None
     ) -> Arrival:
         """The message: chunk `number` of an upload."""
         schools = {d.school for d in self.drafts}
-        key = intake_key(client.source, "chunk", upload_key, str(number)) if upload_key else None
+        key = intake_key(sender.source, "chunk", upload_key, str(number)) if upload_key else None
         return Arrival(
-            source=client.source, type=record_type, body=b"\n".join(self.bodies), content_type="application/x-ndjson",
+            source=sender.source, type=record_type, body=b"\n".join(self.bodies), content_type="application/x-ndjson",
             digest=bytes.fromhex(hub.core.hasher(b"\n".join(self.items))), key=key, removed=self.removed, drafts=self.drafts,
-            rejects=self.rejects, school=schools.pop() if len(schools) == 1 else None, scope=client.scope, upload=upload,
+            rejects=self.rejects, school=schools.pop() if len(schools) == 1 else None, scope=sender.scope, upload=upload,
             chunk=number,
         )  # fmt: skip
 

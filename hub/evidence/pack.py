@@ -95,6 +95,10 @@ def pack(found: Gathered) -> bytes:
     return verify.packed(files)
 
 
+_RESULT = ("outcome", "items", "rejected", "records")
+"""What became of a message: its receipt's, and for some kept elsewhere."""
+
+
 def _message(found: Gathered, files: dict[str, bytes], missing: list[str]) -> None:
     m = found.message
     if m is None:
@@ -105,7 +109,7 @@ def _message(found: Gathered, files: dict[str, bytes], missing: list[str]) -> No
     entry = speaking[-1] if speaking else None
     stored = _stored_hash(m)
     files["message/message.json"] = verify.written(
-        _plain(m, without={"body", "body_hash"})
+        _plain(m, without={"body", "body_hash", *_RESULT})
         | {"stored": stored.hex(), "entry": entry["id"] if entry is not None else None}
     )
     files["message/records.json"] = verify.written([[number, content.hex()] for number, content in found.siblings])

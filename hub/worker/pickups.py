@@ -29,7 +29,7 @@ from connectors.settings import validate
 from connectors.transports.files_settings import FileSettings
 from hub.kernel.access import EVERYWHERE, Scope
 from hub.kernel.failpoints import reach
-from hub.kernel.intake import Arrival, Source, intake_key
+from hub.kernel.intake import Source, intake_key
 from hub.kernel.ledger import intake as ledger
 from hub.kernel.ledger import operations, parties, pickups
 from hub.kernel.ledger.core import TRANSIENT
@@ -253,13 +253,7 @@ async def _batch(hub: Hub, place: _Place, picked: Picked) -> str:
         for at in range(first, last, _AT_ONCE):
             chunk.take(hub, kind, items[at : min(at + _AT_ONCE, last)])
             await asyncio.sleep(0)
-        schools = {d.school for d in chunk.drafts}
-        arrival = Arrival(
-            source=place.source, type=kind, body=b"\n".join(chunk.bodies), content_type="application/x-ndjson",
-            digest=bytes.fromhex(hub.core.hasher(b"\n".join(chunk.items))), removed=chunk.removed, drafts=chunk.drafts,
-            key=intake_key(place.source, "chunk", upload_key, str(number)), rejects=chunk.rejects,
-            school=schools.pop() if len(schools) == 1 else None, scope=place.scope, upload=upload, chunk=number,
-        )  # fmt: skip
+        arrival = chunk.arrival(hub, place, kind, upload, number, upload_key)
         (accepted,) = await ledger.accept(hub.core, [arrival])
         if accepted.conflict:
             raise Problem(422, "key_reused", _CONFLICT)

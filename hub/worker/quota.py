@@ -10,12 +10,16 @@ certainly stands, nothing leaves.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import date
 
+from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ledger.quotas import SHARE_S, Ask, Grant
+
+_log = logging.getLogger(__name__)
 
 WINDOW_S = 1.001
 """A second of the counterparty's, and what two clocks may differ by meanwhile."""
@@ -147,13 +151,17 @@ class Quota:
     async def another(self) -> bool:
         """The permit held has served a call made on the way to the one it was taken for (a log-in): wait for another for that.
 
-        False: there is none, and the first stays with its holder, who gives it back as ever."""
+        False: there is none, or the ledger cannot say, and the first stays with its holder, who gives it back as ever."""
         self.answered()
-        if await self.take():
-            return True
-        if self.per_second is not None:
-            self._out += 1
-        return False
+        taken = False
+        try:
+            taken = await self.take()
+        except TRANSIENT:
+            _log.warning("no answer about the quota: the call behind the log-in waits")
+        finally:
+            if not taken and self.per_second is not None:
+                self._out += 1
+        return taken
 
     def unused(self) -> None:
         """The permit taken is given back: the call did not leave."""

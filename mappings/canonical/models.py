@@ -172,11 +172,11 @@ class CheckIn(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=Tr
     similarity: Annotated[float, Meta(ge=0, le=100)] | None = None
     verify_status: Literal["none", "allowed", "refused", "unregistered"] = "none"
     quarantine: Line | None = None
-    images_removed: Annotated[int, Meta(ge=0)] = 0
+    images_removed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     namespace: Line | None = None
     local_id: Identifier | None = None
-    merged_into: Annotated[int, Meta(ge=1)] | None = None
-    follows: Annotated[int, Meta(ge=1)] | None = None
+    merged_into: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+    follows: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
 
 
 class GatePerson(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

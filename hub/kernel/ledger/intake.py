@@ -17,15 +17,13 @@ from hub.kernel.leaves import message_leaf, rooted
 from hub.kernel.ledger import given_codes, punches
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.records import Found, Work, ask, look, place, retention_class
-from hub.kernel.ledger.rows import JOURNAL_COLUMNS, MESSAGE_COLUMNS, Rows
+from hub.kernel.ledger.rows import Rows
 from hub.kernel.ledger.stored import SHOWN, stored
 from hub.kernel.ledger.turns import Turn
 from hub.kernel.ports import Reject, Text
 from hub.kernel.store.db import Connection, sql
 
 __all__ = [
-    "JOURNAL_COLUMNS",
-    "MESSAGE_COLUMNS",
     "accept",
     "accept_within",
     "finish_upload",

@@ -16,7 +16,7 @@ from hub.kernel.access import School, Scope
 from hub.kernel.intake import order_hash
 from hub.kernel.ledger import filings, gate_doors, punches
 from hub.kernel.ledger.core import CLASSES, Core, content_hash, sorted_json
-from hub.kernel.ledger.rows import DELIVERY_COLUMNS, RECORD_COLUMNS, Rows
+from hub.kernel.ledger.rows import Rows
 from hub.kernel.ledger.stored import has_nul
 from hub.kernel.lifecycle import State, check
 from hub.kernel.ports import Draft, Reject, Text
@@ -25,8 +25,6 @@ from hub.kernel.store.db import Connection, sql
 from mappings.canonical.registry import TYPES
 
 __all__ = [
-    "DELIVERY_COLUMNS",
-    "RECORD_COLUMNS",
     "Asked",
     "Found",
     "Work",

@@ -15,7 +15,7 @@ import msgspec
 
 from hub.kernel.failpoints import reach
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.intake import JOURNAL_COLUMNS
+from hub.kernel.ledger.rows import JOURNAL_COLUMNS
 from hub.kernel.lifecycle import State
 from hub.kernel.store.db import sql
 

@@ -147,6 +147,47 @@ def test_everything_else_goes_the_long_way(raw: bytes) -> None:
     assert read_quick("learner", raw, "", AT, base(), untouched) is None
 
 
+@pytest.mark.parametrize(
+    "sex", ['"1"', '{"system":"vn-sex","code":"1"}', '{"system":"vn-sex","code":"1","canonical":null}']
+)
+@pytest.mark.parametrize(
+    "twice",
+    [
+        '"school_level":{"system":"school-level","code":"2","canonical":"%s","canonical":null}',
+        '"school_level":{"system":"school-level","code":"%s","code":"2"}',
+        '"school_level":"%s","school_level":"03"',
+        '"residence":{"detail":"%s","detail":"Số 12"}',
+    ],
+)
+def test_no_member_given_twice_hides_behind_a_code(sex: str, twice: str) -> None:
+    kept = msgspec.json.encode(
+        {"learner_code": "HS1", "full_name": "Nguyễn Văn Mẫu", "birth_date": "2014-03-05", "school_code": "31HP0123001"}
+    )
+    raw = b'{"data":' + kept[:-1] + f',"status":"studying","sex":{sex},{twice % JPEG}'.encode() + b"}}"
+    assert read_quick("learner", raw, "", AT, base(), untouched) is None
+    once = b'{"data":' + kept[:-1] + f',"status":"studying","sex":{sex},"school_level":"03"'.encode() + b"}}"
+    _agree("learner", once)
+    assert (read_quick("learner", once, "", AT, base(), untouched) is None) == ("null" in sex)
+
+
+def test_no_text_hides_in_a_moment_nor_any_number_beyond_the_ledgers() -> None:
+    item = _learner("Nguyễn Văn Mẫu", "Số 12", "Trần Thị Ví Dụ", {}) | {
+        "updated_at": "2024-01-01T00:00:00.DIGITS+07:00"
+    }
+    for digits in ("5", "123456", "0123456789" * 400):
+        raw = msgspec.json.encode(item).replace(b"DIGITS", digits.encode())
+        _agree("learner", raw)
+        assert (read_quick("learner", raw, "", AT, base(), untouched) is None) == (len(digits) > 9)
+    for number in (1, 2**63 - 1, 2**63, 10**30):
+        raw = (
+            b'{"data":{"person_code":"31001","device":"G1","school_code":"31HP0123001","device_time_raw":'
+            b'"2026-09-05T07:00:01.5","direction":"in","method":"face","verify_status":"allowed","merged_into":%d}}'
+            % number
+        )
+        _agree("checkin", raw)
+        assert read_quick("checkin", raw, "", AT, base(), untouched) is None or number < 2**63
+
+
 @pytest.mark.parametrize("name", sorted(TYPES))
 def test_a_types_field_names_are_all_there_can_be(name: str) -> None:
     """The quick way trusts the decoder to refuse unknown members: so no part of a model may be an open object."""

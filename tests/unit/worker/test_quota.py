@@ -205,6 +205,25 @@ def test_a_permit_not_used_serves_the_next() -> None:
     asyncio.run(go())
 
 
+def test_a_fault_while_another_permit_is_asked_for_costs_none() -> None:
+    """Between a log-in and its call the ledger does not answer: the call does not leave, and the share stays what it was."""
+
+    async def go() -> None:
+        async def more(_ask: Ask, _calls: int) -> Grant:
+            raise ConnectionResetError
+
+        quota = Quota(2, 10, more, clock=lambda: 1000.0)
+        quota.ask()
+        quota.granted(Grant(share=2, held=0, calls=1, day=date(2026, 9, 5), day_left_s=1000.0), 1000.0)
+        before = quota._out
+        assert await quota.take()
+        assert not await quota.another()
+        quota.answered()
+        assert quota._out == before
+
+    asyncio.run(go())
+
+
 def test_another_permit_comes_only_after_the_first_has_served() -> None:
     """With a share of one, a log-in and its call are a second apart; where nothing comes, the first is still given back once."""
 
