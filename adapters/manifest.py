@@ -16,7 +16,7 @@ import msgspec
 import yaml
 from msgspec import Struct, field
 
-from hub.kernel.ports import Adapter, Text, Workbooks
+from hub.kernel.ports import Adapter, Reject, Text, Workbooks
 
 ROOT = Path(__file__).parent
 
@@ -27,6 +27,14 @@ OutcomeKind = Literal[
 
 class ManifestError(ValueError):
     """Bản khai bộ chuyển đổi hoặc tham số không hợp lệ. / An adapter's manifest or settings are not valid."""
+
+
+class Unfit(ManifestError):
+    """Đường truyền hoặc cách xác thực không hợp với hệ thống. / A transport or scheme that does not fit the system."""
+
+    def __init__(self, errors: list[Reject]) -> None:
+        super().__init__("; ".join(f"{e.pointer}: {e.message.vi} / {e.message.en}" for e in errors))
+        self.errors = errors
 
 
 class Operation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,6 +139,23 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             told = "; ".join(f"/{'/'.join(map(str, e.absolute_path))}: {e.message}" for e in faults)
             raise ManifestError(f"{self.system}: tham số không hợp lệ / invalid settings: {told}")
         return full
+
+    def check_way(self, transport: str, scheme: str) -> None:
+        """That a connector's kind of transport and its scheme are among those declared. Raises `Unfit` naming both places."""
+        errors = []
+        for pointer, given, known in (
+            ("/transport/kind", transport, self.transports),
+            ("/auth/scheme", scheme, self.auth),
+        ):
+            if given not in known:
+                fit = ", ".join(known)
+                message = Text(
+                    f"{self.title.vi} không dùng {given}; dùng được: {fit}",
+                    f"{self.title.en} does not take {given}; these fit: {fit}",
+                )
+                errors.append(Reject(pointer=pointer, code="unfit", message=message))
+        if errors:
+            raise Unfit(errors)
 
     def form(self) -> dict[str, Any]:
         """The settings schema with `x-title` and `x-help` `{vi, en}` per property, as connectors' forms have them."""

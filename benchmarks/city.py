@@ -95,10 +95,12 @@ def figures(told: dict[str, Any]) -> list[Figure]:
     )
     books = (
         f"{proof['acknowledged']:,} acknowledged, {proof['stored']:,} stored, lost {proof['lost']}, doubled {proof['doubled']}, "
-        f"sent again {told['repeats']}"
+        f"sent again {told['repeats']}, of gates that hear nothing {proof['silent'] - proof['unheard']:,} of {proof['silent']:,} stored"
     )
-    sound = sound and not any(p["held_back"] for p in told["phases"])
+    sound = sound and told["settled"] and not any(p["held_back"] for p in told["phases"])
     live, flood, back, pictures = (phases[name] for name in ("live", "flood", "reconnect", "images"))
+    # Patience may end before a flood does: a calm line beside events that were never released proves nothing.
+    drained = flood["released"] == flood["stored"]
     rate = live["sent"] / live["seconds"]
     grown = sum(
         most - before for name, (before, most) in pictures["memory_mb"].items() if name in ("bridge", "gateway", "mqtt")
@@ -109,9 +111,9 @@ def figures(told: dict[str, Any]) -> list[Figure]:
                value=live["p99_ms"], target="≤ 100 ms, none lost", met=live["p99_ms"] <= 100 and sound, cpu=live["cpu"],
                note=f"p50 {live['p50_ms']} ms; the generator itself, counted in: late p99 {live['late_p99_ms']} ms; "
                f"{families}; registered in {told['registered_s']} s, connected in {told['connected_s']} s; {books}"),
-        Figure(path=f"city: {flood['released']:,} stored events released by 300 gates at once, live p99 meanwhile", unit="ms",
+        Figure(path=f"city: {flood['released']:,} of {flood['stored']:,} stored events released by 300 gates at once, live p99 meanwhile", unit="ms",
                value=flood["p99_ms"], bare=live["p99_ms"], bare_is="live p99 without the flood", target="≤ 2× quiet",
-               met=flood["p99_ms"] <= 2 * live["p99_ms"] and sound, cpu=flood["cpu"], note=f"p50 {flood['p50_ms']} ms; {flood['note']}"),
+               met=flood["p99_ms"] <= 2 * live["p99_ms"] and drained and sound, cpu=flood["cpu"], note=f"p50 {flood['p50_ms']} ms; {flood['note']}"),
         Figure(path=f"city: {back['sent']:,} gates reconnecting at once, until the last one's event is acknowledged", unit="s",
                value=back["seconds"], target="≤ 10 s", met=back["seconds"] <= 10 and back["acknowledged"] == back["sent"],
                cpu=back["cpu"], note=back["note"]),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import aiohttp
@@ -90,46 +91,61 @@ async def bodies(stage: Stage, folder: Path) -> Path:
 
 
 async def raw(
-    rig: Rig, url: str, path: Path, headers: dict[str, str], kind: str = "closed", most: int | None = None
+    rig: Rig, url: str, path: Path, headers: dict[str, str], kind: str, connections: int, most: int | None = None
 ) -> dict[str, Any]:
     """Send the bodies with a client of `benchmarks.wire`; what it tells."""
     told = await rig.child(
         "wire",
-        {"kind": kind, "url": url, "bodies": str(path), "headers": headers, "connections": CONCURRENCY, "count": 1, "most": most},
+        {"kind": kind, "url": url, "bodies": str(path), "headers": headers, "connections": connections, "count": 1, "most": most},
     )  # fmt: skip
     assert set(told["statuses"]) == {"200"}, told["statuses"]
     return told
 
 
 class Clients:
-    """The same bytes sent without a ledger, by every client there is: the fastest library is the limit, the hand-written
-    one without checks and the hub's own stand beside it."""
+    """The same bytes sent without a ledger, by every client there is: the fastest library and the hub's own are the limits,
+    the hand-written one without checks stands beside them. `connections`: as many as the hub has calls under way."""
 
-    def __init__(self, rig: Rig, batch: int) -> None:
+    def __init__(self, rig: Rig, batch: int, connections: int = CONCURRENCY) -> None:
         self._rig = rig
         self._batch = batch
+        self._connections = connections
         self.rates: dict[str, list[float]] = {}
         self.cpu: dict[str, float] = {}
 
     async def limit(self, url: str, path: Path, headers: dict[str, str]) -> float:
         """One round; the library's rate in records a second."""
         for kind, most in (("library", None), ("closed", None), ("own", None), ("other", 1_000)):
-            told = await raw(self._rig, url, path, headers, kind, most)
+            told = await raw(self._rig, url, path, headers, kind, self._connections, most)
             self.rates.setdefault(kind, []).append(told["per_s"] * self._batch)
-            if kind in ("library", "closed"):
-                self.cpu["aiohttp" if kind == "library" else "hand-written client"] = told["cpu"]
+            if kind in _NAMES:
+                self.cpu[_NAMES[kind]] = told["cpu"]
         return self.rates["library"][-1]
+
+    def _middle(self, kind: str) -> float:
+        return median(self.rates[kind])
+
+    def own(self) -> dict[str, float]:
+        """The second limit, as a figure carries it: the hub's own client without a ledger."""
+        return {OWN_IS: self._middle("own")}
+
+    def met(self, value: float, share: float, also: bool = True) -> dict[str, bool]:
+        """Whether `value` is at least `share` of each limit, and the `also` that belongs to the target holds."""
+        limits = {"library": self._middle("library"), "own": self._middle("own")}
+        return {name: also and value / limit >= share for name, limit in limits.items()}
 
     def said(self, value: float) -> str:
         """What stands beside the limit."""
-        middle = {kind: sorted(rates)[len(rates) // 2] for kind, rates in self.rates.items()}
+        bare = self._middle("closed")
         return (
-            f"hand-written over httptools, no checks: {middle['closed']:,.0f}/s (ratio {value / middle['closed']:.2f}); "
-            f"the hub's own client alone: {middle['own']:,.0f}/s; httpx: {middle['other']:,.0f}/s"
+            f"{self._connections} calls at once on both sides; hand-written over httptools, no checks: {bare:,.0f}/s "
+            f"(ratio {value / bare:.2f}); httpx: {self._middle('other'):,.0f}/s"
         )
 
 
 LIMIT_IS = "aiohttp, the fastest client library found: same bytes, same concurrency, no ledger"
+OWN_IS = "own client"
+_NAMES = {"library": "aiohttp", "closed": "hand-written client", "own": "own client alone"}
 
 
 async def measure(rig: Rig) -> list[Figure]:
@@ -143,7 +159,8 @@ async def measure(rig: Rig) -> list[Figure]:
         async with rig.stage() as stage:
             number = await stage.connector("ministry", *ministry(url, batch))
             cpu: dict[str, float] = {}
-            clients = Clients(rig, batch)
+            # Each worker has lanes of its own.
+            clients = Clients(rig, batch, CONCURRENCY * workers)
 
             async def ours(n: int) -> float:
                 await fill.ready(stage, number, "learners-to-ministry", count, f"{40 + n}")  # noqa: B023
@@ -161,8 +178,9 @@ async def measure(rig: Rig) -> list[Figure]:
                 return await clients.limit(f"{url}/api/v1/hocsinh/batch", path, headers)  # noqa: B023
 
             value, fastest = await alternate(short(2, 3), ours, limit)
+            met: bool | dict[str, bool]
             if batch == 1:
-                target, met = "≥ 0.4; ≥ 2,000/s", value / fastest >= 0.4 and value >= 2000
+                target, met = "≥ 0.4; ≥ 2,000/s", clients.met(value, 0.4, value >= 2000)
             else:
                 target, met = "≥ 10,000 records/s", value >= 10_000
             how = f"{'one record' if batch == 1 else f'{batch} records'} a call" + (
@@ -171,7 +189,7 @@ async def measure(rig: Rig) -> list[Figure]:
             figures.append(
                 Figure(
                     path=f"delivery to a 0-ms REST system, {how}", unit="records/s", value=value, bare=fastest, bare_is=LIMIT_IS, target=target,
-                    met=met, cpu=cpu | clients.cpu, note=clients.said(value),
+                    met=met, also=clients.own(), cpu=cpu | clients.cpu, note=clients.said(value),
                 )
             )  # fmt: skip
         await other.stop()

@@ -7,13 +7,14 @@ from statistics import mean
 
 from benchmarks import fill
 from benchmarks.delivery import books, counterparty, ministry
-from benchmarks.rig import Figure, Meter, Rig, short
+from benchmarks.rig import Figure, Meter, Rig, at_full_size, short
 
 QUOTA = 2_000
 
 
 async def measure(rig: Rig) -> list[Figure]:
-    """Calls per second, one record each, as the counterparty counted them; the first and the last second are not whole."""
+    """Calls per second, one record each, as the counterparty counted them; the first and the last second are not whole.
+    The target is five minutes of a million: a short run shows a miss, never a hit."""
     await rig.redis()
     seconds = short(10, 300)
     figures = []
@@ -42,7 +43,7 @@ async def measure(rig: Rig) -> list[Figure]:
                 Figure(
                     path=f"drain at quota {quota:,}/s, one record a call" + (", two workers" if workers == 2 else ""), unit="calls/s", value=mean(whole),
                     bare=float(quota), bare_is=f"the quota; highest second {max(whole):,}, lowest {min(whole):,}, {len(whole)} seconds",
-                    target="never above; ≥ 0.98", met=max(whole) <= quota and mean(whole) >= 0.98 * quota, cpu=cpu,
+                    target="never above; ≥ 0.98 over five minutes", met=at_full_size(max(whole) <= quota and mean(whole) >= 0.98 * quota), cpu=cpu,
                 )
             )  # fmt: skip
         await other.stop()

@@ -14,6 +14,7 @@ import msgspec
 from benchmarks.rig import SCHOOL, Stage
 from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ledger.intake import accept
+from hub.kernel.lifecycle import State
 from hub.kernel.ports import Draft
 from mappings.engine import TYPES, parse_item, today_of
 
@@ -73,9 +74,11 @@ async def _reserve(stage: Stage, count: int) -> int:
 
 
 async def ready(
-    stage: Stage, connector: int, flow: str, count: int, mark: str, *, state: int = 2, same_order: int = 1, **data: Any
-) -> None:
-    """`count` learners' records with one delivery each, in `state`; `same_order` of them share an order key."""
+    stage: Stage, connector: int, flow: str, count: int, mark: str, *, state: int = 2, same_order: int = 1,
+    parked_heads: bool = False, **data: Any,
+) -> None:  # fmt: skip
+    """`count` learners' records with one delivery each, in `state`; `same_order` of them share an order key. With
+    `parked_heads` the first of each key is parked, and the others wait for it."""
     (answer,) = await accept(
         stage.core, arrivals(stage, "learner", [learner(0, f"{mark}t", **data)], f"{mark}-template")
     )
@@ -93,10 +96,11 @@ async def ready(
     second = await _reserve(stage, count)
     await stage.owner.execute(
         f"""INSERT INTO deliveries (id, record, connector, class, state, order_key, rank, flow, key, school, cause)
-        SELECT {second} + g, {base} + g, $1, (SELECT class FROM records WHERE id = {base}), $2, hashtextextended('{mark}' || g / $3::int, 0),
-               (extract(epoch FROM now()) * 1e6)::bigint + g, $4, {key}, $5, 'routed'
+        SELECT {second} + g, {base} + g, $1, (SELECT class FROM records WHERE id = {base}),
+               CASE WHEN $7 AND g % $3::int = 0 THEN {State.PARKED:d} ELSE $2 END, hashtextextended('{mark}' || g / $3::int, 0),
+               (extract(epoch FROM now()) * 1e6)::bigint + g, $4, {key}, $5, CASE WHEN $7 AND g % $3::int = 0 THEN 'needs_person' ELSE 'routed' END
         FROM generate_series(0, $6::int - 1) g""",
-        connector, state, same_order, flow, SCHOOL, count,
+        connector, state, same_order, flow, SCHOOL, count, parked_heads,
     )  # fmt: skip
     await stage.owner.execute("ANALYZE records, deliveries")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ import msgspec
 
 from benchmarks import bare, fill
 from benchmarks.delivery import ministry
-from benchmarks.rig import API_KEY, Figure, Meter, Proc, Rig, Stage, alternate, short
+from benchmarks.rig import API_KEY, Figure, Meter, Proc, Rig, Stage, alternate, at_full_size, short
 from hub.embedded.process import free_port
 
 CONNECTIONS = 32
+_STORED = "SELECT count(*) FROM records WHERE message > $1"
 _HEAD = {"Content-Type": "application/json", "X-API-Key": API_KEY}
 
 
@@ -64,9 +64,11 @@ async def measure(rig: Rig) -> list[Figure]:
 
 async def _single(rig: Rig, stage: Stage, process: Proc, url: str) -> list[Figure]:
     seconds = short(3, 15)
-    cpu: dict[str, float] = {}
+    shares: dict[str, float] = {}
 
-    async def drive(path: str, name: str, n: int, kind: str = "closed", **more: Any) -> dict[str, Any]:
+    async def drive(
+        path: str, name: str, n: int, kind: str = "closed", **more: Any
+    ) -> tuple[dict[str, Any], dict[str, float]]:
         items = [fill.learner(i, f"{n}{name}") for i in range(short(20_000, 100_000) if kind == "closed" else 10_000)]
         bodies = str(_file(rig, f"push-{name}-{n}", items))
         job = {
@@ -79,26 +81,27 @@ async def _single(rig: Rig, stage: Stage, process: Proc, url: str) -> list[Figur
         }
         meter = Meter(gateway=process.pid, postgres=rig.postgres_pid)
         told = await rig.child("wire", job | more)
-        cpu.update(meter.stop() | {"load": told["cpu"]})
+        used = meter.stop(told["wall_s"]) | {"load": told["cpu"]}
         assert set(told["statuses"]) == {"202"}, told["statuses"]
-        return told
+        return told, used
 
     await drive("/v1/messages/learner", "w", 1, seconds=1)
 
     async def limit(n: int) -> float:
-        return float((await drive("/bare", "b", n))["per_s"])
+        return float((await drive("/bare", "b", n))[0]["per_s"])
 
     async def ours(n: int) -> float:
-        return float((await drive("/v1/messages/learner", "p", n))["per_s"])
+        told, used = await drive("/v1/messages/learner", "p", n)
+        shares.update(used)
+        return float(told["per_s"])
 
     value, floor = await alternate(2, ours, limit)
-    shares = dict(cpu)
-    calm = await drive("/v1/messages/learner", "q", 5, "open", rate=500, connections=64)
+    calm, calm_used = await drive("/v1/messages/learner", "q", 5, "open", rate=500, connections=64)
     return [
         Figure(path="REST single push, durable", unit="pushes/s", value=value, bare=floor, bare_is="same server, one INSERT + commit a request, nothing else",
                target="≥ 1.0", met=value / floor >= 1.0, cpu=shares),
         Figure(path="REST single push at 500/s, p99", unit="ms", value=calm["p99_ms"], target="≤ 25 ms", met=calm["p99_ms"] <= 25,
-               cpu=dict(cpu), note=f"p50 {calm['p50_ms']:.1f} ms; {calm['per_s']:.0f}/s answered"),
+               cpu=calm_used, note=f"p50 {calm['p50_ms']:.1f} ms; {calm['per_s']:.0f}/s answered"),
     ]  # fmt: skip
 
 
@@ -109,18 +112,20 @@ async def _bulk(rig: Rig, stage: Stage, process: Proc, url: str) -> Figure:
     since = {"id": 0}
 
     async def ours(n: int) -> float:
-        body = b"\n".join(msgspec.json.encode(fill.learner(i, f"9{n}")) for i in range(count))
+        lines = (msgspec.json.encode(fill.learner(i, f"9{n}")) for i in range(count))
+        body = rig.logs / f"bulk-{n}"
+        body.write_bytes(b"\x1f".join(lines))
         since["id"] = await stage.value("SELECT coalesce(max(id), 0) FROM messages")
         meter = Meter(gateway=process.pid, postgres=rig.postgres_pid)
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
-            started = time.perf_counter()
-            headers = {"Content-Type": "application/x-ndjson", "X-API-Key": API_KEY, "Idempotency-Key": f"bulk-{n}"}
-            async with session.post(f"{url}/v1/messages/learner", data=body, headers=headers) as reply:
-                answer = json.loads(await reply.read())
-            seconds = time.perf_counter() - started
-        assert reply.status == 202 and answer["records"] == count, answer
-        cpu.update(meter.stop())
-        return count / seconds
+        headers = {"Content-Type": "application/x-ndjson", "X-API-Key": API_KEY, "Idempotency-Key": f"bulk-{n}"}
+        job = {
+            "kind": "closed", "url": f"{url}/v1/messages/learner", "bodies": str(body), "headers": headers, "connections": 1, "count": 1,
+        }  # fmt: skip
+        told = await rig.child("wire", job, patience_s=300)
+        cpu.update(meter.stop(told["wall_s"]) | {"load": told["cpu"]})
+        stored = await stage.value(_STORED, since["id"])
+        assert set(told["statuses"]) == {"202"} and stored == count, (told["statuses"], stored)
+        return count / float(told["wall_s"])
 
     async def limit(n: int) -> float:
         batches = await bare.written(stage, since["id"], 1)
@@ -135,5 +140,5 @@ async def _bulk(rig: Rig, stage: Stage, process: Proc, url: str) -> Figure:
     value, floor = await alternate(2, ours, limit)
     return Figure(
         path=f"bulk push of {count:,} learners: validated, standardised, routed, durable", unit="learners/s", value=value, bare=floor,
-        bare_is="decode + COPY of the same rows, one lane", target="≥ 0.35; ≥ 8,000/s", met=value / floor >= 0.35 and value >= 8000, cpu=cpu,
+        bare_is="decode + COPY of the same rows, one lane", target="≥ 0.35; ≥ 8,000/s", met=at_full_size(value / floor >= 0.35 and value >= 8000), cpu=cpu,
     )  # fmt: skip

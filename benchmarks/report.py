@@ -22,9 +22,18 @@ def _number(value: float) -> str:
 
 def line(f: Figure) -> str:
     """One figure on one line of the terminal."""
-    verdict = {True: "✓", False: "✗", None: " "}[f.met]
+    whole = all(f.met.values()) if isinstance(f.met, dict) else f.met
+    verdict = {True: "✓", False: "✗", None: " "}[whole]
     ratio = f"  ratio {f.ratio:.3f} of {_number(f.bare)}" if f.ratio is not None and f.bare is not None else ""
+    ratio += "".join(f", {f.value / limit:.3f} of {_number(limit)} ({name})" for name, limit in f.also.items())
     return f"{verdict} {f.path}: {_number(f.value)} {f.unit}{ratio}  [{f.target}]  cpu {_shares(f)}  {f.note}"
+
+
+def _verdict(met: bool | dict[str, bool] | None) -> str:
+    """A verdict in words; where there are several limits, one for each."""
+    if isinstance(met, dict):
+        return "; ".join(f"{_verdict(one)} ({name})" for name, one in met.items())
+    return {True: "yes", False: "**no**", None: "–"}[met]
 
 
 def _shares(f: Figure) -> str:
@@ -66,11 +75,12 @@ def document(page: Path, figures: list[Figure], failed: dict[str, str], where: d
         "|---|---:|---|---:|---|---|---|---|",
     ]
     for f in figures:
-        met = {True: "yes", False: "**no**", None: "–"}[f.met]
         bare = f"{_number(f.bare)}: {f.bare_is}" if f.bare is not None else "–"
+        bare += "".join(f"; {_number(limit)}: {name}" for name, limit in f.also.items())
         ratio = f"{f.ratio:.2f}" if f.ratio is not None else "–"
+        ratio += "".join(f"; {f.value / limit:.2f} ({name})" for name, limit in f.also.items())
         rows.append(
-            f"| {f.path} | {_number(f.value)} {f.unit} | {bare} | {ratio} | {f.target} | {met} | {_shares(f)} | {f.note} |"
+            f"| {f.path} | {_number(f.value)} {f.unit} | {bare} | {ratio} | {f.target} | {_verdict(f.met)} | {_shares(f)} | {f.note} |"
         )
     rows += [f"| {name} | not measured: {why.splitlines()[0][:200]} | | | | | | |" for name, why in failed.items()]
     told = ", ".join(f"{k} {v}" for k, v in where.items())

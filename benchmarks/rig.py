@@ -56,6 +56,11 @@ def short(quick: int, full: int) -> int:
     return quick if QUICK else full
 
 
+def at_full_size(met: bool) -> bool | None:
+    """The verdict on a target that names a size or a length: a short run may miss it, never meet it."""
+    return None if QUICK and met else met
+
+
 @dataclass
 class Figure:
     """One line of the table. `value` in `unit`; `bare` is the limit measured beside it, in the same unit."""
@@ -66,7 +71,10 @@ class Figure:
     bare: float | None = None
     bare_is: str = ""
     target: str = ""
-    met: bool | None = None
+    met: bool | dict[str, bool] | None = None
+    """Whether the target is met; by limit where several were measured, None where this run cannot tell."""
+    also: dict[str, float] = field(default_factory=dict)
+    """Other limits measured beside it, by name, in the same unit."""
     cpu: dict[str, float] = field(default_factory=dict)
     """Processor share of each party while the hub's side was measured: 1.0 is one core."""
     note: str = ""
@@ -86,9 +94,10 @@ class Meter:
         self._starved = {name: _starved_s(pid) for name, pid in pids.items()}
         self._started = time.perf_counter()
 
-    def stop(self) -> dict[str, float]:
-        """Shares since the start."""
-        wall = time.perf_counter() - self._started
+    def stop(self, wall_s: float | None = None) -> dict[str, float]:
+        """Shares since the start, or of the `wall_s` seconds in it that were the load's: a generator's own start and end
+        would make everybody else look idle."""
+        wall = wall_s or time.perf_counter() - self._started
         return {name: round((_cpu_s(pid) - self._before[name]) / wall, 2) for name, pid in self._pids.items()}
 
     def starved(self) -> dict[str, float]:

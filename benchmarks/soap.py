@@ -58,7 +58,7 @@ def codec(count: int) -> float:
 
 
 async def measure(rig: Rig) -> list[Figure]:
-    """Two figures against the same bare limit."""
+    """Two figures against the same bare limits: the target's, codec and client without a ledger, and the whole way, which has none."""
     lean.seldom()  # as in a worker
     await rig.redis()
     other, url = await counterparty(rig, "population")
@@ -103,7 +103,9 @@ async def measure(rig: Rig) -> list[Figure]:
     said = f"codec alone (render + read): {codec(count):,.0f}/s; {clients.said(value)}"
     return [
         Figure(path="SOAP look-ups: rendered, signed, sent, parsed, checked, compared", unit="look-ups/s", value=value, bare=fastest,
-               bare_is=f"raw POST of ready bytes: {LIMIT_IS}", target="≥ 0.5", met=value / fastest >= 0.5, cpu=cpu | clients.cpu, note=said),
+               bare_is=f"raw POST of ready bytes: {LIMIT_IS}", target="≥ 0.5", met=clients.met(value, 0.5), also=clients.own(),
+               cpu=cpu | clients.cpu, note=said),
         Figure(path="SOAP look-ups through the ledger: look-up log before the first byte, verdict kept as a record", unit="look-ups/s", value=whole,
-               bare=fastest, bare_is=f"raw POST of ready bytes: {LIMIT_IS}", cpu=through | clients.cpu),
+               bare=fastest, bare_is=f"raw POST of ready bytes: {LIMIT_IS}", also=clients.own(), cpu=through | clients.cpu,
+               note="the whole way; no target names it"),
     ]  # fmt: skip

@@ -7,6 +7,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ import msgspec
 
 from benchmarks import fill
 from benchmarks.delivery import counterparty, ministry
-from benchmarks.rig import API_KEY, Figure, Meter, Proc, Rig, short
+from benchmarks.rig import API_KEY, Figure, Meter, Proc, Rig, short, until
 from hub.embedded.area import open_area, remove_area
 from hub.embedded.postgres import EmbeddedPostgres
 from hub.embedded.process import free_port
@@ -34,8 +35,13 @@ from mappings.engine import Catalogue
 
 _HUB = ("gateway", "bridge", "worker-1")
 _RATE = 1_000
-_WARM = 0.4
-"""Share of a soak after which caches, pools and heaps have the size they keep."""
+_GATES, _CHECKINS = 100, 200
+"""Gates that pass check-ins through the bridge beside the pushes, and how many a second: an idle bridge is no bridge under load."""
+_FLAT_MB_H = 20.0
+"""What growth may be at most, two standard errors above the slope: a noisy soak shows nothing, and does not pass for flat."""
+
+
+_LIVE = re.compile(r"^live:.*?([\d,]+)/([\d,]+) \(([\d,]+)/s\)", re.M)
 
 
 class House:
@@ -78,9 +84,9 @@ class House:
         """Push one learner until it is accepted."""
         body = msgspec.json.encode(fill.learner(number, "10"))
         headers = {"Content-Type": "application/json", "X-API-Key": API_KEY}
-        until = time.monotonic() + patience_s
+        ends = time.monotonic() + patience_s
         async with aiohttp.ClientSession() as session:
-            while time.monotonic() < until and process.alive:
+            while time.monotonic() < ends and process.alive:
                 try:
                     async with session.post(f"{self.url}/v1/messages/learner", data=body, headers=headers) as reply:
                         if reply.status == 202:
@@ -92,9 +98,9 @@ class House:
 
     async def healthy(self, process: Proc, patience_s: float = 60.0) -> float:
         """Wait for the gateway."""
-        until = time.monotonic() + patience_s
+        ends = time.monotonic() + patience_s
         async with aiohttp.ClientSession() as session:
-            while time.monotonic() < until and process.alive:
+            while time.monotonic() < ends and process.alive:
                 try:
                     async with session.get(f"{self.url}/healthz") as reply:
                         if reply.status == 200:
@@ -105,10 +111,14 @@ class House:
         raise RuntimeError(process.log.read_text(errors="replace")[-1500:])
 
     async def delivered(self) -> int:
-        """Deliveries the ledger has closed as delivered."""
+        """Learners' deliveries the ledger has closed as delivered."""
         connection = await asyncpg.connect(EmbeddedPostgres(open_area(self.data)).dsn().url)
         try:
-            return int(await connection.fetchval("SELECT count(*) FROM hub.deliveries_closed WHERE state = 7"))
+            return int(
+                await connection.fetchval(
+                    "SELECT count(*) FROM hub.deliveries_closed WHERE state = 7 AND flow = 'learners-to-ministry'"
+                )
+            )
         finally:
             await connection.close()
 
@@ -144,6 +154,17 @@ def slope_per_h(samples: list[tuple[float, float]]) -> tuple[float, float]:
     return slope * 3600, math.sqrt(rest / (n - 2) / below) * 3600
 
 
+def warm_s(seconds: float) -> float:
+    """How much of a soak is left out before memory is watched: a third of it, a minute at least where it is long enough.
+    By then caches, pools and heaps have the size they keep."""
+    return max(seconds / 3, min(60.0, seconds / 2))
+
+
+def flat(growth: float, error: float) -> bool:
+    """Whether memory (MB an hour, with the standard error of the slope) has been shown not to grow."""
+    return growth + 2 * error < _FLAT_MB_H
+
+
 async def measure(rig: Rig) -> list[Figure]:
     """First start, second start, memory under load."""
     house = House(rig)
@@ -151,16 +172,21 @@ async def measure(rig: Rig) -> list[Figure]:
     try:
         began = time.monotonic()
         process = house.start()
-        first = await house.healthy(process) - began
+        ready = await house.healthy(process) - began
         await house.prepare(ministry(url, 100))
+        # What an administrator needs for the first client and school is nobody's start.
+        prepared = time.monotonic()
+        first = ready + await house.first_accepted(process, 1) - prepared
         await process.stop(30)
         began = time.monotonic()
         process = house.start()
         again = await house.first_accepted(process, 0) - began
         try:
             return [
-                Figure(path="start to first accepted message", unit="s", value=again, target="≤ 5 s", met=again <= 5,
-                       note=f"the very first start, which makes the database, answers after {first:.1f} s"),
+                Figure(path="start on existing data to first accepted message", unit="s", value=again, target="≤ 5 s", met=again <= 5),
+                Figure(path="very first start, which makes the database, to first accepted message", unit="s", value=first,
+                       target="≤ 5 s", met=first <= 5,
+                       note=f"the gateway answers after {ready:.1f} s; making the first client and school is not counted"),
                 *await _soak(rig, house, other),
             ]  # fmt: skip
         finally:
@@ -173,7 +199,7 @@ async def measure(rig: Rig) -> list[Figure]:
 
 
 async def _soak(rig: Rig, house: House, other: Proc) -> list[Figure]:
-    """Push and deliver at a steady rate; what memory does once caches and pools have filled."""
+    """Push and deliver at a steady rate while gates pass check-ins; what memory does once caches and pools have filled."""
     seconds = int(os.environ.get("SOAK_SECONDS") or short(180, 3600))
     body = fill.learner(12_345_678, "11", full_name="Nguyễn Văn Mẫu VVV")
     template = (
@@ -184,7 +210,11 @@ async def _soak(rig: Rig, house: House, other: Proc) -> list[Figure]:
     await asyncio.sleep(2.0)
     pids = house.pids()
     idle = memory_mb(pids)
-    meter = Meter(**{name: pids[name] for name in (*_HUB, "postgres") if name in pids}, counterparty=other.pid)
+    gates = await _gates(rig, house, seconds)
+    before = await house.delivered()
+    meter = Meter(
+        **{name: pids[name] for name in (*_HUB, "postgres") if name in pids}, counterparty=other.pid, gates=gates.pid
+    )
     load = rig.process("soak", ["-m", "benchmarks.soak", json.dumps(job)], rig.env())
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in idle}
     peak: dict[str, tuple[float, float]] = {}
@@ -197,22 +227,56 @@ async def _soak(rig: Rig, house: House, other: Proc) -> list[Figure]:
         await asyncio.sleep(1.0)
     cpu = meter.stop()
     told = await load.line()
-    delivered = await house.delivered()
-    settled = {name: [s for s in found if seconds * _WARM <= s[0] <= seconds] for name, found in samples.items()}
+    delivered = await house.delivered() - before
+    passed = await _passed(gates)
+    warm = warm_s(seconds)
+    settled = {name: [s for s in found if warm <= s[0] <= seconds] for name, found in samples.items()}
     slopes = {name: slope_per_h(found) for name, found in settled.items()}
     growth, error = sum(s for s, _ in slopes.values()), math.hypot(*(e for _, e in slopes.values()))
     resident, shared = sum(r for r, _ in peak.values()), sum(p for _, p in peak.values())
     stalls = ", ".join(f"{s['slowest_ms']} ms at {s['at_s']} s" for s in told["stalls"][:5])
     return [
         Figure(path="resident memory: gateway + bridge + one worker, highest under load", unit="MB", value=resident, target="≤ 300 MB", met=resident <= 300,
-               note=", ".join(f"{n} {r:.0f}" for n, (r, _) in peak.items())
+               note=f"{_RATE:,} pushes/s delivered beside {passed}; "
+               + ", ".join(f"{n} {r:.0f}" for n, (r, _) in peak.items())
                + f"; shared pages by share (PSS) {shared:.0f}; before any load {sum(r for r, _ in idle.values()):.0f}"),
-        Figure(path=f"soak: {_RATE:,}/s pushed and delivered for {seconds} s, growth of memory", unit="MB/h", value=growth, target="flat",
-               met=None if seconds < 600 else growth < 10 + 2 * error, cpu=cpu | {"load": told["cpu"]},
-               note=f"± {error:.0f} over the last {seconds * (1 - _WARM):.0f} s; "
+        Figure(path=f"soak: {_RATE:,}/s pushed and delivered for {seconds} s, growth of memory", unit="MB/h", value=growth,
+               target=f"flat: slope + 2 errors < {_FLAT_MB_H:.0f}", met=None if seconds < 600 else flat(growth, error), cpu=cpu | {"load": told["cpu"]},
+               note=f"± {error:.0f}, the first {warm:.0f} s left out; "
                + ", ".join(f"{n} {s:+.0f} ± {e:.0f}" for n, (s, e) in slopes.items())
-               + f"; {told['per_s']:.0f}/s answered, {delivered:,} of {told['done']:,} delivered by the end"),
+               + f"; {told['per_s']:.0f}/s answered, {delivered:,} of {told['done']:,} delivered by the end; beside {passed}"),
         Figure(path=f"soak: answer to a push at {_RATE:,}/s, p99", unit="ms", value=told["p99_ms"], target="", cpu={"load": told["cpu"]},
                note=f"p50 {told['p50_ms']:.1f}, p99.9 {told['p999_ms']:.0f}, slowest {told['max_ms']:.0f}; "
                + (f"{len(told['stalls'])} seconds with an answer slower than 250 ms: {stalls}" if stalls else "no answer slower than 250 ms")),
     ]  # fmt: skip
+
+
+async def _gates(rig: Rig, house: House, seconds: float) -> Proc:
+    """Gates of all families passing check-ins from now on, for as long as the soak lasts; returned once they are connected."""
+    env = rig.env(LT_DATA_DIR=str(house.data), LT_MASTER_KEY_FILE=str(house.key_file))
+    env.pop("LT_REDIS_URL", None)
+    options = {"--count": _GATES, "--profile": "calm", "--rate": _CHECKINS, "--seconds": seconds}
+    argv = [text for name, value in options.items() for text in (name, str(value))]
+    load = rig.process("gates", ["-m", "hub.cli", "simulate", "gates", *argv], env)
+
+    async def connected() -> bool:
+        if not load.alive:
+            raise RuntimeError(load.log.read_text(errors="replace")[-1500:])
+        return "MQTT gates connected" in load.log.read_text(errors="replace")
+
+    await until(connected, 60)
+    return load
+
+
+async def _passed(gates: Proc) -> str:
+    """What the gates told of their passages. Raises TimeoutError, or RuntimeError when they told nothing."""
+
+    async def ended() -> bool:
+        return not gates.alive
+
+    await until(ended, 120)
+    text = gates.log.read_text(errors="replace")
+    found = _LIVE.search(text)
+    if found is None:
+        raise RuntimeError(text[-1500:])
+    return f"{found[1]} of {found[2]} check-ins of {_GATES} gates, {found[3]}/s"

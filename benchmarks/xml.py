@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from lxml import etree
 
 from adapters.population import envelope
 from benchmarks.counterparty import population as answered
-from benchmarks.rig import Figure, Rig, alternate, short
+from benchmarks.rig import Figure, Meter, Rig, alternate, short
 
 
 async def measure(rig: Rig) -> list[Figure]:
@@ -20,11 +21,16 @@ async def measure(rig: Rig) -> list[Figure]:
     body = answered(question)[1]
     schema = etree.XMLSchema(etree.parse(str(envelope.CONTRACT / "answer.xsd")))
 
+    cpu: dict[str, float] = {}
+
     async def ours(_n: int) -> float:
+        meter = Meter(**{"one thread": os.getpid()})
         started = time.perf_counter()
         for _ in range(count):
             envelope.check_answer(envelope.payload(body), trust_count=True)
-        return count / (time.perf_counter() - started)
+        rate = count / (time.perf_counter() - started)
+        cpu.update(meter.stop())
+        return rate
 
     async def limit(_n: int) -> float:
         started = time.perf_counter()
@@ -35,5 +41,5 @@ async def measure(rig: Rig) -> list[Figure]:
     value, alone = await alternate(5, ours, limit)
     return [
         Figure(path=f"XML parse + XSD of an answer ({len(body)} bytes)", unit="answers/s", value=value, bare=alone, bare_is="libxml2 alone (lxml, no guards)",
-               target="≥ 0.8", met=value / alone >= 0.8, cpu={"one thread": 1.0}),
+               target="≥ 0.8", met=value / alone >= 0.8, cpu=cpu),
     ]  # fmt: skip

@@ -57,13 +57,15 @@ def setting(
 ) -> Any:
     """A field with its title in both languages, an example and pydantic's constraints (`ge`, `pattern` …).
 
-    `lines`: the text has several lines. A mutable default is copied by pydantic, so it may be given as it is.
+    Without an example the default is one. `lines`: the text has several lines. A mutable default is copied by pydantic, so it may be given as it is.
     """
     extra: dict[str, Any] = {"x-title": {"vi": vi, "en": en}}
     if lines:
         extra["x-lines"] = True
     if help is not None:
         extra["x-help"] = {"vi": help.vi, "en": help.en}
+    if example is None and isinstance(default, str | int | float | list | tuple) and default not in ("", [], ()):
+        example = default
     examples = None if example is None else [example]
     if isinstance(default, float):
         constraints.setdefault("allow_inf_nan", False)

@@ -188,6 +188,7 @@ class ConnectorSettings(Declared):
         "Tham số bộ chuyển đổi",
         "Adapter settings",
         default={},
+        example={"source": "000.00.12.H24"},
         help=Text("Theo khai báo của bộ chuyển đổi", "As the adapter's manifest declares"),
     )
     policy: PolicySettings = setting("Chính sách gửi", "Delivery policy", default=PolicySettings())

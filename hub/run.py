@@ -130,7 +130,8 @@ class Runner:
             _BRIDGE_USER,
             self.keys.hmac("broker bridge", 24).hex(),
             reads=("mqtt/#", "campus/#", "/topic/detected/+", "topic/face/capture/request/+"),
-            writes=("mqtt/#", "campus/#", "topic/face/capture/response/+"),
+            # Events are nothing it writes but what clears a copy that a gate left retained.
+            writes=("mqtt/#", "campus/#", "/topic/detected/+", "topic/face/capture/+/+"),
         )
         tls = None
         if m.tls_port and m.tls_cert_file and m.tls_key_file:

@@ -235,6 +235,13 @@ class Alarms(Group):
         ),
     )
 
+    recovery_hours: Annotated[float, Field(gt=0, le=1000)] = Field(
+        4.0,
+        description=both(
+            "Báo khi phục hồi một kết nối kéo dài quá số giờ đối tác mở cửa này",
+            "Alarm when a connector's recovery has lasted for more than so many hours of its counterparty's open time",
+        ),
+    )
     silent_expected: Annotated[float, Field(ge=3, le=1000)] = Field(
         8.0,
         description=both(

@@ -169,14 +169,17 @@ class Gate(ABC):
                 refused.append(str(reason))
                 tell(ready.set)
                 return
-            topic, qos = self._listens_to()
-            client.subscribe(topic, qos)
+            if (heard := self._listens_to()) is None:
+                tell(ready.set)
+            else:
+                client.subscribe(*heard)
             tell(self._greet)
 
         client = self._make_client(f"gate-{self.options.device}")
         if self.options.username is not None:
             client.username_pw_set(self.options.username, self.options.password)
-        client.will_set(*self._will())
+        if (will := self._will()) is not None:
+            client.will_set(*will)
         client.max_queued_messages_set(0)
         client.reconnect_delay_set(1, 10)
         client.on_connect = on_connect
@@ -218,12 +221,12 @@ class Gate(ABC):
         """A paho client, protocol 3.1.1, callback API version 2."""
 
     @abstractmethod
-    def _listens_to(self) -> tuple[str, int]:
-        """Topic and QoS of what the hub sends to this gate."""
+    def _listens_to(self) -> tuple[str, int] | None:
+        """Topic and QoS of what the hub sends to this gate; None for one that hears nothing."""
 
     @abstractmethod
-    def _will(self) -> tuple[str, bytes, int]:
-        """Topic, payload and QoS the broker publishes when the gate is cut off."""
+    def _will(self) -> tuple[str, bytes, int] | None:
+        """Topic, payload and QoS the broker publishes when the gate is cut off; None for one that leaves no will."""
 
     @abstractmethod
     def _greet(self) -> None:

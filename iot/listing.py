@@ -24,7 +24,7 @@ class Span(Struct, frozen=True):
 
 class Fault(Struct, frozen=True):
     """Why a page told nothing. `later`: the same page is worth asking for again; `person`: it is not, until somebody
-    changes something; `circle`: the device gives the same page again and again."""
+    changes something; `circle`: the device gives the same pages again and again, or more than it says it has."""
 
     kind: Literal["later", "person", "circle"]
     text: Text
@@ -84,6 +84,34 @@ def refused(status: int) -> Fault | None:
         return Fault("person", said)
     return Fault(
         "later", Text(f"Thiết bị chưa trả lời được (mã {status}).", f"The device cannot answer now ({status}).")
+    )
+
+
+def onward(place: Mapping[str, Any] | None, page: str) -> dict[str, Any] | None:
+    """What of the pages read so far belongs into the next place, `page` being the digest of this one; None when this page
+    was read before, so that the list goes in circles.
+
+    Brent's way: beside the page before, one page is remembered, and a later one instead after 1, 2, 4, 8 … pages. So a
+    circle of however many pages is found before the third time round, and a place stays small."""
+    told = place or {}
+    steps, reach = told.get("steps"), told.get("reach")
+    if told.get("last") == page or told.get("mark") == page:
+        return None
+    if not isinstance(steps, int) or not isinstance(reach, int):
+        return {"last": page, "mark": page, "steps": 0, "reach": 1}
+    if steps + 1 >= reach:
+        return {"last": page, "mark": page, "steps": 0, "reach": reach * 2}
+    return {"last": page, "mark": told.get("mark"), "steps": steps + 1, "reach": reach}
+
+
+def overlong() -> Fault:
+    """The device says that there is more, beyond all it said it has."""
+    return Fault(
+        "circle",
+        Text(
+            "Thiết bị báo còn nữa dù đã trả quá tổng số nó nói; đã dừng để không lấy mãi.",
+            "The device says there is more, beyond the total it named; stopped, so as not to read for ever.",
+        ),
     )
 
 

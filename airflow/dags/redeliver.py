@@ -2,7 +2,8 @@
 
 The hub starts a run for each recovery it opens (run id `redeliver__<connector>__<epoch>`), and a run every five minutes
 sweeps all that are open. It leads by lease and sends nothing: the hub's workers do. Every task may be repeated. Where the
-counterparty is closed by its calendar, the run waits deferred, holding neither a worker's slot nor the lease. It must
+counterparty is closed by its calendar or its quota of the day is used up, the run waits deferred, holding neither a
+worker's slot nor the lease; where that comes about while it drains, it ends, and a sweep takes the recovery up later. It must
 never import the hub, nor go on after a 409: then another leads, or the recovery is over.
 """
 
@@ -75,13 +76,20 @@ class _Lead:
         self.hub.hand_over(self.connector, self.epoch, self.owner)
         raise AirflowFailException(f"{self.connector}: {why}")
 
+    def leave_if_closed(self) -> None:
+        """End this run's part, without an alarm, when nothing can be sent before the next opening."""
+        seen = self.hub.opening(self.connector, self.epoch)
+        if not seen["open"]:
+            self.hub.hand_over(self.connector, self.epoch, self.owner)
+            raise AirflowSkipException(f"{self.connector}: closed until {seen['opens_at']}; a sweep takes it up then")
+
     def target(self) -> dict[str, Any]:
         """What the next task needs."""
         return {"connector": self.connector, "epoch": self.epoch, "before": self.before}
 
 
 class UntilOpen(BaseOperator):
-    """Passes its target on when the counterparty is open by its calendar; until then it is deferred."""
+    """Passes its target on when the counterparty is open by its calendar and quota; until then it is deferred."""
 
     template_fields = ("target",)
 
@@ -188,6 +196,8 @@ with DAG(
             fate = lead.progress(canary=delivery)["canary"] or "gone"
             if fate not in ("ready", "sending"):
                 break
+            if fate == "ready":
+                lead.leave_if_closed()
         return fate
 
     @task(max_active_tis_per_dag=AT_ONCE, execution_timeout=timedelta(minutes=15))
@@ -217,6 +227,7 @@ with DAG(
                 if seen["failed"] >= lead.last:
                     lead.give_up(f"all of step {lead.step} failed")
             elif seen["queued"] > lead.last // 2:
+                lead.leave_if_closed()
                 continue
             elif lead.last:
                 size = min(most, size * 2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -68,7 +69,13 @@ class CalendarSettings(Declared):
         example=["2026-08-22"],
         help=Text("Mở dù là cuối tuần hay ngày lễ", "Open though a weekend or holiday"),
     )
-    maintenance: tuple[Maintenance, ...] = setting("Đợt bảo trì", "Maintenance windows", default=(), max_length=200)
+    maintenance: tuple[Maintenance, ...] = setting(
+        "Đợt bảo trì",
+        "Maintenance windows",
+        default=(),
+        example=[{"starts": "2026-10-01T22:00:00+07:00", "ends": "2026-10-02T02:00:00+07:00"}],
+        max_length=200,
+    )
 
     @field_validator("hours")
     @classmethod
@@ -115,6 +122,17 @@ class Calendar:
                     return None
                 moment = following
         return None
+
+    def open_s(self, since: datetime, until: datetime) -> float:
+        """Open seconds between two moments."""
+        first, last = since.astimezone(ZONE).date() - timedelta(days=1), until.astimezone(ZONE).date()
+        days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+        edges = {e for span in self._maintenance for e in span} | {
+            e for d in days if not self._always for w in self._windows(d) for e in w
+        }
+        # Between two edges nothing changes.
+        at = sorted({since, until} | {e for e in edges if since < e < until})
+        return sum((b - a).total_seconds() for a, b in pairwise(at) if self.open_at(a))
 
     def _next_start(self, moment: datetime, horizon: datetime) -> datetime | None:
         day = moment.date()

@@ -68,6 +68,7 @@ class FileSettings(Declared):
         "Trường của các tệp",
         "School the files are of",
         default="",
+        example="31HP0123001",
         pattern=r"^[0-9A-Za-z]{0,20}$",
         help=Text(
             "Bắt buộc với bảng tính; trống: mỗi bản ghi tự nêu trường",

@@ -13,7 +13,8 @@ from connectors.declare import Declared, Secret, setting
 from connectors.transports.tls import certificates, tls_context
 from hub.kernel.ports import Text
 
-CAPABILITIES = frozenset({"mqtt", "tls"})
+CAPABILITIES = frozenset({"mqtt", "tls", "single"})
+"""`single`: its session and the answers on it are in one process, so one worker serves such a connector at a time."""
 
 
 class MqttSettings(Declared):
@@ -25,7 +26,13 @@ class MqttSettings(Declared):
     host: str = setting("Máy chủ", "Host", example="mqtt.example.vn", min_length=1, pattern=r"^[^\s/@]+$")
     port: int = setting("Cổng", "Port", default=1883, ge=1, le=65535)
     tls: bool = setting("Dùng TLS", "Use TLS", default=False)
-    ca_pem: str | None = setting("Chứng thư gốc (PEM)", "Authority certificate (PEM)", default=None)
+    ca_pem: str | None = setting(
+        "Chứng thư gốc (PEM)",
+        "Authority certificate (PEM)",
+        default=None,
+        example="-----BEGIN CERTIFICATE----- …",
+        lines=True,
+    )
     username: str | None = setting("Tên đăng nhập", "User name", default=None, example="cau-noi")
     client_id: str = setting(
         "Mã máy khách",

@@ -32,6 +32,7 @@ class WssSettings(Declared):
         "Chứng thư ký (PEM)",
         "Signing certificate (PEM)",
         default=None,
+        example="-----BEGIN CERTIFICATE----- …",
         lines=True,
         help=Text(
             "Đặt thì ký thân và dấu thời gian bằng RSA/ECDSA-SHA256, exclusive C14N; khóa riêng nằm ở phần bí mật",
@@ -59,6 +60,7 @@ class WssSettings(Declared):
         "Chứng thư ký của đối tác (PEM)",
         "The counterparty's signing certificates (PEM)",
         default=None,
+        example="-----BEGIN CERTIFICATE----- …",
         lines=True,
         help=Text(
             "Đặt thì mọi trả lời phải được một trong các chứng thư này ký; khi đổi chứng thư hãy đặt cả cũ và mới",

@@ -37,6 +37,7 @@ class TlsSettings(Declared):
         "Chứng thư gốc (PEM)",
         "Authority certificate (PEM)",
         default=None,
+        example="-----BEGIN CERTIFICATE----- …",
         lines=True,
         help=Text("Thay cho danh sách của hệ thống", "Replaces the system's authorities"),
     )
@@ -44,6 +45,7 @@ class TlsSettings(Declared):
         "Chứng thư của trục (PEM)",
         "The hub's certificate (PEM)",
         default=None,
+        example="-----BEGIN CERTIFICATE----- …",
         lines=True,
         help=Text(
             "Cho mTLS: chứng thư rồi đến các chứng thư trung gian; khóa riêng nằm ở phần bí mật",

@@ -111,7 +111,11 @@ class XRoadSoapSettings(XRoadOptions, SoapOptions, HttpSettings):
     SECRETS = (*HttpSettings.SECRETS, *SoapOptions.SECRETS)
     kind: Literal["xroad_soap"] = "xroad_soap"
     soap_action: str = setting(
-        "SOAPAction mặc định", "Default SOAPAction", default="", pattern=r'^[^"\\\x00-\x1f\x7f]*$'
+        "SOAPAction mặc định",
+        "Default SOAPAction",
+        default="",
+        example="http://dich-vu.example.vn/TraCuu",
+        pattern=r'^[^"\\\x00-\x1f\x7f]*$',
     )
 
 
@@ -153,7 +157,11 @@ class XrdForwardSettings(SoapOptions, HttpSettings):
         "Loại bản tin", "Kind of message", default="rest", help=Text("SOAP đi qua cùng đường", "SOAP goes the same way")
     )
     soap_action: str = setting(
-        "SOAPAction mặc định", "Default SOAPAction", default="", pattern=r'^[^"\\\x00-\x1f\x7f]*$'
+        "SOAPAction mặc định",
+        "Default SOAPAction",
+        default="",
+        example="http://dich-vu.example.vn/TraCuu",
+        pattern=r'^[^"\\\x00-\x1f\x7f]*$',
     )
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from connectors.policy.calendar import Calendar, CalendarSettings
 from hub.api.context import Hub
 from hub.api.problems import Problem
-from hub.kernel.ledger import accounting, recovery, upkeep
+from hub.kernel.ledger import accounting, quotas, recovery, upkeep
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Text, said
 from hub.kernel.store.db import sql
@@ -113,21 +113,24 @@ def _json(content: Any) -> Response:
 
 @router.get("/recoveries")
 async def recoveries(hub: Here, open_only: Annotated[bool, Query(alias="open")] = False) -> Response:
-    """`{items: [recovery …]}`, by connector; each with `open` and `opens_at` of the counterparty's calendar."""
+    """`{items: [recovery …]}`, by connector; each with `open` and `opens_at` by the counterparty's calendar and quota."""
     found = await recovery.overview(hub.core, open_only=open_only)
     return _json({"items": [msgspec.structs.asdict(r) | await _opening(hub, r.connector) for r in found]})
 
 
 async def _opening(hub: Hub, connector: str) -> dict[str, Any]:
-    """Whether the counterparty's calendar lets calls begin now, and else from when; None: not within its horizon."""
+    """Whether the counterparty's calendar and its quota of the day let calls begin now, and else from when; None: not
+    within the calendar's horizon."""
     async with hub.core.pool.acquire() as connection:
         row = await connection.fetchrow(sql.connector_by_name, connector)
-    given = (row["settings"] or {}).get("policy", {}).get("calendar") if row else None
-    if not given:
+    policy = (row["settings"] or {}).get("policy", {}) if row else {}
+    calendar = Calendar(CalendarSettings.model_validate(policy.get("calendar") or {}))
+    per_day = (policy.get("quota") or {}).get("per_day")
+    anew = await quotas.anew_at(hub.core, row["id"], per_day) if row and per_day else None
+    now = datetime.now(UTC)
+    if anew is None and calendar.open_at(now):
         return {"open": True, "opens_at": None}
-    calendar, now = Calendar(CalendarSettings.model_validate(given)), datetime.now(UTC)
-    opened = calendar.open_at(now)
-    return {"open": opened, "opens_at": None if opened else calendar.next_open(now)}
+    return {"open": False, "opens_at": calendar.next_open(anew or now)}
 
 
 @router.get("/recoveries/{connector}")

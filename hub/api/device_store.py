@@ -1,13 +1,17 @@
 """A request's events into the ledger, all or an error, one with a poisonous content alone.
 
-One concern: that order of tries. It must never give up an event, nor say yes for one that is not stored.
+One concern: that order of tries. What a gate had stored comes one event a request from some families, as what happens now
+does: it has a group of its own, which gives way to the other for a moment before each batch, as in the bridge. It must never
+give up an event, nor say yes for one that is not stored.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import Any
+import time
 
+from hub.kernel.grouping import GroupCommit
 from hub.kernel.intake import Accepted, Arrival, intake_key
 from hub.kernel.ledger import intake as ledger
 from hub.kernel.ledger.core import Core
@@ -17,14 +21,25 @@ from hub.worker.bridge_lanes import is_data_fault
 log = logging.getLogger(__name__)
 
 _CHUNK = 500
+_HISTORY_BATCH = 64
+_HISTORY_GAP_S = 0.02
+_PATIENCE_S, _LOOK_S = 0.05, 0.002
+"""How long a batch of history waits for nothing live to wait: it gives way, it does not starve."""
 
 
 class DeviceStore:
-    """One per door. `group`: what shares commits between requests of one event."""
+    """One per door. `group`: what shares commits between requests of one event that has just happened."""
 
-    def __init__(self, core: Core, group: Any) -> None:
+    def __init__(self, core: Core, group: GroupCommit) -> None:
         self._core = core
         self._group = group
+        self._history = GroupCommit(self._giving_way, batch=_HISTORY_BATCH, committers=1, gap_s=_HISTORY_GAP_S)
+
+    async def _giving_way(self, arrivals: list[Arrival]) -> list[Accepted]:
+        until = time.monotonic() + _PATIENCE_S
+        while self._group.waiting and time.monotonic() < until:
+            await asyncio.sleep(_LOOK_S)
+        return await ledger.accept(self._core, arrivals)
 
     async def put(self, arrivals: list[Arrival]) -> list[Accepted]:
         """Everything, or an error: with whoever comes at the same time when it is one, else in transactions of its own.
@@ -33,7 +48,8 @@ class DeviceStore:
             return []
         try:
             if len(arrivals) == 1:
-                return [await self._group.put(arrivals[0])]
+                group = self._history if arrivals[0].historical else self._group
+                return [await group.put(arrivals[0])]
             answers: list[Accepted] = []
             for start in range(0, len(arrivals), _CHUNK):
                 answers += await ledger.accept(self._core, arrivals[start : start + _CHUNK])

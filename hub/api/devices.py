@@ -30,6 +30,7 @@ from hub.bell import Bell
 from hub.kernel.failpoints import reach
 from hub.kernel.firewall import MARK, Cleaned, clean_device
 from hub.kernel.gate_pictures import Onlooker, Picture
+from hub.kernel.grouping import GroupCommit
 from hub.kernel.intake import Accepted, Arrival, Overloaded, Source
 from hub.kernel.ledger import gate_lists
 from hub.kernel.ledger.core import TRANSIENT
@@ -90,7 +91,7 @@ class Prepared(msgspec.Struct):
 class Door:
     """The listeners' working parts, one per gateway process."""
 
-    def __init__(self, hub: Hub, group: Any, album: Album | None = None, sluice: Sluice | None = None) -> None:
+    def __init__(self, hub: Hub, group: GroupCommit, album: Album | None = None, sluice: Sluice | None = None) -> None:
         """`album`: keeps pictures of gates where a deployment was told to; None: none is kept."""
         self.hub = hub
         self.sluice = sluice or Sluice(ACCOUNTS)

@@ -1,4 +1,4 @@
-"""What the hub counts, for Prometheus: deliveries by state with the age of the oldest, the accounting identity, defaults.
+"""What the hub counts, for Prometheus: deliveries by state and messages in the inbox with the age of the oldest, the accounting identity, defaults.
 
 Read from the ledger when asked, at most every few seconds. It must never hold a name or a number of a person.
 """
@@ -23,7 +23,13 @@ _LOCAL = {"127.0.0.1", "::1"}
 
 _registry = CollectorRegistry()
 _count = Gauge("lt_deliveries", "Open deliveries", ["connector", "state"], registry=_registry)
-_oldest = Gauge("lt_oldest_seconds", "Age of the oldest open delivery", ["connector", "state"], registry=_registry)
+_oldest = Gauge(
+    "lt_oldest_seconds",
+    "Age of the oldest open delivery; without a connector and `pending`: of the oldest message not made into records yet",
+    ["connector", "state"],
+    registry=_registry,
+)
+_inbox = Gauge("lt_inbox_messages", "Messages taken in and not made into records yet", registry=_registry)
 _balance = Gauge(
     "lt_account_difference", "What the accounting identity is off by; 0 is right", ["what"], registry=_registry
 )
@@ -41,6 +47,9 @@ async def _states(core: Core) -> None:
     async with core.pool.acquire() as connection:
         rows = await connection.fetch(sql.oldest_by_state)
         connectors = await connection.fetch(sql.connectors_all)
+        inbox = await connection.fetchrow(sql.inbox_oldest)
+    _inbox.set(inbox["n"])
+    _oldest.labels("", "pending").set(inbox["oldest_s"] or 0)
     found = {(r["connector"], r["state"]): r for r in rows}
     for c in connectors:
         _paused.labels(c["name"]).set(c["state"] == "paused")

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 
 POINTS = (
-    "tx1.before", "tx1.inside", "tx1.after", "ack.before", "ack.after", "tx2.inside",
-    "tx3.inside", "tx3.after", "intent.inside", "intent.after", "send.before", "send.after",
+    "tx1.before", "tx1.inside", "tx1.after", "ack.before", "ack.after",
+    "tx2.before", "tx2.inside", "tx2.after", "tx3.before", "tx3.inside", "tx3.after", "intent.inside", "intent.after", "send.before", "send.after",
     "tx4.before", "tx4.inside", "tx4.after", "settle.before", "settle.after", "carry.inside",
     "pull.inside", "pull.after", "verification.inside", "verification.after", "rejudge.inside",
     "pickup.committed", "pickup.chunk",

@@ -39,6 +39,11 @@ class GroupCommit:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: list[tuple[Arrival, asyncio.Future[Accepted]]] = []
 
+    @property
+    def waiting(self) -> int:
+        """Arrivals whose batch has not been begun."""
+        return len(self._waiting)
+
     async def put(self, arrival: Arrival) -> Accepted:
         """Store one arrival with whoever comes at the same time. Raises `Overloaded`, or the database's own error."""
         if len(self._waiting) >= self._most:

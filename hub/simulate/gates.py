@@ -26,6 +26,7 @@ from hub.simulate.gates_words import MQTT, Event, Spec
 _STEP_S = 0.002
 _FILES_MORE = 200
 _AT_ONCE = 200
+_LAST_S = 1.0
 _BACKLOG = 30_000
 """Ten seconds of the peak unacknowledged: a hub that far behind is not loaded further, and the figures say so."""
 
@@ -67,8 +68,10 @@ class Phase(Struct, kw_only=True):
     """Shares of one core; `gates` is the generator's own."""
     memory_mb: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Before and most during."""
+    stored: int = 0
+    """Stored events there were to release."""
     released: int = 0
-    """Stored events acknowledged meanwhile."""
+    """Stored events acknowledged meanwhile; fewer than `stored` when patience ended before they were through."""
     held_back: int = 0
     """Planned and not sent, because the hub was too far behind."""
     late_p99_ms: float = 0.0
@@ -106,7 +109,10 @@ class Crowd:
         self._pids = {**pids, "gates": os.getpid()}
         self._random = random.Random(seed)  # noqa: S311 - a plan, not secrets
         run = int(time.time()) % 1_000_000
-        self.mqtt = [MqttGate(g, run, mqtt, self._acked) for g in gates if g.family in MQTT]
+        broker = [g for g in gates if g.family in MQTT]
+        self.mqtt = [MqttGate(g, run, mqtt, self._acked) for g in broker if not MQTT[g.family].silent]
+        self.silent = [MqttGate(g, run, mqtt, self.books.silent) for g in broker if MQTT[g.family].silent]
+        """Gates that nobody tells anything: they send as the others do and count in nothing but the proof."""
         self.web = [WebGate(g, run, web, self._acked) for g in gates if g.family not in MQTT]
         self.gates: list[MqttGate | WebGate] = [*self.mqtt, *self.web]
         self._took: list[float] = []
@@ -125,7 +131,7 @@ class Crowd:
             async with turn:
                 await gate.connect(patience_s)
 
-        await asyncio.gather(*(one(gate) for gate in self.mqtt))
+        await asyncio.gather(*(one(gate) for gate in [*self.mqtt, *self.silent]))
         self._tending = asyncio.create_task(self._tend())
         return time.perf_counter() - began
 
@@ -133,7 +139,9 @@ class Crowd:
         """Cut all connections and close the books."""
         if self._tending is not None:
             self._tending.cancel()
-        for gate in self.gates:
+        if self.silent:
+            await asyncio.sleep(_LAST_S)  # what they wrote last is still on its way, and they will not send it again
+        for gate in [*self.gates, *self.silent]:
             gate.cut()
         await asyncio.sleep(0)
         self.books.close()
@@ -164,6 +172,9 @@ class Crowd:
             for gate in self.gates:
                 if gate.waiting:
                     gate.again(now)
+            for gate in self.silent:
+                gate.again(now)
+                gate.send(now)
 
     def _acked(self, gate: Spec, event: Event, now: float) -> None:
         self.books.acked(gate, event)
@@ -237,6 +248,7 @@ class Crowd:
         """Some gates come back with stored events, all at once, while everybody else goes on passing."""
         some = self._random.sample(self.mqtt, min(profile.stored_gates, len(self.mqtt)))
         async with self._measured("flood", sampled=True) as phase:
+            phase.stored = profile.stored
             began = time.perf_counter()
             share, rest = divmod(profile.stored, len(some))
             for place, gate in enumerate(some):

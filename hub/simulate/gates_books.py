@@ -34,6 +34,10 @@ class Proof(Struct, kw_only=True):
     """Stored more than once."""
     strange: int
     """Stored and never sent."""
+    silent: int = 0
+    """Sent by gates that hear of nothing, at QoS 1 and once."""
+    unheard: int = 0
+    """Of these, not stored: at most what was under way as a connection ended. Their lists make up for it."""
     differences: dict[str, int]
     """What does not add up in the hub's own accounting."""
     examples: list[str]
@@ -44,6 +48,11 @@ class Proof(Struct, kw_only=True):
         return not (self.lost or self.doubled or self.strange or self.differences)
 
 
+def line_of(gate: Spec, event: Event) -> str:
+    """An event as the books have it."""
+    return f"{gate.device}\t{event.person}\t{event.raw}"
+
+
 class Books:
     """Events by device, person and the device's time as sent: one line each, in a file."""
 
@@ -51,12 +60,22 @@ class Books:
         self.path = path
         self._file: Any = path.open("w", encoding="ascii")
         self._lines: list[str] = []
+        self._silent: list[str] = []  # one a second and gate: few
         self.acknowledged = 0
+
+    @property
+    def of_silent_gates(self) -> frozenset[str]:
+        """The lines of gates that hear of nothing."""
+        return frozenset(self._silent)
+
+    def silent(self, gate: Spec, event: Event, _now: float) -> None:
+        """It was written to a connection, and nobody will ever say what became of it."""
+        self._silent.append(line_of(gate, event))
 
     def acked(self, gate: Spec, event: Event) -> None:
         """The hub has acknowledged it."""
         self.acknowledged += 1
-        self._lines.append(f"{gate.device}\t{event.person}\t{event.raw}\n")
+        self._lines.append(line_of(gate, event) + "\n")
         if len(self._lines) >= _LINES:
             self._write()
 
@@ -75,8 +94,9 @@ async def prove(
 ) -> Proof:
     """Compare the closed books, and what is still waiting, with the check-ins stored since the start."""
     acked = set(books.path.read_text(encoding="ascii").splitlines())
-    open_ends = {f"{gate.device}\t{event.person}\t{event.raw}" for gate, event in waiting}
-    missing = set(acked)
+    open_ends = {line_of(gate, event) for gate, event in waiting}
+    silent = books.of_silent_gates
+    missing, unheard = set(acked), set(silent)
     stored = doubled = strange = 0
     examples: list[str] = []
     async for device, person, raw, times in fleet.checkins(core, schools, since):
@@ -86,7 +106,8 @@ async def prove(
             doubled += 1
             examples.append(f"{times}x {line}")
         missing.discard(line)
-        if line not in acked and line not in open_ends:
+        unheard.discard(line)
+        if line not in acked and line not in open_ends and line not in silent:
             strange += 1
             examples.append(f"? {line}")
     account = await accounting.account(core)
@@ -97,6 +118,8 @@ async def prove(
         lost=len(missing) + books.acknowledged - len(acked),
         doubled=doubled,
         strange=strange,
+        silent=len(silent),
+        unheard=len(unheard),
         differences=account.differences,
         examples=[*examples[:_SHOWN], *sorted(missing)[:_SHOWN]],
     )

@@ -35,6 +35,8 @@ class Result(msgspec.Struct, kw_only=True):
     connected_s: float
     phases: list[Phase]
     repeats: int
+    settled: bool
+    """Whether the gates had an acknowledgement for everything they hold, stored events included."""
     proof: Proof
 
 
@@ -74,7 +76,7 @@ def gates(
     show(result)
     if target is not None:
         target.write_bytes(msgspec.json.encode(result))
-    sys.exit(0 if result.proof.holds and not result.proof.unacknowledged else 1)
+    sys.exit(0 if result.proof.holds and result.settled and not result.proof.unacknowledged else 1)
 
 
 async def run(house: House, count: int, profile: Profile, *, keep: bool = False) -> Result:
@@ -113,7 +115,7 @@ async def run(house: House, count: int, profile: Profile, *, keep: bool = False)
         async for phase in play(crowd, profile):
             phases.append(phase)
             screen.print(_line(phase), markup=False)
-        await crowd.settled(30)
+        settled = await crowd.settled(30)
         waiting = crowd.waiting()
         await crowd.close()
         proof = await prove(house.core, crowd.books, waiting, [s.code for s in fleet.schools()], since)
@@ -127,6 +129,7 @@ async def run(house: House, count: int, profile: Profile, *, keep: bool = False)
             connected_s=round(connected, 2),
             phases=phases,
             repeats=crowd.repeats,
+            settled=settled,
             proof=proof,
         )
     finally:
@@ -158,7 +161,8 @@ def show(result: Result) -> None:
     screen.print(
         f"{mark} {proof.acknowledged:,} lượt được xác nhận, {proof.stored:,} đã lưu / acknowledged and stored; mất / lost {proof.lost}, "
         f"trùng / doubled {proof.doubled}, lạ / strange {proof.strange}, đối soát / accounting {proof.differences or 'ok'}; "
-        f"chưa xác nhận / unacknowledged {proof.unacknowledged}, gửi lại / sent again {result.repeats}"
+        f"chưa xác nhận / unacknowledged {proof.unacknowledged}, gửi lại / sent again {result.repeats}; "
+        f"cổng không nghe phản hồi / gates that hear nothing: {proof.silent - proof.unheard:,}/{proof.silent:,}"
     )
     for example in proof.examples:
         screen.print(f"  [red]{example}[/red]")

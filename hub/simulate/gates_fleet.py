@@ -21,8 +21,11 @@ from hub.simulated import is_simulated
 
 ACTOR = "simulate"
 SCHOOLS = 40
-MIX = (("face_mqtt", 55), ("native", 25), ("zkteco", 10), ("hikvision", 6), ("hanet", 4))
-"""Gates of a hundred, by family: face terminals are the commonest, gates over HTTP one in five."""
+MIX = (("face_mqtt", 55), ("native", 25), ("zkteco", 10), ("hikvision", 6), ("hanet", 2), ("hanet_mqtt", 2))
+"""Gates of a hundred, by what they speak: face terminals are the commonest, gates over HTTP nearly one in five."""
+
+_REGISTERED = {"hanet_mqtt": "hanet"}
+"""Families by what is spoken, where the two differ."""
 
 _PROFILES = {
     "face_mqtt": "push-ack",
@@ -30,6 +33,7 @@ _PROFILES = {
     "zkteco": "secret-path",
     "hikvision": "standard",
     "hanet": "",
+    "hanet_mqtt": "",
 }
 
 
@@ -70,7 +74,7 @@ async def register(core: Core, keys: Keys, gates: Sequence[Spec]) -> None:
         devices.append(
             fleet.Device(
                 id=gate.device,
-                family=gate.family,
+                family=_REGISTERED.get(gate.family, gate.family),
                 profile=_PROFILES[gate.family],
                 title=f"Cổng mô phỏng {gate.number}",
                 school=gate.school,

@@ -17,6 +17,19 @@ from msgspec import Struct
 
 _AHEAD_S = 7 * 3600
 """Gates here are set to Vietnamese time and never say so."""
+_BOUNDARY = "MIME_boundary"
+_FORM_HEAD = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="event_log"\r\nContent-Type: application/json\r\n\r\n'.encode()
+_FORM_REST = (
+    (
+        f'\r\n--{_BOUNDARY}\r\nContent-Disposition: form-data; name="Picture"; filename="Picture.jpg"\r\n'
+        "Content-Type: image/jpeg\r\n\r\n"
+    ).encode()
+    + b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01"
+    + bytes(range(256)) * 8
+    + b"\xff\xd9"
+    + f"\r\n--{_BOUNDARY}--\r\n".encode()
+)
+"""The small picture such a terminal sends along: the same every time, for it is thrown away unread."""
 
 
 class Spec(Struct, frozen=True, kw_only=True):
@@ -64,6 +77,8 @@ class MqttWords(Words, Protocol):
     """A family at the broker."""
 
     qos: int
+    silent: bool
+    """Whether nothing ever tells these gates that an event has arrived: they send once, and hear nothing."""
 
     def publishes(self, gate: Spec) -> str:
         """The topic of its events."""
@@ -97,6 +112,7 @@ class Face:
     """Face terminals of the "mqtt/face" dialect: QoS 0, and an acknowledgement of their own."""
 
     qos = 0
+    silent = False
 
     def publishes(self, gate: Spec) -> str:
         """Records."""
@@ -128,6 +144,7 @@ class Native:
     """Gates of the hub's own tree: QoS 1, and acknowledgements that name events."""
 
     qos = 1
+    silent = False
 
     def publishes(self, gate: Spec) -> str:
         """Events."""
@@ -151,6 +168,34 @@ class Native:
         return [str(name) for name in orjson.loads(payload).get("ack", ())]
 
 
+class HanetAtBroker:
+    """Cameras that publish to the hub's own broker: QoS 1, and nothing to listen to."""
+
+    qos = 1
+    silent = True
+
+    def publishes(self, gate: Spec) -> str:
+        """Sightings."""
+        return f"/topic/detected/{gate.device}"
+
+    def hears(self, gate: Spec) -> str:
+        """Nothing."""
+        return ""
+
+    def event(self, gate: Spec, run: int, number: int, at: float, due: float, stored: bool, picture: str) -> Event:
+        """A sighting; the hub knows the person by the vendor's own number."""
+        name, who, raw = f"{run:x}-{number}", person(gate.number, number), str(int(at * 1000))
+        body = (
+            f'{{"msg_id":"{name}","camera_id":"{gate.device}","person_id":"{who}","person_name":"Tran Thi Mau",'
+            f'"person_type":0,"date_time":"{raw}"}}'
+        )
+        return Event(name, f"hanet:{who}", raw, body.encode(), due, stored)
+
+    def acknowledged(self, payload: bytes) -> Sequence[str]:
+        """Nothing."""
+        return ()
+
+
 class ZkTeco:
     """ADMS: attendance lines, taken when the answer counts them."""
 
@@ -172,7 +217,7 @@ class ZkTeco:
 
 
 class Hikvision:
-    """ISAPI: one event a request, as JSON."""
+    """ISAPI: one event a request, as plain JSON or, every second terminal, as a form with a picture."""
 
     most = 1
 
@@ -190,7 +235,10 @@ class Hikvision:
 
     def request(self, gate: Spec, host: str, events: Sequence[Event], number: int) -> bytes:
         """One post."""
-        return _post(f"/gates/{gate.secret}/hikvision", host, events[0].body, "application/json")
+        body, kind = events[0].body, "application/json"
+        if gate.number % 2:
+            body, kind = _FORM_HEAD + body + _FORM_REST, f"multipart/form-data; boundary={_BOUNDARY}"
+        return _post(f"/gates/{gate.secret}/hikvision", host, body, kind)
 
     def yes(self, status: int, body: bytes, events: int) -> bool:
         """Any 200."""
@@ -221,7 +269,7 @@ class Hanet:
         return status == 200
 
 
-MQTT: dict[str, MqttWords] = {"face_mqtt": Face(), "native": Native()}
+MQTT: dict[str, MqttWords] = {"face_mqtt": Face(), "native": Native(), "hanet_mqtt": HanetAtBroker()}
 WEB: dict[str, WebWords] = {"zkteco": ZkTeco(), "hikvision": Hikvision(), "hanet": Hanet()}
 
 

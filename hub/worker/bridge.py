@@ -31,6 +31,7 @@ from hub.worker.bridge_registry import Gates
 from hub.worker.gate_album import Album
 from hub.worker.gate_guard import Guard, GuardOptions
 from hub.worker.gate_places import decode_where
+from hub.worker.gate_retained import Pictured
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,8 @@ class BridgeOptions(Struct, frozen=True, kw_only=True):
     `refresh_gap_s`."""
     refresh_gap_s: float = 5.0
     touch_s: float = 2.0
+    clear_s: float = 60.0
+    """How often topics that brought pictures are cleared at the broker, in case one was retained."""
     guard: GuardOptions = GuardOptions()
 
 
@@ -127,6 +130,7 @@ class Bridge:
         self._numbered = numbered
         self._album = album
         self._clear = clear
+        self._pictured = Pictured()
         self._gates = Gates(families, load, touch, self._options.refresh_gap_s)
         self.guard = Guard(self._options.guard)
         self._sources: dict[str, Source] = {}  # of registered devices, hence bounded
@@ -159,6 +163,8 @@ class Bridge:
             tasks.create_task(self._gates.keep_fresh(self._options.refresh_s))
             tasks.create_task(self._gates.keep_telling(self._options.touch_s))
             tasks.create_task(self._read())
+            if self._clear is not None:
+                tasks.create_task(self._pictured.keep_clearing(self._clear, self._options.clear_s))
 
     # -- reading
 
@@ -178,6 +184,8 @@ class Bridge:
             for item in items:
                 if item.arrival is None:
                     rest.append(item)
+                    if item.device is not None:
+                        self.guard.heard(item.device)
                 else:
                     late = item.decoded.historical
                     if item.device is not None and self.guard.sent(item.device, not late):
@@ -260,11 +268,16 @@ class Bridge:
         if item.decoded.advisory is not None:
             item.acks = self._gates.advise(item.family, item.decoded)
             about, state = item.decoded.advisory.get("device"), item.decoded.advisory.get("state")
-            if item.device is not None and about == item.device and state in ("online", "offline"):
-                self.guard.presence(item.device, state == "online")  # only what its own topic says
-            if self._hinted is not None and (
-                entry := self._gates.entry(item.decoded.advisory.get("device"), item.family)
+            entry = self._gates.entry(about, item.family)
+            if (
+                entry is not None
+                and about is not None
+                and state in ("online", "offline")
+                and item.device in (None, about)
             ):
+                # On a topic all gates share it is a claim: worth an alarm, no reason to hold anybody back.
+                self.guard.presence(about, state == "online", claimed=item.device is None)
+            if self._hinted is not None and entry:
                 self._hinted(item.family, item.decoded.advisory, entry)
         else:
             self._gates.learn(item.device, item.decoded, item.received_at)
@@ -331,6 +344,8 @@ class Bridge:
             if item.delivered.retain and self._clear is not None and (item.device is None or item.decoded.invalid):
                 # It is stored, or says nothing; kept at the broker it would come back at every start.
                 self._clear(item.delivered.topic)
+            elif self._clear is not None and item.arrival is not None and item.arrival.removed:
+                self._pictured.saw(item.delivered.topic)
             if item.picture is not None:
                 self._keep(item, item.picture, answers[index].message if answers and outcome == "stored" else None)
             for ack in item.acks:

@@ -94,7 +94,10 @@ class Dispatcher:
             self._stopping = True
             await _ended(*loops, asked)
             # Once begun, a call is not abandoned half-way: its outcome is worth more than a quick exit. What is queued
-            # is given back; what is still out when patience ends is found by its lease: ready again, or asked about.
+            # is given back at once, also where every lane hangs; what is still out when patience ends is found by its lease.
+            while not self._jobs.empty():
+                if (job := self._jobs.get_nowait()) is not None:
+                    self._release(job)
             for _ in lanes:
                 self._jobs.put_nowait(None)
             ends = time.monotonic() + _FINISH_S

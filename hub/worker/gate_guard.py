@@ -23,6 +23,12 @@ class GuardOptions(Struct, frozen=True, kw_only=True):
 
     per_s: float = 20.0
     burst: float = 200.0
+    chatter_per_s: float = 50.0
+    chatter_burst: float = 1000.0
+    """What a gate says besides events (heartbeats, states, answers, strangers seen): harmless by itself, and read all the same."""
+    history_per_s: float = 200.0
+    history_burst: float = 50_000.0
+    """What was stored while a gate was away has its own lane; no memory of a gate holds so much, so more is no history."""
     flaps: int = 10
     """So many comings and goings within `flap_window_s` are too many."""
     flap_window_s: float = 300.0
@@ -31,11 +37,14 @@ class GuardOptions(Struct, frozen=True, kw_only=True):
 
 
 class _Gate:
-    __slots__ = ("at", "flaps", "held", "online", "tokens")
+    __slots__ = ("at", "chatter", "claimed_until", "flaps", "held", "history", "online", "tokens")
 
-    def __init__(self, tokens: float, at: float) -> None:
-        self.tokens = tokens
+    def __init__(self, options: GuardOptions, at: float) -> None:
+        self.tokens = options.burst
         self.at = at
+        self.chatter = options.chatter_burst, at
+        self.history = options.history_burst, at
+        self.claimed_until = 0.0
         self.flaps: deque[float] = deque()
         self.online: bool | None = None
         self.held: dict[str, float] = {}
@@ -50,7 +59,8 @@ class Guard:
         self._gates: dict[str, _Gate] = {}
 
     def sent(self, device: str, live: bool) -> bool:
-        """Count an event; True: the gate is held back. History sent after an outage has its own lane and is not counted."""
+        """Count an event; True: the gate is held back. History sent after an outage has its own lane, and is counted by
+        its own, far higher measure."""
         now = self._clock()
         gate = self._gate(device, now)
         if live:
@@ -60,10 +70,28 @@ class Guard:
                 gate.held[FLOOD] = now + self._o.calm_s
             else:
                 gate.tokens -= 1.0
+        else:
+            gate.history = self._spend(gate, gate.history, self._o.history_per_s, self._o.history_burst, now)
         return bool(gate.held) and self._still(gate, now)
 
-    def presence(self, device: str, online: bool) -> None:
-        """Note a coming or a going."""
+    def heard(self, device: str) -> None:
+        """Count what is no event. Too much of it holds the gate's events back; itself it is treated as ever."""
+        now = self._clock()
+        gate = self._gate(device, now)
+        gate.chatter = self._spend(gate, gate.chatter, self._o.chatter_per_s, self._o.chatter_burst, now)
+
+    def _spend(
+        self, gate: _Gate, bucket: tuple[float, float], per_s: float, burst: float, now: float
+    ) -> tuple[float, float]:
+        tokens = min(burst, bucket[0] + (now - bucket[1]) * per_s)
+        if tokens < 1.0:
+            gate.held[FLOOD] = now + self._o.calm_s
+            return tokens, now
+        return tokens - 1.0, now
+
+    def presence(self, device: str, online: bool, claimed: bool = False) -> None:
+        """Note a coming or a going. `claimed`: said on a topic all gates share, where each could say it of the others. Such
+        words raise the alarm, and hold nobody back."""
         now = self._clock()
         gate = self._gate(device, now)
         if gate.online is online:
@@ -73,16 +101,21 @@ class Guard:
         while gate.flaps and gate.flaps[0] < now - self._o.flap_window_s:
             gate.flaps.popleft()
         if len(gate.flaps) > self._o.flaps:
-            gate.held[FLAPPING] = now + self._o.calm_s
+            if claimed:
+                gate.claimed_until = now + self._o.calm_s
+            else:
+                gate.held[FLAPPING] = now + self._o.calm_s
 
     def standing(self) -> dict[str, list[str]]:
-        """Devices held back now, by kind."""
+        """Devices an alarm stands for now, by kind: those held back, and those said to come and go again and again."""
         now = self._clock()
         found: dict[str, list[str]] = {kind: [] for kind in KINDS}
         for device, gate in self._gates.items():
             if gate.held and self._still(gate, now):
                 for kind in gate.held:
                     found[kind].append(device)
+            if gate.claimed_until > now and FLAPPING not in gate.held:
+                found[FLAPPING].append(device)
         return found
 
     def forget(self, known: Callable[[str], bool]) -> None:
@@ -93,7 +126,7 @@ class Guard:
     def _gate(self, device: str, now: float) -> _Gate:
         gate = self._gates.get(device)
         if gate is None:
-            gate = self._gates[device] = _Gate(self._o.burst, now)
+            gate = self._gates[device] = _Gate(self._o, now)
         return gate
 
     @staticmethod
@@ -111,8 +144,8 @@ def alarms_of(standing: Mapping[str, Sequence[str]]) -> dict[str, list[Alarm]]:
             "The gate sends too much; all is stored, but behind the other gates.",
         ),
         FLAPPING: Text(
-            "Cổng nối rồi ngắt liên tục; vẫn lưu đủ nhưng xếp sau các cổng khác.",
-            "The gate connects and disconnects again and again; all is stored, but behind the other gates.",
+            "Cổng nối rồi ngắt liên tục; vẫn lưu đủ, có thể xếp sau các cổng khác.",
+            "The gate connects and disconnects again and again; all is stored, perhaps behind the other gates.",
         ),
     }
     return {

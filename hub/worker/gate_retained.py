@@ -30,6 +30,27 @@ class Retired:
         return gone
 
 
+class Pictured:
+    """Topics of stored messages something was taken out of. A standing subscriber is not told whether a gate wrote with the
+    retain flag: then the broker keeps the picture until somebody clears it. So every such topic is cleared, whether anything is
+    kept there or not, once in a while and not with every message. A kill forgets what is owed; what is kept then comes as
+    a retained copy with the next subscription, and is cleared for that."""
+
+    def __init__(self) -> None:
+        self._owed: set[str] = set()
+
+    def saw(self, topic: str) -> None:
+        """A message on this topic is stored, without what was taken out of it."""
+        self._owed.add(topic)
+
+    async def keep_clearing(self, clear: Callable[[str], object], every_s: float) -> None:
+        """Clear what is owed, without end; what the client does not take (False) stays owed."""
+        while True:
+            await asyncio.sleep(every_s)
+            owed, self._owed = self._owed, set()
+            self._owed.update(topic for topic in owed if clear(topic) is False)
+
+
 async def sweep(schools: Callable[[], Mapping[str, str]], clear: Callable[[str], bool]) -> None:
     """Clear what is left behind, without end. What a process did not live to clear, the next one finds at the broker."""
     retired = Retired()

@@ -43,12 +43,13 @@ from hub.kernel.ports import Reject, Text
 from hub.kernel.store.db import sql
 from hub.settings import Settings
 from hub.wiring import House, open_house
-from hub.worker import pulls, retime
+from hub.worker import pulls, recovery_watch, retime
 from hub.worker.catchup import CatchUp
 from hub.worker.dispatch import Dispatcher
 from hub.worker.lasting import lasting
 from hub.worker.pickups import Pickups
 from hub.worker.recovery import RecoveryLoop
+from hub.worker.serving import LOOK_S, Serving, alone
 from hub.worker.targets import target_of
 from mappings.engine import TYPES, FieldMap, load_field_maps, parse_item, today_of
 
@@ -72,6 +73,7 @@ class Worker:
         self._recovery = RecoveryLoop(self.core, airflow, house.settings)
         self._catch_up = CatchUp(self.core, house.keys, house.settings.outward.gate_networks)
         self._pickups = Pickups(house, self._addresses)
+        self._serving = Serving(self.core)
         self._opened: dict[str, float] = {}
         self._learnt_at: datetime | None = None
         self._broken: dict[str, int] = {}
@@ -92,6 +94,7 @@ class Worker:
             asyncio.create_task(lasting("hearing of changes", self._listen)),
             asyncio.create_task(self._every(self.settings.dispatch.poll_interval_s, self._tick)),
             asyncio.create_task(self._every(2.0, self._sync)),
+            asyncio.create_task(lasting("keeping what one worker serves", self._keep_serving)),
             asyncio.create_task(self._every(2.0, self._verify)),
             asyncio.create_task(self._every(10.0, self._sweep)),
             asyncio.create_task(self._every(3600.0, self._hourly)),
@@ -109,6 +112,8 @@ class Worker:
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+        with contextlib.suppress(*TRANSIENT):
+            await self._serving.leave()
         await self._pickups.close()
 
     async def _every(self, seconds: float, work: Any) -> None:
@@ -134,9 +139,15 @@ class Worker:
         await self.house.refresh()
         async with self.core.pool.acquire() as connection:
             rows = await connection.fetch(sql.connectors_all)
+        single = frozenset(row["id"] for row in rows if alone(row))
+        await self._serving.want(single)
         for row in rows:
             name = row["name"]
             running = self._running.get(name)
+            if row["id"] in single and not self._serving.mine(row["id"]):
+                if running and running[2].done():
+                    del self._running[name]  # `_serve` has stopped it: another worker serves it now
+                continue
             if running and running[0] != row["revision"]:
                 await running[1].stop()
                 await asyncio.gather(running[2], return_exceptions=True)
@@ -144,8 +155,8 @@ class Worker:
             if running is None or running[2].done():
                 if self._broken.get(name) == row["revision"]:
                     continue
-                if running is not None and not running[2].cancelled():
-                    log.error("%s: the dispatcher broke off and begins anew", name, exc_info=running[2].exception())
+                if running is not None and not running[2].cancelled() and (broken := running[2].exception()):
+                    log.error("%s: the dispatcher broke off and begins anew", name, exc_info=broken)
                 try:
                     target = target_of(
                         row, manifests.load(row["system"]), self.core.router, self._maps, self.house.keys, self._addresses,
@@ -167,6 +178,19 @@ class Worker:
                 running = (row["revision"], dispatcher, asyncio.create_task(dispatcher.run(), name=f"dispatch {name}"))
                 self._running[name] = running
             running[1].paused = row["state"] == "paused"
+
+    async def _keep_serving(self) -> None:
+        """Keep what only one worker may serve, to the end of the last call too, and stop at once what is another's by now: its
+        session must not stand beside the other's."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self._serving.look()
+            except TRANSIENT as error:
+                log.warning("what one worker serves waits for the database: %s", error)
+            for _revision, dispatcher, _task in list(self._running.values()):
+                if dispatcher.target.single and not self._serving.mine(dispatcher.target.number):
+                    await dispatcher.stop()
 
     def _file_address(self, connector: int, file: str) -> str:
         """Where one connector's counterparty can fetch a document, for as long as the settings say."""
@@ -202,6 +226,7 @@ class Worker:
         await waits.sweep(self.core)
         await upkeep.seal(self.core)
         await alarms.watch(self.core, self.settings.alarms.oldest_minutes * 60.0)
+        await recovery_watch.watch(self.core, self.settings.alarms.recovery_hours * 3600.0, datetime.now(UTC))
         await guards.watch(self.core)
         await retime.find(self.core)
         await gate_pictures.sweep(self.core, self.settings.pictures.hours)

@@ -38,6 +38,8 @@ class Target:
     """Answers that may serve again; None where no call of the adapter's can be kept."""
     open_now: Callable[[], bool]
     """Whether the connector's calendar lets it work now."""
+    single: bool = False
+    """Its transport keeps one session with its receivers: one worker serves it at a time."""
     file_address: Callable[[str], str] | None = None
     """Where this connector's counterparty fetches a document the hub keeps, by its id."""
 

@@ -24,6 +24,7 @@ from hub.kernel.router import Router
 from hub.keys import Keys
 from hub.worker.kept import Kept
 from hub.worker.policy import Policy
+from hub.worker.serving import alone
 from hub.worker.target import Target
 from mappings.engine import FieldMap
 
@@ -84,5 +85,6 @@ def target_of(
         guard=settings.policy.guard,
         kept=Kept(redis, keys, row["name"]) if "cache_hours" in manifest.settings.get("properties", {}) else None,
         open_now=lambda: calendar.open_at(datetime.now(UTC)),
+        single=alone(row),
         file_address=partial(file_address, row["id"]) if file_address is not None else None,
     )

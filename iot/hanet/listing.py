@@ -14,7 +14,7 @@ import orjson
 from hub.kernel.ports import Call, Reply, Text
 from iot.fields import digest, lowered, pick, text
 from iot.hanet.decode import PROFILES, seen
-from iot.listing import Fault, Listed, Span, circling, refused, unreadable
+from iot.listing import Fault, Listed, Span, circling, onward, refused, unreadable
 from iot.web import placed
 
 _KEPT = (
@@ -35,7 +35,7 @@ _MOST = 2_000
 
 class HanetList:
     """See `iot.listing.Lister`. The entry asked is a camera or the vendor's account; its `place` says which place. A place
-    in the list is `{page, last}`."""
+    in the list is `{page}` with what `onward` remembers."""
 
     name = "hanet"
     exact = False
@@ -83,9 +83,9 @@ class HanetList:
         page = Listed()
         if len(found) >= settings["list_page"]:
             last = digest(*(f"{text(e.get('personid'))}@{text(pick(e, ('checkintime', 'time')))}" for e in found))
-            if place is not None and place.get("last") == last:
+            if (following := onward(place, last)) is None:
                 return Listed(fault=circling())
-            page.next = {"page": _page(place) + 1, "last": last}
+            page.next = {"page": _page(place) + 1, **following}
         for entry in found:
             name = text(entry.get("deviceid"), 64)
             device = devices.get(name)

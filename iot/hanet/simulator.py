@@ -1,10 +1,11 @@
-"""A HANET camera behind the vendor's cloud, as its webhook calls arrive.
+"""HANET cameras: behind the vendor's cloud, as its webhook calls arrive, and at the hub's own broker.
 
 One concern: the vendor's side of the wire. It must never know how the hub reads it: it is written from the facts, not
 from the decoder."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -15,8 +16,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import aiohttp
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
-from iot.gate import Entry, GateOptions
+from iot.gate import Entry, Gate, GateOptions
 from iot.simulator import ListGate, Stored
 from iot.webgate import WebGate
 
@@ -83,6 +86,71 @@ class HanetCamera(WebGate):
             self.statuses.append(0)
             return False
         return status == 200
+
+
+class HanetAtBroker(Gate):
+    """One camera at the hub's broker: QoS 1, each sighting once, and nothing it listens to. Its books never hold an
+    acknowledgement: that the broker took something (`handed_over`) says nothing of the hub.
+
+    `compact` True: dates as `DDMMYYYYHHmmSS`, everything as text. `embed` True: the picture in the message."""
+
+    def __init__(self, options: GateOptions, *, compact: bool = False, embed: bool = False) -> None:
+        super().__init__(options)
+        self._compact = compact
+        self._embed = embed
+        self._sent: list[paho.MQTTMessageInfo] = []
+
+    @property
+    def handed_over(self) -> int:
+        """How many publications the broker has taken."""
+        return sum(info.is_published() for info in self._sent)
+
+    def _make_client(self, client_id: str) -> paho.Client:
+        return paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True, protocol=paho.MQTTv311)
+
+    def _listens_to(self) -> None:
+        return None
+
+    def _will(self) -> None:
+        return None
+
+    def _greet(self) -> None:
+        return
+
+    async def _beat(self) -> None:
+        return
+
+    def _heard(self, payload: bytes) -> None:
+        return
+
+    async def _resend(self) -> None:
+        return
+
+    async def _settled(self) -> None:
+        end = asyncio.get_running_loop().time() + self.options.patience_s
+        while self.handed_over < len(self._sent) and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.05)
+
+    def _name(self, number: int) -> str:
+        return f"{self.options.seed}-{number}"
+
+    def _clock(self, shown: datetime) -> str:
+        if self._compact:
+            return shown.astimezone(_LOCAL).strftime("%d%m%Y%H%M%S")
+        return str(int(shown.timestamp()))
+
+    def _send(self, entry: Entry, resend: bool) -> None:
+        kind = 2 if entry.plan.verify == "unregistered" else 0
+        told: dict[str, Any] = {
+            "msg_id": entry.event,
+            "camera_id": self.options.claims or self.options.device,
+            "person_id": entry.plan.person,
+            "person_type": str(kind) if self._compact else kind,
+            "date_time": entry.device_time if self._compact else int(entry.device_time),
+        }
+        if self._embed:
+            told["detected_image"] = self._picture(entry)
+        self._sent.append(self._client.publish(f"/topic/detected/{self.options.device}", json.dumps(told).encode(), 1))
 
 
 class HanetPlace(ListGate):

@@ -1,7 +1,7 @@
 """What a Hikvision terminal holds, asked page by page (`AcsEvent`), and where it is told to push to (`httpHosts`).
 
 One concern: those two conversations. Pure. It must never ask for a picture, keep a picture's address, or go on asking a
-terminal that gives the same page again."""
+terminal that gives pages again it gave before."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import orjson
 
 from hub.kernel.ports import Call, Reply
 from iot.clock import zone
-from iot.fields import digest, lowered, pick, text
+from iot.fields import digest, lowered, number, pick, text
 from iot.hikvision.decode import PROFILES, passage_of
-from iot.listing import Listed, Span, circling, refused, unreadable
+from iot.listing import Listed, Span, circling, onward, overlong, refused, unreadable
 from iot.web import zone_of
 
 _PICTURE = re.compile(r"picture|pic$|url|image", re.IGNORECASE)
@@ -27,7 +27,7 @@ _MOST = 2_000
 
 
 class HikvisionList:
-    """See `iot.listing.Lister`. A place is `{position, last}`: entries read so far, and a digest of the last page."""
+    """See `iot.listing.Lister`. A place is `{position}`, entries read so far, with what `onward` remembers."""
 
     name = "hikvision"
     exact = True
@@ -61,7 +61,7 @@ class HikvisionList:
         devices: Mapping[str, Mapping[str, Any]],
     ) -> Listed:
         """One page, of whatever size. A list that says MORE and brings nothing, or what it brought before, goes round
-        in circles."""
+        in circles; one that says MORE beyond its own total has no end either."""
         if (fault := refused(reply.status)) is not None:
             return Listed(fault=fault)
         answer = lowered(lowered(tree).get("acsevent"))
@@ -71,8 +71,12 @@ class HikvisionList:
         found = [e for e in entries[:_MOST] if isinstance(e, dict)] if isinstance(entries, list) else []
         more = text(answer.get("responsestatusstrg")).upper() == "MORE"
         seen = digest(*(f"{text(lowered(e).get('serialno'))}@{text(lowered(e).get('time'))}" for e in found))
-        if more and (not found or (place is not None and place.get("last") == seen)):
+        following = onward(place, seen) if more and found else None
+        if more and following is None:
             return Listed(fault=circling())
+        read, total = _position(place) + len(found), number(answer.get("totalmatches"))
+        if more and total is not None and read > total:
+            return Listed(fault=overlong())
         name = text(owner.get("id"), 64)
         settings = PROFILES.get(owner.get("profile")).settings
         page = Listed()
@@ -85,8 +89,8 @@ class HikvisionList:
                 item.body, item.prompt = orjson.dumps(kept), False
                 item.attributes["serial"] = text(pick(event, ("serialno",)), 20)
                 page.items.append((name, item))
-        if more:
-            page.next = {"position": _position(place) + len(found), "last": seen}
+        if following is not None:
+            page.next = {"position": read, **following}
         return page
 
     def settled(self, owner: Mapping[str, Any], hub: str) -> Call | None:

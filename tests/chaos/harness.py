@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from hub.kernel.failpoints import POINTS
 from tests.chaos import load
 from tests.chaos.doors import Doors
 from tests.chaos.herd import Herd
@@ -20,7 +21,7 @@ from tests.chaos.oracle import judge
 from tests.chaos.report import Report
 from tests.chaos.scenarios import PLAYS, restored
 from tests.chaos.sweep import Sweep, Visit
-from tests.chaos.world import World, world
+from tests.chaos.world import NoSmallDisk, World, world
 
 
 class Run:
@@ -101,6 +102,8 @@ class Run:
         await restored(self.world)
         self.report.visited += sweep.visited
         self.report.missed += sweep.missed
+        elsewhere = sorted(set(POINTS) - {v.point for v in (*sweep.visited, *sweep.missed)})
+        self.report.skipped.append(f"failpoints not visited by this sweep: {', '.join(elsewhere) or 'none'}")
         self.report.verdicts["failpoints"] = await judge(self.world, source.books)
         self.report.kills = self.world.kills
 
@@ -135,5 +138,8 @@ async def run(
             opened = Run(made, report, found)
             await opened.open()
             yield opened
+    except NoSmallDisk as reason:
+        report.skipped.append(f"{name}: {reason}")
+        raise
     finally:
         report.tell()

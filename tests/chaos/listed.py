@@ -1,4 +1,4 @@
-"""Gates that push nothing and are asked for their lists: Dahua's and HANET's, with memories of their own.
+"""Gates that are asked for their lists and push nothing meanwhile: Dahua's, HANET's and Hikvision's, with memories of their own.
 
 One concern: those memories, and when the hub says that it has read them. It must never read anything of the hub's but its answers.
 """
@@ -6,6 +6,7 @@ One concern: those memories, and when the hub says that it has read them. It mus
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from hub.api.control import control_token
 from hub.kernel.ledger import gate_lists
 from iot.dahua.simulator import DahuaStore
 from iot.hanet.simulator import HanetPlace
+from iot.hikvision.simulator import HikvisionStore
 from iot.simulator import ListGate, Stored
 from tests.chaos.books import Passage
 from tests.chaos.world import World
@@ -25,6 +27,13 @@ _PATIENCE_S = 100.0
 """Beyond the lease of a worker that was killed while it asked."""
 
 
+_STORES: dict[str, Callable[[list[Stored], str], ListGate]] = {
+    "dahua": lambda stored, _: DahuaStore(stored, slow_s=0.2),
+    "hanet": lambda stored, device: HanetPlace(stored, camera=device, slow_s=0.2),
+    "hikvision": lambda stored, _: HikvisionStore(stored, size=10, slow_s=0.2),
+}
+
+
 class Listed:
     """One gate of each family that lists. Every passage is by a person who passes but once."""
 
@@ -32,7 +41,7 @@ class Listed:
         self.world = world
         self._stack = AsyncExitStack()
         self._stores: dict[str, ListGate] = {}
-        self._families = {f"{prefix}-dahua": "dahua", f"{prefix}-hanet": "hanet"}
+        self._families = {f"{prefix}-{family}": family for family in _STORES}
 
     async def start(self) -> None:
         """Register them and have them asked, again and again, while whatever happens happens."""
@@ -43,9 +52,7 @@ class Listed:
                 Stored(number=n + 1, person=f"L.{device}.{n}", at=began + timedelta(seconds=20 * n))
                 for n in range(COUNT)
             ]
-            store: ListGate = (
-                DahuaStore(stored, slow_s=0.2) if family == "dahua" else HanetPlace(stored, camera=device, slow_s=0.2)
-            )
+            store = _STORES[family](stored, device)
             self._stores[device] = store
             settings = {
                 "transport": {"kind": "rest", "base_url": await self._stack.enter_async_context(store)}, "network": "127.0.0.0/8",

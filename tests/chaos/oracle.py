@@ -1,8 +1,8 @@
 """The judge: what the sources know against what the counterparties know, with the public receipts in between.
 
 One concern: finding what was lost, doubled, disordered or left hanging. It reads the sources' own books, the
-simulators' own books, `GET /v1/receipts/{code}` and the accounting identity; it must never read anything else of the
-hub's, nor forgive.
+simulators' own books, `GET /v1/receipts/{code}` and the accounting identity; of passages whose gate had a wrong clock,
+which may go to nobody, that the ledger shows them. It must never read anything else of the hub's, nor forgive.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ from tests.chaos.books import Books, Effect, Push
 from tests.chaos.world import SYSTEMS, World
 
 _DONE = {"delivered"}
+_CALLS = 8
+"""Calls to one counterparty that can be on their way at once (two workers with four each): what one fault of its leaves unclear."""
+_SHOWN = """
+SELECT body->>'local_id', body->>'person_code' FROM records
+WHERE type = 'checkin' AND (body->>'local_id' = ANY ($1::text[]) OR body->>'person_code' = ANY ($1::text[]))
+  AND (body->>'quarantine' IS NOT NULL OR body->>'corrected_time' IS NOT NULL)"""
 _OPEN = ("held", "ready", "sending", "waiting", "uncertain")
 _GOES_TO = {"learner": {"ministry"}, "filing": {"public_service"}, "filing_progress": {"public_service"}}
 
@@ -43,6 +49,8 @@ class Verdict(Struct, kw_only=True):
     """Handed to a person because nobody could know: allowed for the portal only."""
     repeated_lookups: int = 0
     longest_stall_s: float = 0.0
+    windows: int = 0
+    """Times in which something was hurt and others had to go on, and were seen to or objected to."""
 
     @property
     def objections(self) -> list[str]:
@@ -88,7 +96,8 @@ async def judge(world: World, books: Books, *, windows: list[Window] | None = No
     people = await _receipts(world, books, verdict)
     _learners(books, effects["ministry"], verdict)
     _portal(books, effects["public_service"], people, verdict)
-    _passages(books, effects["ministry"], verdict)
+    _people(people, world.ill["public_service"], verdict)
+    _passages(books, effects["ministry"], await _shown(world, books), verdict)
     _lookups(books, effects["population"], verdict)
     verdict.effects = {system: len(found) for system, found in effects.items()}
     _progress(books, effects, windows or [], verdict)
@@ -227,13 +236,28 @@ def _portal(books: Books, effects: list[Effect], people: set[str], verdict: Verd
             verdict.lost.append(f"portal notice {key}")
 
 
-def _passages(books: Books, effects: list[Effect], verdict: Verdict) -> None:
+def _people(people: set[str], faults: int, verdict: Verdict) -> None:
+    """What nobody can know is a person's, but no more of it than the portal's own faults can have left unclear."""
+    if len(people) > faults * _CALLS:
+        verdict.wrong.append(f"{len(people)} filings handed to people after {faults} faults of the portal's")
+
+
+async def _shown(world: World, books: Books) -> set[str]:
+    """Of those who passed a gate with a wrong clock: whose passage stands in the ledger, corrected or marked as doubtful."""
+    asked = [p.person for p in books.passages if p.acked and not p.clock_right]
+    rows = await world.patiently(lambda: world.house.core.pool.fetch(_SHOWN, asked)) if asked else []
+    return {name for row in rows for name in row if name is not None}
+
+
+def _passages(books: Books, effects: list[Effect], shown: set[str], verdict: Verdict) -> None:
     done = Counter(str(e.content.get("ma")) for e in effects if e.type == "diemdanh")
     for p in books.passages:
         verdict.passages += p.acked
         verdict.doubled += [f"passage {p.person}: {done[p.person]} times"] * (done[p.person] > 1)
         if p.acked and p.clock_right and not done[p.person]:
             verdict.lost.append(f"passage {p.person}, acknowledged to {p.device}")
+        if p.acked and not p.clock_right and p.person not in shown:
+            verdict.lost.append(f"passage {p.person}, acknowledged to {p.device} with its wrong clock: nowhere to be seen")
         if not p.acked:
             verdict.hanging.append(f"passage {p.person}: {p.device} was never answered")
 
@@ -252,6 +276,7 @@ def _progress(books: Books, effects: dict[str, list[Effect]], windows: list[Wind
     for w in windows:
         if books.first is None or books.last is None or w.start < books.first or w.end > books.last:
             continue
+        verdict.windows += bool(w.healthy)
         for system in w.healthy:
             if not any(w.start <= at <= w.end for at in times[system]):
                 verdict.wrong.append(

@@ -68,6 +68,7 @@ class Report(Struct, kw_only=True):
             "disordered",
             "hanging",
             "to people",
+            "windows",
             "longest stall",
         ):
             table.add_column(column, justify="left" if column == "part" else "right")
@@ -81,6 +82,7 @@ class Report(Struct, kw_only=True):
                 len(v.disordered),
                 len(v.hanging),
                 v.to_people,
+                v.windows,
             )
             table.add_row(part, *(str(n) for n in counts), f"{v.longest_stall_s:.1f} s")
         kinds = Counter(i.name.partition(" ")[0] for i in self.injuries)

@@ -15,9 +15,11 @@ from hub.kernel.ledger import intake, operations
 from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
 from tests.chaos import load
+from tests.chaos.doors import Doors
+from tests.chaos.listed import Listed
 from tests.chaos.world import SYSTEMS, World
 
-_CLAIM = ("tx3.inside", "tx3.after")
+_CLAIM = ("tx3.before", "tx3.inside", "tx3.after")
 _INTENT = ("intent.inside", "intent.after")
 _SEND = ("send.before", "send.after", "tx4.before", "tx4.inside", "tx4.after")
 _SETTLE = ("settle.before", "settle.after")
@@ -25,8 +27,8 @@ _TEXT = Text("Thử điểm dừng.", "A failpoint is visited.")
 
 
 class Visit(Struct, frozen=True):
-    """One point to be visited: `kind` is the source (`rest`, `gate`, `inbox`), the destination, or what is judged again
-    (`passages`)."""
+    """One point to be visited: `kind` is the source (`rest`, `gate` at the broker, `door` for gates over HTTP, `lists` they
+    are asked for, `inbox`), the destination, or what is judged again (`passages`)."""
 
     process: str
     kind: str
@@ -35,9 +37,11 @@ class Visit(Struct, frozen=True):
 
 ALL: tuple[Visit, ...] = (
     *(Visit("gateway", "rest", p) for p in ("tx1.before", "tx1.inside", "tx1.after", "ack.before")),
+    *(Visit("gateway", "door", p) for p in ("tx1.before", "tx1.inside", "tx1.after", "ack.before")),
     *(Visit("bridge", "gate", p) for p in ("tx1.before", "tx1.inside", "tx1.after", "ack.before", "ack.after")),
-    Visit("worker-1", "inbox", "tx2.inside"),
+    *(Visit("worker-1", "inbox", p) for p in ("tx2.before", "tx2.inside", "tx2.after")),
     Visit("worker-1", "passages", "rejudge.inside"),
+    *(Visit("worker-1", "lists", p) for p in ("pull.inside", "pull.after")),
     *(Visit("worker-1", "ministry", p) for p in (*_CLAIM, *_SEND)),
     *(Visit("worker-1", "population", p) for p in (*_CLAIM, *_INTENT, *_SEND)),
     *(Visit("worker-1", "public_service", p) for p in (*_CLAIM, *_INTENT, *_SEND, *_SETTLE)),
@@ -45,6 +49,7 @@ ALL: tuple[Visit, ...] = (
 
 FEW: tuple[Visit, ...] = (
     Visit("gateway", "rest", "tx1.after"),
+    Visit("gateway", "door", "ack.before"),
     Visit("bridge", "gate", "ack.before"),
     Visit("worker-1", "ministry", "tx4.inside"),
     Visit("worker-1", "public_service", "send.after"),
@@ -60,7 +65,8 @@ class Sweep:
         self.source = source
         self.visited: list[Visit] = []
         self.missed: list[Visit] = []
-        self._gates: list[load.Gates] = []
+        self._gates: list[load.Gates | Doors] = []
+        self._listed: list[Listed] = []
         self._inbox = 0
 
     async def run(self, visits: Iterable[Visit]) -> None:
@@ -70,6 +76,11 @@ class Sweep:
         for gates in self._gates:
             self.source.books.passages += await gates.finish()
         await self._pause(())
+        if self._listed:
+            await self.world.supervisor.stop("worker-1")
+            await self.world.boot("worker-1")  # somebody must ask on where the other died
+            for told in await asyncio.gather(*(listed.finish() for listed in self._listed)):
+                self.source.books.passages += told
 
     async def _one(self, visit: Visit) -> None:
         world, name = self.world, visit.process
@@ -102,6 +113,14 @@ class Sweep:
             gates = load.Gates(self.world, 1, prefix=f"dq-{len(self._gates)}-{visit.point.replace('.', '-')}", count=2)
             self._gates.append(gates)
             await gates.start(1.0, 2.0, 30.0)
+        elif visit.kind == "door":
+            doors = Doors(self.world, 1, prefix=f"dw-{len(self._gates)}-{visit.point.replace('.', '-')}")
+            self._gates.append(doors)
+            await doors.start(1.0, 2.0, 30.0)
+        elif visit.kind == "lists":
+            listed = Listed(self.world, prefix=f"dl-{len(self._listed)}-{visit.point.replace('.', '-')}")
+            self._listed.append(listed)
+            await listed.start()
         elif visit.kind == "inbox":
             await self._later()
         elif visit.kind == "passages":

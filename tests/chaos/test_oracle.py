@@ -75,21 +75,32 @@ def test_a_notice_stands_once_or_is_a_persons(times: int, people: set[str], kind
 
 
 @pytest.mark.parametrize(
-    ("acked", "clock_right", "times", "kind"),
+    ("acked", "clock_right", "times", "shown", "kind"),
     [
-        (True, True, 1, None),
-        (True, True, 0, "lost"),
-        (True, False, 0, None),
-        (True, True, 2, "doubled"),
-        (False, True, 1, "hanging"),
+        (True, True, 1, set(), None),
+        (True, True, 0, {"P"}, "lost"),
+        (True, False, 0, {"P"}, None),
+        (True, False, 0, {"Q"}, "lost"),
+        (True, False, 1, set(), "lost"),
+        (True, True, 2, set(), "doubled"),
+        (False, True, 1, set(), "hanging"),
     ],
 )
-def test_an_acknowledged_passage_arrives_once(acked: bool, clock_right: bool, times: int, kind: str | None) -> None:
+def test_an_acknowledged_passage_arrives_once_or_is_seen_to_be_doubtful(
+    acked: bool, clock_right: bool, times: int, shown: set[str], kind: str | None
+) -> None:
     verdict = Verdict()
     books = Books(passages=[Passage(device="d", person="P", acked=acked, clock_right=clock_right)])
-    oracle._passages(books, [effect("diemdanh", "d/1", ma="P")] * times, verdict)
+    oracle._passages(books, [effect("diemdanh", "d/1", ma="P")] * times, shown, verdict)
     assert bool(verdict.objections) == (kind is not None)
     assert kind is None or getattr(verdict, kind)
+
+
+@pytest.mark.parametrize(("people", "faults", "objected"), [(0, 0, False), (1, 0, True), (8, 1, False), (9, 1, True)])
+def test_no_more_is_a_persons_than_the_portals_faults_can_excuse(people: int, faults: int, objected: bool) -> None:
+    verdict = Verdict()
+    oracle._people({f"F{n}" for n in range(people)}, faults, verdict)
+    assert bool(verdict.wrong) == objected
 
 
 def test_a_healthy_system_must_go_on_while_another_is_hurt() -> None:
@@ -110,6 +121,7 @@ def test_a_healthy_system_must_go_on_while_another_is_hurt() -> None:
     assert len(verdict.wrong) == 1
     assert "public_service" in verdict.wrong[0]
     assert verdict.longest_stall_s == 40.0
+    assert verdict.windows == 1
 
 
 def test_a_torn_last_line_of_a_book_is_left_out(tmp_path: Any) -> None:

@@ -33,4 +33,5 @@ def test_a_short_run_under_fire_loses_and_doubles_nothing(tmp_path: Path) -> Non
     verdict = report.verdicts["under fire"]
     assert verdict.acknowledged > 80
     assert verdict.passages > 50
+    assert verdict.windows >= 1, "at least once others were seen to go on while one was hurt"
     assert all(report.caught.values()), "an oracle that does not object to a missing safety proves nothing"

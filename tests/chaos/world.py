@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ class World:
         self.altered: set[str] = set()
         """Processes that run with a failpoint armed or a safety off."""
         self.kills = 0
+        self.ill: Counter[str] = Counter()
+        """How often each process was killed, frozen or given a fault."""
 
     # ------------------------------------------------------------------ starting
 
@@ -226,10 +229,12 @@ class World:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid(name), signal.SIGKILL)
             self.kills += 1
+            self.ill[name] += 1
             self.stopped.discard(name)
 
     def freeze(self, name: str) -> None:
         """SIGSTOP the process and all it has started."""
+        self.ill[name] += 1
         with contextlib.suppress(ProcessLookupError):
             for pid in session_members(self.pid(name)):
                 os.kill(pid, signal.SIGSTOP)
@@ -253,6 +258,7 @@ class World:
 
     async def fault(self, system: str, kind: str, **more: Any) -> None:
         """Switch a fault of a counterparty on."""
+        self.ill[system] += kind != "none"
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             async with self.http.post(
                 f"{self.sims[system]}/_sim/fault", data=orjson.dumps({"kind": kind, **more})

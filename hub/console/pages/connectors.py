@@ -170,10 +170,15 @@ def _edit_page(
     scheme: str,
 ) -> Response:
     other = [error for pointer, error in errors.items() if not _placed(schema, pointer)]
+    manifest = hub_of(request).manifests.get(row["system"])
+    choices = request.app.state.console_forms.choices()
+    if manifest is not None:
+        # What is stored stays in view though it does not fit any more.
+        fit = {"transport": {*manifest.transports, kind}, "auth": {*manifest.auth, scheme}}
+        choices = {part: {k: v for k, v in known.items() if k in fit[part]} for part, known in choices.items()}
     return respond(
         request, "connector_edit.html", status=422 if errors else 200, visitor=visitor, row=row, fields=forms.fields(schema, value, "", errors),
-        kind=kind, scheme=scheme, choices=request.app.state.console_forms.choices(), errors=errors, other=other,
-        manifest=hub_of(request).manifests.get(row["system"]),
+        kind=kind, scheme=scheme, choices=choices, errors=errors, other=other, manifest=manifest,
     )  # fmt: skip
 
 
@@ -225,6 +230,7 @@ async def save(request: Request, visitor: Visitor, name: str) -> Response:
             settings = request.app.state.console_forms.validate({**data, "name": row["name"], "system": row["system"]})
             manifest = hub_of(request).manifests.get(row["system"])
             if manifest is not None:
+                manifest.check_way(kind, scheme)
                 manifest.check_settings(data.get("adapter") or {})
             stored = request.app.state.console_forms.dump(settings)
             old = _secrets(request, row)

@@ -21,7 +21,7 @@ log = logging.getLogger("hub.alarms")
 
 _json = msgspec.json.Encoder().encode
 
-WATCHED = ("oldest", "paused")
+WATCHED = ("oldest", "inbox", "paused")
 """Kinds judged by `watch`: what it does not find any more has ended."""
 
 
@@ -34,19 +34,26 @@ class Alarm(Struct, frozen=True):
 
 
 async def watch(core: Core, oldest_s: float) -> tuple[int, int]:
-    """Look at every connector. Returns how many alarms started and ended. One process at a time."""
+    """Look at the inbox and every connector. Returns how many alarms started and ended. One process at a time."""
     async with core.pool.acquire() as connection, connection.transaction():
         if not await connection.fetchval(sql.alarm_lock):
             return 0, 0
         rows = await connection.fetch(sql.alarms_watch)
-        return await _settle(core, connection, list(_standing(rows, oldest_s)), WATCHED)
+        inbox = await connection.fetchrow(sql.inbox_oldest)
+        return await _settle(core, connection, _standing(rows, inbox, oldest_s), WATCHED)
 
 
-def _standing(rows: list[Any], oldest_s: float) -> list[Alarm]:
+def _standing(rows: list[Any], inbox: Any, oldest_s: float) -> list[Alarm]:
     found: list[Alarm] = []
+    limit = round(oldest_s / 60)
+    if inbox["oldest_s"] is not None and inbox["oldest_s"] > oldest_s:
+        text = Text(
+            f"Bản tin đã nhận chưa được xử lý thành bản ghi quá {limit} phút ({inbox['n']} bản tin đang chờ).",
+            f"A message taken in has waited for more than {limit} minutes to become records ({inbox['n']} are waiting).",
+        )
+        found.append(Alarm("inbox", "inbox", text))
     for r in rows:
         if r["oldest_s"] is not None and r["oldest_s"] > oldest_s:
-            limit = round(oldest_s / 60)
             text = Text(
                 f"Kết nối {r['name']}: có lượt gửi đã chờ quá {limit} phút ({r['n']} lượt đang mở).",
                 f"Connector {r['name']}: a delivery has been open for more than {limit} minutes ({r['n']} are open).",

@@ -48,6 +48,7 @@ async def claim(
     """
     token = new_claim()
     batch = Batch(claim=token, deliveries=[])
+    reach("tx3.before")
     async with core.pool.acquire() as connection, connection.transaction():
         if ask is not None:
             if not await connection.fetchval(sql.anything_ready, connector):

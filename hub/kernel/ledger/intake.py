@@ -265,6 +265,7 @@ async def work_inbox(core: Core, decode: Any, limit: int = 50) -> int:
     for _ in range(limit):
         async with core.pool.acquire() as connection:
             message = 0
+            reach("tx2.before")
             try:
                 async with connection.transaction():
                     row = await connection.fetchrow(sql.inbox_claim, 1)
@@ -293,6 +294,7 @@ async def work_inbox(core: Core, decode: Any, limit: int = 50) -> int:
                     await rows.write(connection)
                     await connection.execute(sql.inbox_done, [message])
                     reach("tx2.inside")
+                reach("tx2.after")
                 done += 1
             except asyncpg.PostgresError as error:
                 if not message:

@@ -9,7 +9,7 @@ It must never grant what another still holds.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 
 from msgspec import Struct
 
@@ -79,6 +79,13 @@ async def leave(core: Core, connector: int, spare: int, day: date | None, holder
         await connection.execute(sql.quota_leave, connector, holder or core.worker)
         if spare and day is not None:
             await connection.execute(sql.quota_return, connector, spare, day)
+
+
+async def anew_at(core: Core, connector: int, per_day: int) -> datetime | None:
+    """When the day's calls begin anew, where all of today's are granted; None while some are left."""
+    async with core.pool.acquire() as connection:
+        row = await connection.fetchrow(sql.quota_of_day, connector, per_day)
+    return row["anew_at"] if row is not None and row["used_up"] else None
 
 
 async def forget(core: Core) -> None:

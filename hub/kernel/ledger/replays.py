@@ -50,6 +50,11 @@ class ReplayResult(Struct, kw_only=True):
 
     asked: int
     queued: int
+    before: int = 0
+    """Queued by earlier runs of the same order."""
+    done: int = 0
+    """How many of those have ended by now. What this run queued has only begun: the same order given again says how far
+    it came."""
 
 
 def _arguments(core: Core, wanted: ReplayFilter) -> tuple[Any, ...]:
@@ -95,7 +100,7 @@ async def replay(
         async with core.pool.acquire() as connection:
             wanted = replace(wanted, until=await connection.fetchval(sql.clock))
     arguments = _arguments(core, wanted)
-    asked = queued = after = 0
+    asked = queued = earlier = done = after = 0
     while True:
         async with core.pool.acquire() as connection, connection.transaction():
             await connection.execute(
@@ -106,6 +111,8 @@ async def replay(
                 break
             before = await connection.fetch(sql.replayed_before, [r["id"] for r in page], page[0]["id"], timeout=300)
             known = {r["replay_of"] for r in before}
+            earlier += len(known)
+            done += len({r["replay_of"] for r in before if r["ended"]})
             rows = [r for r in page if r["id"] not in known]
             after = page[-1]["id"]
             if not rows:
@@ -114,7 +121,7 @@ async def replay(
             queued += await _requeue(core, connection, rows, mode)
             await note(core, connection, actor, "replay", mode=mode, why=why, deliveries=[r["id"] for r in rows])
     core.on_commit("ready")
-    return ReplayResult(asked=asked, queued=queued)
+    return ReplayResult(asked=asked, queued=queued, before=earlier, done=done)
 
 
 async def _requeue(core: Core, connection: Connection, rows: list[Any], mode: str) -> int:

@@ -102,6 +102,40 @@ def test_the_same_page_again_is_a_circle(family: str) -> None:
     assert again.fault is not None and again.fault.kind == "circle"
 
 
+PAGES = {"hikvision": "serialNo", "hanet": "personID"}
+"""Families that go on by position, and the name of an entry there."""
+
+
+@pytest.mark.parametrize("family", sorted(PAGES))
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 24])
+def test_a_circle_of_many_pages_is_found(family: str, length: int) -> None:
+    """A device that gives so many pages in turn, for ever; the run ends before the third time round."""
+    sample, place, read = load(family, "more"), None, 0
+    body = json.dumps(sample["json"]).replace('"totalMatches"', '"total"')
+    while read <= length * 3 + 2:
+        told = json.loads(body)
+        for entry in told.get("data") or told["AcsEvent"]["InfoList"]:
+            entry[PAGES[family]] = 100_000 + read % length * 1000
+        listed = run(family, {**sample, "place": place}, json.dumps(told).encode())
+        if listed.fault is not None:
+            assert listed.fault.kind == "circle" and read >= length
+            return
+        place = listed.next
+        assert place is not None and len(json.dumps(place)) < 250
+        read += 1
+    pytest.fail("it went on")
+
+
+def test_a_terminal_with_more_than_it_says_it_has_is_stopped() -> None:
+    sample = load("hikvision", "more")
+    entries = len(sample["json"]["AcsEvent"]["InfoList"])
+    sample["json"]["AcsEvent"]["totalMatches"] = entries
+    assert run("hikvision", sample).fault is None, "just as many: the next page says that it was the last"
+    sample["json"]["AcsEvent"]["totalMatches"] = entries - 1
+    fault = run("hikvision", sample).fault
+    assert fault is not None and fault.kind == "circle"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),

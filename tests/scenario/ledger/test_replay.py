@@ -91,10 +91,12 @@ def test_an_order_cut_off_goes_on_with_exactly_the_rest(ledger: Any, make: Any, 
             assert 0 < first < COUNT
             await _work_off(led, connector)
             rest = await replays.replay(led.core, "lan", order, "as_sent", "thử")
-            assert rest.queued == COUNT - first
+            assert (rest.queued, rest.before, rest.done) == (COUNT - first, first, first)
             await _work_off(led, connector)
             await _each_once(led)
             assert (await replays.plan_replay(led.core, order)).count == 0
+            told = await replays.replay(led.core, "lan", order, "as_sent", "thử")
+            assert (told.asked, told.queued, told.before, told.done) == (0, 0, COUNT, COUNT)
 
     asyncio.run(go())
 

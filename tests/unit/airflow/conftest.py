@@ -42,6 +42,8 @@ class FakeHub:
         self.ordered: list[tuple[str, dict[str, Any]]] = []
         self.opens_at: list[str] = []
         """When the counterparty opens, as told one question after another; none left: it is open."""
+        self.used_up_after: int | None = None
+        """So many deliveries are sent, then the day's quota is used up: what is released beyond stays ready."""
         self.scheduled: dict[str, list[Any]] = {}
         """What calls of schedules are answered with, one after the other, by path; the last one stays."""
 
@@ -72,6 +74,8 @@ class FakeHub:
             return 200, {"ok": self.reachable, "ms": 1.0, "detail": {"vi": "tốt", "en": "fine"}}
         if method == "GET":
             row = self._row() | {"open": not self.opens_at, "opens_at": self.opens_at[0] if self.opens_at else None}
+            if self._used_up():
+                row |= {"open": False, "opens_at": "2026-03-02T00:00:00+07:00"}
             if "canary" not in query and "since" not in query and self.opens_at:
                 self.opens_at.pop(0)
             return 200, {"recovery": row, "progress": self._progress()}
@@ -114,6 +118,9 @@ class FakeHub:
         self.state = "idle"
         return 200, {"done": True, "reason": None}
 
+    def _used_up(self) -> bool:
+        return self.used_up_after is not None and sum(n for _s, n in self.releases) >= self.used_up_after
+
     def _row(self) -> dict[str, Any]:
         return {
             "connector": "portal",
@@ -126,7 +133,7 @@ class FakeHub:
 
     def _progress(self) -> dict[str, Any]:
         return {
-            "waiting": self.waiting, "waiting_due": self.waiting, "ready": 0, "queued": 0, "sending": 0, "uncertain": 0,
+            "waiting": self.waiting, "waiting_due": self.waiting, "ready": 0, "queued": self.releases[-1][1] if self._used_up() else 0, "sending": 0, "uncertain": 0,
             "failed": self.failed, "oldest": None, "canary": self.canary, "delivered_since_open": 25 - self.waiting,
         }  # fmt: skip
 

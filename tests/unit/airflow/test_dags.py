@@ -196,6 +196,16 @@ def test_who_stays_closed_for_long_is_left_to_the_sweep_after_the_opening(drive:
     assert swept["connectors[-1]"] == "success" and "probe[0]" not in swept and fake.releases == []
 
 
+def test_a_quota_used_up_in_the_middle_ends_the_run_without_an_alarm(drive: Any, hub: Any) -> None:
+    """What was released stays ready: the run gives the lease up and is not a failure; nothing more is released."""
+    fake, control = hub
+    fake.used_up_after = 11
+    found = drive("run", "redeliver", CONF, SHORT, control)
+    states = _states(found)
+    assert states["canary[0]"] == "success" and states["ramp[0]"] == "skipped" and "failed" not in states.values(), found
+    assert [n for _s, n in fake.releases] == [1, 10] and fake.owner is None and fake.state == "open"
+
+
 FOUND = {"state": "compared", "ours": 3, "theirs": 2, "unread": 0, "fault": None, "after_s": None}
 
 

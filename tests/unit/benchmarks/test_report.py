@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import rig
 from benchmarks.gates_trace import shares, told
-from benchmarks.report import document
+from benchmarks.report import document, line
 from benchmarks.rig import Figure
 from benchmarks.soak import Clock
-from benchmarks.whole import slope_per_h
+from benchmarks.whole import flat, slope_per_h, warm_s
 
 
 def test_a_run_replaces_the_table_and_nothing_else(tmp_path: Path) -> None:
@@ -59,3 +60,43 @@ def test_the_shares_of_a_passage_add_up_and_the_slowest_stand_apart() -> None:
     assert sum(v for k, v in found["median"].items() if k not in ("of it COMMIT", "no core")) == pytest.approx(20.0)
     assert found["slowest hundredth"]["ledger"] == pytest.approx(472.0)
     assert "ledger 10.0 | 472.0" in told(found) and told({}) == "no times were taken"
+
+
+def test_where_two_limits_were_measured_a_hit_at_one_does_not_hide_the_miss_at_the_other(tmp_path: Path) -> None:
+    page = tmp_path / "PERFORMANCE.md"
+    both = Figure(
+        path="a path", unit="x/s", value=50.0, bare=100.0, bare_is="limit", target="≥ 0.4", met={"library": True, "own": False}, also={"own client": 500.0},
+    )  # fmt: skip
+    document(page, [both], {}, {"cores": "2"}, False)
+    text = page.read_text()
+    assert "yes (library); **no** (own)" in text
+    assert "100: limit; 500: own client" in text and "0.50; 0.10 (own client)" in text
+    assert line(both).startswith("✗"), "on the terminal the stricter decides"
+    both.met = {"library": True, "own": True}
+    assert line(both).startswith("✓")
+
+
+def test_a_short_run_misses_a_target_that_names_a_size_but_never_meets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig, "QUICK", True)
+    assert (rig.at_full_size(True), rig.at_full_size(False)) == (None, False)
+    monkeypatch.setattr(rig, "QUICK", False)
+    assert (rig.at_full_size(True), rig.at_full_size(False)) == (True, False)
+
+
+def test_shares_count_from_the_loads_seconds_where_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = iter([1.0, 3.0, 3.0])
+    monkeypatch.setattr(rig, "_cpu_s", lambda _pid: next(used))
+    monkeypatch.setattr("benchmarks.rig.time.perf_counter", iter([0.0, 10.0]).__next__)
+    meter = rig.Meter(gateway=1)
+    assert meter.stop(4.0) == {"gateway": 0.5}
+    assert meter.stop() == {"gateway": 0.2}
+
+
+def test_a_noisier_soak_is_not_a_flatter_one() -> None:
+    assert flat(3.0, 4.0) and flat(-5.0, 8.0)
+    assert not flat(30.0, 1.0)
+    assert not flat(3.0, 40.0), "so noisy that nothing is shown"
+
+
+def test_a_soaks_beginning_is_left_out() -> None:
+    assert [warm_s(seconds) for seconds in (45, 180, 3600)] == [22.5, 60.0, 1200.0]

@@ -112,3 +112,22 @@ def test_the_next_open_moment_is_open_and_the_first(moment: datetime) -> None:
     assert following is not None and following >= now and calendar.open_at(following)
     if following > now:
         assert not calendar.open_at(now) and not calendar.open_at(following - timedelta(microseconds=1))
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "hours"),
+    [
+        ("2026-08-03T06:00", "2026-08-03T18:00", 7.5),  # a Monday, the pause at noon left out
+        ("2026-08-03T08:00", "2026-08-03T09:15", 1.25),
+        ("2026-08-01T00:00", "2026-08-03T07:30", 0.0),  # a week-end
+        ("2026-08-03T16:00", "2026-08-04T08:30", 2.0),
+    ],
+)
+def test_open_time_is_counted_by_the_calendar_alone(since: str, until: str, hours: float) -> None:
+    assert Calendar(OFFICE).open_s(at(since), at(until)) == hours * 3600
+
+
+def test_maintenance_is_not_open_time() -> None:
+    shut = {"starts": at("2026-08-03T08:00"), "ends": at("2026-08-03T10:00")}
+    always = Calendar(CalendarSettings.model_validate({"maintenance": [shut]}))
+    assert always.open_s(at("2026-08-03T07:00"), at("2026-08-03T11:00")) == 2 * 3600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hub.worker.gate_guard import GuardOptions
 from tests.unit.iot.rig import Delivered, Rig, face, play
 
 
@@ -25,6 +26,49 @@ def test_a_flood_is_stored_behind() -> None:
 
     rig = play(scenario)
     assert len(rig.ledger.stored) == 300 and len(rig.transport.device_acks) == 300
+
+
+def test_a_flood_of_what_is_no_event_counts_too() -> None:
+    """Strangers seen are stored nowhere: each is acknowledged as ever, and the gate's events go behind those of others."""
+
+    def rig() -> Rig:
+        return Rig(guard=GuardOptions(chatter_per_s=1, chatter_burst=20))
+
+    async def scenario(made: Rig) -> None:
+        seen = {"operator": "StrSnapPush", "info": {"SnapID": 7}}
+        made.send(*(Delivered("mqtt/face/F1/Snap", seen, 1, n) for n in range(1, 41)))
+        await made.until(lambda: len(made.transport.pubacks) == 40)
+        assert made.bridge.guard.standing()["gate_flood"] == ["F1"]
+        made.send(face(1, 41))
+        await made.until(lambda: len(made.transport.pubacks) == 41)
+
+    made = play(scenario, rig)
+    assert len(made.transport.device_acks) == 41 and len(made.ledger.stored) == 1
+
+
+def test_history_without_end_is_a_flood() -> None:
+    def rig() -> Rig:
+        return Rig(guard=GuardOptions(history_per_s=1, history_burst=20))
+
+    async def scenario(made: Rig) -> None:
+        made.send(*(face(n, n, live=False) for n in range(1, 41)))
+        await made.until(lambda: len(made.transport.pubacks) == 40)
+        assert made.bridge.guard.standing()["gate_flood"] == ["F1"]
+
+    assert len(play(scenario, rig).ledger.stored) == 40
+
+
+def test_a_terminal_said_to_come_and_go_on_the_shared_topic_raises_the_alarm_alone() -> None:
+    async def scenario(rig: Rig) -> None:
+        for number in range(30):
+            word = "Online" if number % 2 else "Offline"
+            for device in ("F1", "nobody"):
+                rig.send(Delivered("mqtt/face/basic", {"operator": word, "info": {"facesluiceId": device}}, 1, number))
+        await rig.until(lambda: len(rig.transport.pubacks) == 60)
+        assert rig.bridge.guard.standing()["gate_flapping"] == ["F1"]
+        assert not rig.bridge.guard.sent("F1", True), "each gate could say so of the others"
+
+    play(scenario)
 
 
 def test_a_revoked_gate_is_a_stranger_at_once() -> None:

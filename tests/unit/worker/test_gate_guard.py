@@ -54,6 +54,37 @@ def test_history_is_no_flood() -> None:
     assert not any(guard.sent("g", False) for _ in range(1000))
 
 
+def test_history_without_end_is_one() -> None:
+    guard, clock = guarded(history_per_s=2, history_burst=10, calm_s=60)
+    assert [guard.sent("g", False) for _ in range(12)] == [False] * 10 + [True] * 2
+    assert guard.standing()[FLOOD] == ["g"] and guard.sent("g", True), "its events of now wait behind those of others"
+    clock.now = 70
+    assert not guard.sent("g", True)
+
+
+def test_too_much_besides_events_is_a_flood_too() -> None:
+    guard, clock = guarded(chatter_per_s=2, chatter_burst=10, calm_s=60)
+    for _ in range(10):
+        guard.heard("g")
+    assert guard.standing()[FLOOD] == [] and not guard.sent("g", True)
+    guard.heard("g")
+    assert guard.standing()[FLOOD] == ["g"] and guard.sent("g", True)
+    for _ in range(100):  # at the pace of heartbeats it is none
+        clock.now += 1
+        guard.heard("calm")
+    assert guard.standing()[FLOOD] == []
+
+
+def test_what_others_could_have_said_raises_the_alarm_and_holds_nobody_back() -> None:
+    guard, clock = guarded(flaps=4, flap_window_s=60, calm_s=100)
+    for n in range(8):
+        clock.now += 1
+        guard.presence("g", n % 2 == 0, claimed=True)
+    assert guard.standing() == {FLOOD: [], FLAPPING: ["g"]} and not guard.sent("g", True)
+    clock.now += 101
+    assert guard.standing()[FLAPPING] == []
+
+
 def test_coming_and_going_is_one_alarm() -> None:
     guard, clock = guarded(flaps=4, flap_window_s=60, calm_s=100)
     for n in range(8):

@@ -89,14 +89,18 @@ SELECT at, line FROM gate_trace_lines WHERE trace = $1 ORDER BY id DESC LIMIT 10
 DELETE FROM gate_traces WHERE until < clock_timestamp() - interval '1 day'
 
 -- name: gates_standing
--- What the console shows of gates. `held`: kinds of alarms that stand about it; `backlog`: spans it still owes.
+-- What the console shows of gates. `held`: kinds of alarms that stand about it; `backlog`: spans it still owes: those it was asked to send
+-- again, holes in its own numbering, and one for a list that could not be read or is a minute overdue.
 SELECT d.id, d.family, d.profile, d.title, d.school, d.entrance, d.direction, d.zone, d.state, d.registered_at, d.serial, d.model, d.replaced_by,
   d.old_until, s.seen_at, s.online, s.offset_s, coalesce(s.events, 0) AS events, coalesce(s.quarantined, 0) AS quarantined,
   coalesce(s.images_removed, 0) AS images_removed, s.last_event_at, extract(epoch FROM clock_timestamp() - s.seen_at)::float8 AS silent_s,
-  coalesce(a.kinds, '{}') AS held, coalesce(c.n, 0) AS backlog
+  coalesce(a.kinds, '{}') AS held, coalesce(c.n, 0) + coalesce(m.n, 0) + coalesce(l.n, 0) AS backlog
 FROM devices d LEFT JOIN device_state s ON s.device = d.id
 LEFT JOIN (SELECT subject, array_agg(kind ORDER BY kind) AS kinds FROM alarms
   WHERE ended_at IS NULL AND kind IN ('gate_flood', 'gate_flapping', 'silent_gate') GROUP BY subject) a ON a.subject = d.id
 LEFT JOIN (SELECT device, count(*) AS n FROM gate_commands WHERE state IN ('waiting', 'sent') GROUP BY device) c ON c.device = d.id
+LEFT JOIN (SELECT device, jsonb_array_length(holes) AS n FROM gate_memory WHERE jsonb_typeof(holes) = 'array') m ON m.device = d.id
+LEFT JOIN (SELECT device, 1 AS n FROM gate_lists
+  WHERE fault IS NOT NULL OR due_at < clock_timestamp() - interval '1 minute') l ON l.device = d.id
 WHERE ($1::text[] IS NULL OR d.school = ANY ($1)) AND ($2::text IS NULL OR d.id = $2)
 ORDER BY d.state, d.school, d.id LIMIT 20000

@@ -86,9 +86,9 @@ WHERE c.id > $8
 ORDER BY c.id LIMIT $9
 
 -- name: replayed_before
-SELECT replay_of FROM deliveries WHERE replay_of = ANY ($1::bigint[])
+SELECT replay_of, false AS ended FROM deliveries WHERE replay_of = ANY ($1::bigint[])
 UNION ALL
-SELECT replay_of FROM deliveries_closed WHERE replay_of = ANY ($1::bigint[]) AND id > $2
+SELECT replay_of, true FROM deliveries_closed WHERE replay_of = ANY ($1::bigint[]) AND id > $2
 
 -- name: replay_count
 SELECT c.connector, c.state, count(*) AS n
@@ -129,6 +129,11 @@ SELECT state, (replay_of IS NOT NULL), count(*) FROM deliveries_closed GROUP BY 
 -- name: oldest_by_state
 SELECT connector, state, count(*) AS n, extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS oldest_s
 FROM deliveries GROUP BY 1, 2
+
+-- name: inbox_oldest
+-- Messages whose records are not made yet. Ids rise with time but for the blocks they are taken in: the oldest is among the first.
+SELECT (SELECT count(*) FROM inbox) AS n, extract(epoch FROM clock_timestamp() - min(m.received_at))::float8 AS oldest_s
+FROM (SELECT message, class FROM inbox ORDER BY message LIMIT 1000) i JOIN messages m ON m.id = i.message AND m.class = i.class
 
 -- name: seal_last
 SELECT number, to_tx::text AS to_tx, chain FROM seals ORDER BY number DESC LIMIT 1

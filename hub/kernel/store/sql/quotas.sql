@@ -7,6 +7,12 @@ SELECT CASE WHEN day = (clock_timestamp() AT TIME ZONE 'Asia/Ho_Chi_Minh')::date
          - (clock_timestamp() AT TIME ZONE 'Asia/Ho_Chi_Minh'))::float8 AS day_left_s
 FROM quotas WHERE connector = $1 FOR UPDATE
 
+-- name: quota_of_day
+-- $2: calls of a day; whether all are granted, and when the day of Viet Nam ends.
+SELECT CASE WHEN day = (clock_timestamp() AT TIME ZONE 'Asia/Ho_Chi_Minh')::date THEN day_used ELSE 0 END >= $2::bigint AS used_up,
+       (date_trunc('day', clock_timestamp() AT TIME ZONE 'Asia/Ho_Chi_Minh') + interval '1 day') AT TIME ZONE 'Asia/Ho_Chi_Minh' AS anew_at
+FROM quotas WHERE connector = $1
+
 -- name: quota_share
 -- $3: the quota; $4: what this worker's calls may still use of it; $5: how long the share stands. What others hold is
 -- theirs until it ends or they ask for less.

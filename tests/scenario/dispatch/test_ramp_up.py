@@ -1,0 +1,61 @@
+"""After an outage: the counterparty's own seconds, counted while the backlog comes back under a quota."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from adapters.ministry.simulator import TOKEN
+from adapters.ministry.simulator import Simulator as Ministry
+from adapters.twin import Fault
+
+QUOTA = 20
+
+
+class Counting(Ministry):
+    """Notes when each request came, also those it refused."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.at: list[float] = []
+
+    def _count(self) -> bool:
+        self.at.append(time.monotonic())
+        return super()._count()
+
+
+def _within(times: list[float], start: float, seconds: float) -> int:
+    return sum(1 for t in times if start <= t < start + seconds)
+
+
+def test_the_backlog_of_an_outage_comes_back_at_the_quota_and_never_above_it(stage: Any, items: Any) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            twin = Counting()
+            url = await twin.start()
+            s.twins["ministry"] = twin
+            policy = {
+                "concurrency": 4, "batch_max": 1, "quota": {"per_second": QUOTA},
+                "breaker": {"failures": 3, "open_s": 0.3, "open_max_s": 0.5},
+            }  # fmt: skip
+            transport = {"kind": "rest", "base_url": url}
+            await s.connect(
+                "ministry", transport, {"scheme": "bearer"}, {"token": TOKEN}, {"source": "000.00.12.H24"}, policy
+            )
+            twin.set_fault(Fault(kind="down_503", for_s=3.0))
+            well = time.monotonic() + 3.0
+            await s.push("learner", *(items.learner(f"31{n:08d}") for n in range(160)))
+            await s.work()
+            await s.until(lambda: s.led.value("SELECT count(*) > 0 FROM recoveries WHERE state = 'open'"))
+            await s.settled(40, delivered=160)
+            at = twin.at
+            assert max(_within(at, t, 1.0) for t in at) <= QUOTA, "in no second of the counterparty's, ramp and all"
+            # Draining: from the first second that was full on. The last one is not whole.
+            full = next(t for t in at if t > well and _within(at, t, 1.0) >= 0.9 * QUOTA)
+            whole_s = int(at[-1] - full)
+            assert whole_s >= 3, f"the ramp took all of it: {at[-1] - at[0]:.1f} s"
+            assert _within(at, full, whole_s) >= 0.9 * QUOTA * whole_s
+            assert len({e.key for e in twin.books.effects}) == len(twin.books.effects) == 160
+
+    asyncio.run(go())

@@ -1,0 +1,71 @@
+"""Topics that brought pictures are cleared at the broker now and then, and no other topic is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hub.worker.bridge import Bridge, BridgeOptions
+from hub.worker.gate_retained import Pictured
+from iot.face_mqtt.decode import FAMILY as FACE
+from iot.native.decode import FAMILY as NATIVE
+from tests.unit.iot.rig import Delivered, Rig, face, hasher, native, play
+
+
+def clearing(cleared: list[str], clear_s: float) -> Rig:
+    rig = Rig()
+    rig.bridge = Bridge(
+        rig.transport, rig.ledger.accept, {"face_mqtt": FACE, "native": NATIVE}, rig.load, hasher, rig.touch,
+        BridgeOptions(linger_s=0.001, backoff_s=0.01, refresh_gap_s=0.0, clear_s=clear_s), clear=cleared.append,
+    )  # fmt: skip
+    return rig
+
+
+def test_a_topic_with_pictures_is_cleared_once_however_many_came() -> None:
+    cleared: list[str] = []
+
+    async def scenario(rig: Rig) -> None:
+        rig.send(
+            *(face(n, n) for n in range(1, 9)),
+            native(9, 9),
+            Delivered("campus/v1/31000102/N1/state", {"state": "birth"}, 1, 10),
+        )
+        await rig.until(lambda: len(rig.transport.pubacks) == 10)
+        assert cleared == [], "not on the way to an acknowledgement"
+        await rig.until(lambda: bool(cleared))
+        await asyncio.sleep(0.3)
+
+    play(scenario, lambda: clearing(cleared, 0.25))
+    assert cleared == ["mqtt/face/F1/Rec"]
+
+
+def test_nothing_is_owed_before_the_commit() -> None:
+    cleared: list[str] = []
+
+    async def scenario(rig: Rig) -> None:
+        rig.ledger.faults = [ConnectionError("down")] * 4
+        rig.send(face(1, 1))
+        await rig.until(lambda: rig.ledger.calls >= 3)
+        assert cleared == [] and rig.ledger.stored == [], "the broker's copy may be the only one"
+        await rig.until(lambda: cleared == ["mqtt/face/F1/Rec"])
+
+    assert len(play(scenario, lambda: clearing(cleared, 0.01)).ledger.stored) == 1
+
+
+def test_what_the_client_did_not_take_stays_owed() -> None:
+    asked: list[str] = []
+
+    def clear(topic: str) -> Any:
+        asked.append(topic)
+        return len(asked) > 2
+
+    async def go() -> None:
+        pictured = Pictured()
+        pictured.saw("a")
+        task = asyncio.create_task(pictured.keep_clearing(clear, 0.01))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(go())
+    assert asked == ["a", "a", "a"]

@@ -1,0 +1,76 @@
+"""Stored events that come one a request do not share a commit with what happens now, and go after it."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hub.api import device_store
+from hub.api.device_store import DeviceStore
+from hub.kernel.grouping import GroupCommit
+from hub.kernel.intake import Accepted, Arrival, Source, intake_key
+
+GATE = Source("device", "G1")
+
+
+def arrival(name: str, historical: bool) -> Arrival:
+    return Arrival(
+        source=GATE, type="checkin", body=name.encode(), content_type="application/json", digest=b"d" * 32,
+        key=intake_key(GATE, name), historical=historical,
+    )  # fmt: skip
+
+
+class Books:
+    """A ledger whose commits take a while."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Arrival]] = []
+
+    async def accept(self, arrivals: list[Arrival]) -> list[Accepted]:
+        await asyncio.sleep(0.01)
+        self.batches.append(list(arrivals))
+        return [Accepted(message=n, duplicate=False) for n, _ in enumerate(arrivals)]
+
+
+@pytest.fixture
+def books(monkeypatch: pytest.MonkeyPatch) -> Books:
+    made = Books()
+
+    async def accept(_core: Any, arrivals: list[Arrival]) -> list[Accepted]:
+        return await made.accept(arrivals)
+
+    monkeypatch.setattr(device_store, "ledger", SimpleNamespace(accept=accept))
+    return made
+
+
+def test_a_flood_of_stored_events_does_not_stand_before_live_ones(books: Books) -> None:
+    async def go() -> None:
+        live = GroupCommit(books.accept, batch=200, committers=1)
+        store = DeviceStore(object(), live)  # type: ignore[arg-type]
+        old = [asyncio.create_task(store.put([arrival(f"old-{n}", True)])) for n in range(600)]
+        await asyncio.sleep(0)
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(store.put([arrival(f"now-{n}", False)]) for n in range(5)))
+        assert asyncio.get_running_loop().time() - began < 0.1
+        done = sum(task.done() for task in old)
+        assert done < 200, "the live ones did not wait for what was stored"
+        assert len(await asyncio.gather(*old)) == 600
+
+    asyncio.run(go())
+    assert all(len({a.historical for a in batch}) == 1 for batch in books.batches), "never in one commit"
+    assert max(len(b) for b in books.batches if b[0].historical) <= 64
+
+
+def test_history_waits_a_moment_for_live_ones_and_no_longer(books: Books) -> None:
+    async def go() -> float:
+        live = SimpleNamespace(waiting=1)
+        store = DeviceStore(object(), live)  # type: ignore[arg-type]
+        began = asyncio.get_running_loop().time()
+        await store.put([arrival("old", True)])
+        return asyncio.get_running_loop().time() - began
+
+    assert 0.05 <= asyncio.run(go()) < 1.0, "it gives way, and does not starve"
+    assert len(books.batches) == 1
