@@ -83,7 +83,7 @@ class HubControl:
         return list(self._call("GET", "/recoveries?open=true")["items"])
 
     def opening(self, connector: str, epoch: int) -> dict[str, Any]:
-        """The counterparty's calendar: `{open, opens_at}`; `opens_at` None: open now, or not within its horizon."""
+        """By calendar and quota of the day: `{open, opens_at}`; `opens_at` None: open now, or not within its horizon."""
         row = self._call("GET", f"/recoveries/{quote(connector, safe='')}?epoch={epoch}")["recovery"]
         return {"open": row.get("open", True), "opens_at": row.get("opens_at")}
 

@@ -28,6 +28,7 @@ Health = Literal["good", "busy", "recovering", "broken", "attention", "paused"]
 
 _FRESH_S = 2.0
 _LINES = 4000
+_CALLS = 5000
 _MEASURED_S = 300.0
 _ACCOUNT_EVERY_S = 60.0
 _ACCOUNT_WAIT_S = 1.5
@@ -66,6 +67,8 @@ class Card(Struct, kw_only=True):
     day_used: int = 0
     per_day: int | None = None
     per_second: float | None = None
+    calls_per_s: float = 0.0
+    """Calls made a second, over the last ten seconds."""
 
     @property
     def waiting(self) -> int:
@@ -184,6 +187,7 @@ async def _pulse(pulses: Pulses, hub: Hub, schools: list[str] | None) -> Pulse:
         # What was sent for all schools together is the department's to see.
         activity = await connection.fetch(sql.console_activity, _LINES) if whole else []
         errors = await connection.fetch(sql.console_last_errors) if whole else []
+        calls = await connection.fetch(sql.console_calls, _CALLS) if whole else []
         tasks = await connection.fetchval(sql.console_tasks_count, schools)
         gates = await connection.fetchrow(sql.console_gates_count, schools)
         inbox = await connection.fetchrow(sql.console_inbox) if whole else None
@@ -210,6 +214,9 @@ async def _pulse(pulses: Pulses, hub: Hub, schools: list[str] | None) -> Pulse:
                 whole,
             )
         )
+    called = {r["connector"]: r["per_s"] for r in calls}
+    for card in pulse.cards:
+        card.calls_per_s = called.get(card.id, 0.0)
     if (taken := busy.get(None)) is not None:
         pulse.intake_minute, pulse.intake_hour, pulse.intake_cut = taken["minute"], taken["hour"], taken["cut"]
         pulse.last_intake = taken["last_good"]

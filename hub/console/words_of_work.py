@@ -42,6 +42,7 @@ WORK_WORDS: dict[str, tuple[str, str]] = {
     "share.waiting": ("{n} lượt gửi đang chờ", "{n} deliveries wait"),
     "done.share": ("Phần của trường được gửi tiếp.", "The school's share goes on."),
     "share.resume": ("Gửi tiếp phần này", "Let it go on"),
+    "quota.calls": ("{n} lượt gọi/giây trong 10 giây qua", "{n} calls/s over the last 10 s"),
     "quota.sharers": ("{n} tiến trình đang dùng", "used by {n} workers"),
     "breaker.unknown": ("chưa có tin", "no news"),
     "recovery.title": ("Hồi phục", "Recovery"),

@@ -33,9 +33,11 @@ timeline.json   các lần gửi và kết quả / tries and outcomes
 chain/     các dòng nhật ký, niêm phong và chuỗi tới mốc neo / the journal's entries, their seals, and the chain to the anchor
 
 Chuỗi chứng minh thông điệp, nội dung bản ghi, yêu cầu, trả lời và kết quả. Các phần khác chỉ kèm theo cho dễ đọc;
-lượt gửi nào thuộc bản ghi nào: đọc trong chính yêu cầu.
+lượt gửi nào thuộc bản ghi nào: đọc trong chính yêu cầu. Phiên bản ánh xạ (“mapping” trong call.json) chỉ được ghi lại,
+chưa được chuỗi chứng minh; điều nó tạo ra, chính yêu cầu, thì được.
 The chain proves message, record's content, requests, replies and outcomes. Everything else is there to be read; which
-delivery is which record's stands in the request itself.
+delivery is which record's stands in the request itself. The mapping's version ("mapping" in call.json) is stated, not
+proven by the chain; what it made, the request itself, is.
 """
 
 

@@ -414,6 +414,8 @@ class Decoded(Struct, kw_only=True):
     """True for stored-and-forwarded events: they take the lane of history."""
     number: int | None = None
     """The event's place in its device's own count, where it keeps one: a missing number is a missing event."""
+    trace: str | None = None
+    """The device's own W3C `traceparent`, kept beside the message."""
 
 
 class DeviceFamily(Protocol):

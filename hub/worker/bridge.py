@@ -239,7 +239,9 @@ class Bridge:
                 invalid=decoded.invalid,
                 school=school_of(entry, decoded),
                 historical=decoded.historical,
-                attributes=route.attributes,
+                attributes=route.attributes
+                if decoded.trace is None
+                else {**route.attributes, "traceparent": decoded.trace},
             )
             if (
                 onlooker is not None

@@ -28,6 +28,7 @@ _PLACE = re.compile(r" - at `\$([^`]*)`$")
 Key = Annotated[
     str, msgspec.Meta(min_length=1, max_length=60, pattern=r"^[0-9A-Za-z](?:[0-9A-Za-z._/:-]*[0-9A-Za-z])?$(?!\n)")
 ]
+_TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
 
@@ -43,6 +44,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     method: Literal["face", "card", "finger", "unknown"] = "unknown"
     similarity: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
     verify: Literal["none", "allowed", "refused", "unregistered"] = "allowed"
+    traceparent: Any = None
+    """W3C's; one that is none costs no event: it is passed over."""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,8 +182,17 @@ def _event(school: str, name: str, event: Event, received_at: datetime, device: 
         school=school,
     )
     return Decoded(
-        drafts=[draft], dedupe=dedupe, acks=[_ack(school, name, event.id)], historical=not live, number=event.seq
+        drafts=[draft],
+        dedupe=dedupe,
+        acks=[_ack(school, name, event.id)],
+        historical=not live,
+        number=event.seq,
+        trace=_trace(event.traceparent) if event.traceparent is not None else None,
     )
+
+
+def _trace(said: Any) -> str | None:
+    return said if isinstance(said, str) and _TRACE.fullmatch(said) else None
 
 
 FAMILY = Native()

@@ -257,7 +257,9 @@ def _passages(books: Books, effects: list[Effect], shown: set[str], verdict: Ver
         if p.acked and p.clock_right and not done[p.person]:
             verdict.lost.append(f"passage {p.person}, acknowledged to {p.device}")
         if p.acked and not p.clock_right and p.person not in shown:
-            verdict.lost.append(f"passage {p.person}, acknowledged to {p.device} with its wrong clock: nowhere to be seen")
+            verdict.lost.append(
+                f"passage {p.person}, acknowledged to {p.device} with its wrong clock: nowhere to be seen"
+            )
         if not p.acked:
             verdict.hanging.append(f"passage {p.person}: {p.device} was never answered")
 

@@ -11,7 +11,7 @@ from tests.chaos import harness
 from tests.chaos.sweep import FEW
 
 _INJURIES = [
-    "freeze redis", "kill worker-1", "fault commit_then_timeout at public_service", "kill bridge", "kill mqtt",
+    "two owners", "freeze redis", "kill worker-1", "fault commit_then_timeout at public_service", "kill bridge", "kill mqtt",
     "fault down_503 at ministry", "kill postgres", "fault garbage at public_service", "end gateway", "flush redis", "wrong clock at bridge",
 ]  # fmt: skip
 

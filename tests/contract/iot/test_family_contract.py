@@ -89,6 +89,8 @@ def plain(decoded: Decoded) -> Any:
         made["payload"] = json.loads(ack.payload)
     if tree["number"] is None:
         del tree["number"]  # most families do not count
+    if tree["trace"] is None:
+        del tree["trace"]
     return json.loads(json.dumps(tree))
 
 
@@ -249,6 +251,7 @@ EVENTS = st.fixed_dictionaries(
         "method": st.sampled_from(["face", "qr"]),
         "similarity": st.sampled_from([None, 0, 100, 97.5, 101, "97"]),
         "verify": st.sampled_from(["none", "allowed", "refused", "unregistered", "x"]),
+        "traceparent": JSON,
         "more": JSON,
     },
 )

@@ -60,6 +60,7 @@ def plain(listed: Listed) -> Any:
         told["body"] = (item.body or b"").decode()
         if told["decoded"]["number"] is None:
             del told["decoded"]["number"]  # these families' own numbers stand in the attributes
+        del told["decoded"]["trace"]
     made["count"], made["items"] = len(made["items"]), made["items"][:4]
     return json.loads(json.dumps(made))
 

@@ -105,6 +105,7 @@ def plain(prepared: Prepared) -> Any:
         made = {k: v for k, v in msgspec.to_builtins(item).items() if k != "body"}
         if made["decoded"]["number"] is None:
             del made["decoded"]["number"]  # these families' own numbers stand in the attributes
+        del made["decoded"]["trace"]
         if arrival is not None:
             made["stored"] = {
                 "source": arrival.source.name,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,12 @@ from hub.api.context import Hub, Probe
 from hub.console import mount
 from hub.embedded.airflow_client import AirflowUnavailable
 from hub.kernel.access import EVERYWHERE
+from hub.kernel.intake import Arrival, Source
 from hub.kernel.ledger import people
-from hub.kernel.ports import Text
+from hub.kernel.ledger.intake import accept
+from hub.kernel.ports import Draft, Text
 from hub.settings import Settings
+from mappings.engine import TYPES, parse_item
 
 
 class Airflow:
@@ -45,7 +50,7 @@ class Airflow:
 
 
 @asynccontextmanager
-async def console(one: Any, folder: Path, airflow: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def console(one: Any, folder: Path, airflow: Any, redis: Any = None) -> AsyncIterator[httpx.AsyncClient]:
     """The console alone, with an administrator signed in."""
     app = FastAPI()
     mount(app, connector_settings)
@@ -54,7 +59,7 @@ async def console(one: Any, folder: Path, airflow: Any) -> AsyncIterator[httpx.A
         return Probe(True, 1.0, Text("được", "fine"))
 
     app.state.hub = Hub(
-        settings=Settings(data_dir=folder), keys=one.keys, core=one.core, redis=None, manifests={}, probe=probe, airflow=airflow,
+        settings=Settings(data_dir=folder), keys=one.keys, core=one.core, redis=redis, manifests={}, probe=probe, airflow=airflow,
         status_file=folder / "status.json", flows_folder=folder,
     )  # fmt: skip
     password = await people.add_user(one.core, "test", "an", "An", "admin", EVERYWHERE)
@@ -140,3 +145,53 @@ def test_a_page_that_breaks_says_so_and_nothing_more(ledger, tmp_path: Path) -> 
             assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
     asyncio.run(run())
+
+
+class Shared:
+    """Redis as far as the console reads it: what the workers left of their breakers."""
+
+    def __init__(self, **held: Any) -> None:
+        self._held = {name: json.dumps(value).encode() for name, value in held.items()}
+
+    async def mget(self, names: list[str]) -> list[bytes | None]:
+        return [self._held.get(name.removeprefix("lt:breaker:")) for name in names]
+
+
+def test_an_open_breaker_an_age_and_the_calls_of_the_last_seconds_are_on_the_pages(ledger: Any, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            number = await led.connector("ministry", "ministry", {"policy": {"quota": {"per_second": 50}}})
+            await led.school("31HP0000001")
+            item = {
+                "learner_code": "3112345678", "full_name": "Nguyễn Văn Mẫu", "birth_date": "2014-03-05", "sex": "Nam", "ethnicity": "01",
+                "school_code": "31HP0000001", "class_code": "6A1", "grade": "6", "school_level": "03", "status": "studying",
+            }  # fmt: skip
+            draft = parse_item("learner", {"data": item}, "", datetime.now(UTC))
+            assert isinstance(draft, Draft)
+            led.core.catalogue.standardise_record(TYPES["learner"], draft.body, draft.updated_at.date())
+            arrival = Arrival(
+                source=Source("client", "test"), type="learner", body=b"{}", content_type="application/json", digest=b"d" * 32, drafts=[draft]
+            )  # fmt: skip
+            await accept(led.core, [arrival])
+            await led.owner.execute("UPDATE deliveries SET created_at = clock_timestamp() - interval '3 hours'")
+            klass = await led.value("SELECT class FROM deliveries")
+            (first,) = await led.core.ids.take(led.owner, 1)
+            await led.owner.execute(
+                """INSERT INTO calls (id, class, connector, operation, deliveries, idempotent, method, path, headers, content_type,
+                     meta, digest, mapping, at)
+                   SELECT $1::bigint + n, $2::smallint, $3::smallint, 'push', '{}', true, 'POST', '/', '{}', '', '{}', '', '',
+                          clock_timestamp() - interval '1 minute' * (n / 120)
+                   FROM generate_series(0, 199) n""",
+                first, klass, number,
+            )  # fmt: skip
+            shared = Shared(ministry={"state": "open", "until": time.time() + 60})
+            async with console(led, tmp_path, None, shared) as client:
+                for path in ("/", "/connectors/ministry"):
+                    page = (await client.get(path)).text
+                    assert "3 h" in page and 'value="12.0"' in page and "12 calls/s over the last 10 s" in page, path
+                assert "open (not sending)" in page
+            await led.owner.execute("DELETE FROM users")
+            async with console(led, tmp_path, None, Shared()) as client:
+                assert "no news" in (await client.get("/connectors/ministry")).text
+
+    asyncio.run(go())

@@ -86,6 +86,13 @@ def test_the_whole_way_of_a_filing_is_proven_up_to_an_anchor(made: Any, tmp_path
         assert b"000.00.12.H24-261122-0001" in files["record/canonical.json"]
         assert any(n.endswith("/request") and b"DongBoHoSoMC" in b for n, b in files.items())
         assert any("/reply-" in n for n in files)
+        # Which mapping made the request is told, and the pack says that the chain does not prove it.
+        calls = [verify.json.loads(b) for n, b in files.items() if n.endswith("/call.json")]
+        sent = [c for c in calls if c["operation"] == "create"]
+        assert sent and all(c["mapping"].startswith("public_service.filing@") for c in sent), [
+            c["mapping"] for c in calls
+        ]
+        assert "mapping" in files["README.txt"].decode()
         # The verifier in the pack is the one that was used, and runs with nothing but Python.
         path = tmp_path / "pack.zip"
         path.write_bytes(data)

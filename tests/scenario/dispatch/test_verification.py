@@ -131,6 +131,36 @@ def test_kills_between_any_two_steps_ask_nobody_twice(stage: Any, items: Any, mo
     asyncio.run(work())
 
 
+def test_a_kill_after_a_steps_commit_loses_nothing_of_it(
+    stage: Any, items: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bell is not rung then: what was asked is in the ledger and goes by the poll; nobody is asked twice."""
+
+    async def work() -> None:
+        async with stage() as s:
+            await s.push("learner", *_roster(items))
+            twin = await s.population(PEOPLE)
+            number, _ = await verifications.open_verification(s.core, "test", WANTED)
+
+            def die(point: str) -> None:
+                if point == "verification.after":
+                    raise ConnectionError("killed here")
+
+            with monkeypatch.context() as patched:
+                patched.setattr(verifications, "reach", die)
+                with pytest.raises(ConnectionError):
+                    await verifications.advance(s.core)
+            asked = (await verifications.one(s.core, number))["asked"]
+            assert asked > 0, "the step was committed"
+            await s.work()
+            row = await _finished(s, number)
+            assert (row["answered"], row["skipped"]) == (11, 1)
+            told = twin.summary()
+            assert (told["numbers"], told["numbers_asked_again"], told["doubles"]) == (11, 0, [])
+
+    asyncio.run(work())
+
+
 def test_questions_are_given_out_as_the_days_quota_lets(stage: Any, items: Any) -> None:
     async def work() -> None:
         async with stage() as s:

@@ -11,8 +11,10 @@ import json
 import random
 import re
 import signal
+import time
 import zipfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from connectors.transports.mqtt import MqttClient, MqttSettings
 from hub.embedded.postgres import ADMIN
+from hub.kernel.ledger import gates as registry
 from hub.kernel.ledger import intake, parties
-from hub.worker.bridge import Bridge
+from hub.worker.bridge import Bridge, BridgeOptions
 from hub.worker.gates import families
 from tests.scenario.firewall.conftest import SCHOOL, saved
 
@@ -202,7 +205,17 @@ async def over_mqtt(core: Any, port: int, marks: Marks, album: Any = None) -> No
     async def touch(facts: dict[str, dict[str, Any]]) -> None:
         await parties.touch_devices(core, facts)
 
-    work = Bridge(transport, lambda a: intake.accept(core, a), known, load, core.hasher, touch, album=album)
+    work = Bridge(
+        transport,
+        lambda a: intake.accept(core, a),
+        known,
+        load,
+        core.hasher,
+        touch,
+        BridgeOptions(clear_s=0.5),
+        album=album,
+        clear=transport.clear,
+    )
     await transport.start()
     assert await transport.connected(10)
     running = asyncio.create_task(work.run())
@@ -217,9 +230,17 @@ async def over_mqtt(core: Any, port: int, marks: Marks, album: Any = None) -> No
         gate.publish(topic, body, 1, retain)
 
     topics = [f.replace("+/+", f"{SCHOOL}/N1").replace("+", "F1") for fam in known.values() for f in fam.subscriptions]
+    topics = [t.replace("/topic/detected/F1", "/topic/detected/HN02") for t in topics]  # a camera of its own
     for topic in topics:
         for body in marks.bodies(f"MQTT {topic}"):
             say(topic, body)
+        # Retained as well: a standing subscriber is not told, and the broker keeps it until it is cleared.
+        say(
+            topic, json.dumps({"pic": base64.b64encode(marks.image(f"MQTT {topic}, retained")).decode()}).encode(), True
+        )
+    seen = {"msg_id": "1", "camera_id": "HN02", "person_id": "7", "person_type": 0, "date_time": int(time.time())}
+    text = base64.b64encode(marks.image("MQTT: a good sighting")).decode()
+    say("/topic/detected/HN02", json.dumps({**seen, "detected_image": text, "note": text}).encode())
     long = base64.urlsafe_b64encode(marks.image("MQTT: in the topic")).decode()
     for size in (100, 250, 3000):
         say(f"campus/v1/{SCHOOL}/{long[:size]}/evt", b'{"id":"1","seq":1,"time":1}')
@@ -275,9 +296,13 @@ def test_no_mark_of_any_image_is_written_anywhere(
             await gateway.register(led.core, "ZK01", "zkteco", "secret-path", "z1-secret")
             await gateway.register(led.core, "HIK01", "hikvision", "standard", "h1-secret")
             await gateway.register(led.core, "HN01", "hanet", "camera", "c1-secret", "signing")
+            await gateway.register(led.core, "HN02", "hanet", "camera", "c2-secret")
             await gateway.register(led.core, "F1", "face_mqtt", "push-ack", "f1-secret")
             await gateway.register(led.core, "N1", "native", "standard", "n1-secret")
+            for device in ("F1", "N1", "HN02", "HIK01", "ZK01"):
+                await registry.trace(led.core, "test", device, "xem thử đường truyền", timedelta(minutes=30))
             await over_mqtt(led.core, broker.port, marks)
+            assert await led.value("SELECT count(*) FROM gate_trace_lines") > 50
             statuses = await over_http(gateway.url, marks)
             assert statuses <= {200, 202, 400, 403, 404, 413, 415, 422, 500}, statuses
             async with httpx.AsyncClient(base_url=gateway.url) as client:

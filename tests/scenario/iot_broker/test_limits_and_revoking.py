@@ -127,9 +127,13 @@ def test_the_store_is_saved_within_the_interval_without_being_told(tmp_path: Pat
                 writer = Client(broker.port, "hub-bridge", "bridge-secret")
                 writer.client.publish("campus/v1/x", b"anh-duoc-giu" * 20, 1, True).wait_for_publish(10)
                 writer.close()
+                config = broker.write_config().read_text(encoding="utf-8")
+                folder = next(
+                    line.split(" ", 1)[1] for line in config.splitlines() if line.startswith("persistence_location ")
+                )
                 began = time.monotonic()
                 while time.monotonic() < began + 10:
-                    if any(b"anh-duoc-giu" in p.read_bytes() for p in (tmp_path / "data").rglob("mosquitto.db")):
+                    if any(b"anh-duoc-giu" in p.read_bytes() for p in Path(folder).glob("mosquitto.db")):
                         return time.monotonic() - began
                     time.sleep(0.05)
                 return 99.0

@@ -166,6 +166,38 @@ def test_a_kill_between_commit_and_putting_away_leaves_a_repeat_that_is_recognis
     folder(work, after=after)
 
 
+def test_a_kill_between_two_chunks_leaves_the_committed_ones_and_the_repeat_brings_the_rest(
+    folder: Any, items: Any, monkeypatch: Any
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    died: list[str] = []
+
+    def die(name: str) -> None:
+        if name == "pickup.chunk" and not died:
+            died.append(name)
+            raise Killed
+
+    async def work(s: Any, taker: Pickups, root: Path) -> None:
+        size = s.house.settings.intake.chunk
+        wanted = [f"PK{n:05}" for n in range(size + 7)]
+        (root / "in" / "a.ndjson").write_bytes(b"\n".join(orjson.dumps(items.learner(code)) for code in wanted))
+        with monkeypatch.context() as patched:
+            patched.setattr(pickups, "reach", die)
+            with pytest.raises(Killed):
+                await taker.work(20)
+        assert died == ["pickup.chunk"] and await records(s) == wanted[:size], "the first chunk, whole"
+        (claimed,) = (root / "claimed").iterdir()
+        claimed.rename(claimed.with_name("1" + claimed.name[1:].replace(claimed.name.split("-")[0][1:], "0" * 9, 1)))
+        assert await taker.work(60) == 1
+        assert await records(s) == wanted and names(root, "claimed") == []
+        kinds = await s.led.rows("SELECT disposition, count(*) AS n FROM records GROUP BY disposition")
+        assert [(r["disposition"], r["n"]) for r in kinds] == [(1, len(wanted))], "nothing twice"
+
+    folder(work)
+
+
 def test_while_the_database_is_away_the_file_is_given_back(folder: Any, items: Any, monkeypatch: Any) -> None:
     async def away(*_: Any) -> Any:
         raise ConnectionError("the database is away")

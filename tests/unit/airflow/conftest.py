@@ -132,8 +132,9 @@ class FakeHub:
         }
 
     def _progress(self) -> dict[str, Any]:
+        queued = self.releases[-1][1] if self._used_up() else 0
         return {
-            "waiting": self.waiting, "waiting_due": self.waiting, "ready": 0, "queued": self.releases[-1][1] if self._used_up() else 0, "sending": 0, "uncertain": 0,
+            "waiting": self.waiting, "waiting_due": self.waiting, "ready": 0, "queued": queued, "sending": 0, "uncertain": 0,
             "failed": self.failed, "oldest": None, "canary": self.canary, "delivered_since_open": 25 - self.waiting,
         }  # fmt: skip
 

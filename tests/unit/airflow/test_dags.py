@@ -202,7 +202,9 @@ def test_a_quota_used_up_in_the_middle_ends_the_run_without_an_alarm(drive: Any,
     fake.used_up_after = 11
     found = drive("run", "redeliver", CONF, SHORT, control)
     states = _states(found)
-    assert states["canary[0]"] == "success" and states["ramp[0]"] == "skipped" and "failed" not in states.values(), found
+    assert states["canary[0]"] == "success" and states["ramp[0]"] == "skipped" and "failed" not in states.values(), (
+        found
+    )
     assert [n for _s, n in fake.releases] == [1, 10] and fake.owner is None and fake.state == "open"
 
 

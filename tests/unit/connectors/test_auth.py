@@ -217,3 +217,35 @@ def test_every_scheme_hides_its_secrets_and_needs_them(caplog: pytest.LogCapture
 
     run(use)
     assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("auth", "secret"),
+    [
+        ({"scheme": "oauth2_client_credentials", "token_url": "{}/login", "client_id": "so"}, "client_secret"),
+        ({"scheme": "lgsp_token", "token_url": "{}/login", "client_id": "so"}, "client_secret"),
+        ({"scheme": "portal_session", "login_url": "{}/login", "username": "so"}, "password"),
+    ],
+)
+def test_a_login_address_turned_inward_is_refused_and_never_called(auth: dict[str, str], secret: str) -> None:
+    from connectors.errors import AddressRefused
+    from connectors.settings import validate
+
+    async def use(server: Server) -> None:
+        inward = {k: v.format(f"http://127.0.0.1:{server.port}") for k, v in auth.items()}
+        given = {
+            "name": "thu",
+            "system": "ministry",
+            "transport": {"kind": "rest", "base_url": "https://192.0.2.7"},
+            "auth": inward,
+        }
+        settings = validate(given)
+        c = build(
+            settings, {s.name: SECRET for s in secrets_of(settings) if s.name == secret or s.required}, AddressPolicy()
+        )
+        with pytest.raises(AddressRefused):
+            await c.send(CALL, 3)
+        assert server.calls == [] and server.logins == [], "no byte of a secret left"
+        await c.close()
+
+    run(use)

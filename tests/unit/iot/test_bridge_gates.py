@@ -18,6 +18,21 @@ def test_a_retained_copy_is_no_event() -> None:
     assert len(rig.transport.device_acks) == 1
 
 
+def test_a_gates_own_trace_is_kept_beside_its_message() -> None:
+    good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    said = [good, "00-" + "0" * 32 + "-00f067aa0ba902b7-01", good + "\n", 7, {"a": [1]}, None]
+
+    async def scenario(rig: Rig) -> None:
+        for number, trace in enumerate(said, 1):
+            event = {"id": f"N1-{number}", "seq": number, "time": 1795132802000, "person": "HS1", "traceparent": trace}
+            rig.send(Delivered("campus/v1/31000102/N1/evt", event, 1, number))
+        await rig.until(lambda: len(rig.transport.pubacks) == len(said))
+
+    stored = play(scenario).ledger.stored
+    assert [a.invalid for a in stored] == [None] * len(said), "one that is none costs no event"
+    assert [a.attributes.get("traceparent") for a in stored] == [good] + [None] * (len(said) - 1)
+
+
 def test_a_flood_is_stored_behind() -> None:
     async def scenario(rig: Rig) -> None:
         rig.send(*(face(i, i) for i in range(1, 301)))

@@ -51,7 +51,7 @@ def test_every_event_has_a_trace_of_its_own(publisher: tuple[Publisher, Client])
         gate.record(person)
     told(gate, client, {"state": "online"}, "campus/v1/STATE")
     gate._push()
-    traces = [dict(properties.UserProperty)["traceparent"] for _, _, properties in client.sent]
+    traces = [body["traceparent"] for _, body, _ in client.sent]
     assert [body["person"] for _, body, _ in client.sent] == ["HS1", "HS2"] and len(set(traces)) == 2
     assert all(re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", trace) for trace in traces)
 

@@ -44,6 +44,17 @@ JOIN calls c ON c.id = a.call AND c.class = a.class
 WHERE a.outcome NOT IN ('Receipt', 'present', 'released') AND a.reason IS NOT NULL
 ORDER BY c.connector, a.id DESC
 
+-- name: console_calls
+-- Calls a second of each connector over the last ten seconds, or over what the newest $1 calls of all reach back to.
+WITH recent AS MATERIALIZED (
+  SELECT connector, at FROM calls
+  WHERE id >= id_day((clock_timestamp() AT TIME ZONE 'UTC')::date - 1) ORDER BY id DESC LIMIT $1),
+span AS (
+  SELECT CASE WHEN count(*) = $1 THEN greatest(least(10, extract(epoch FROM clock_timestamp() - min(at))), 1) ELSE 10 END::float8 AS s
+  FROM recent)
+SELECT r.connector, count(*) / span.s AS per_s FROM recent r, span
+WHERE r.at > clock_timestamp() - span.s * interval '1 second' GROUP BY 1, span.s
+
 -- name: console_tasks_count
 SELECT count(*) FROM tasks t WHERE t.state = 'open' AND ($1::text[] IS NULL OR EXISTS (
   SELECT 1 FROM deliveries d WHERE d.task = t.id AND d.state = 5 AND d.school = ANY ($1)))
