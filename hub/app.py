@@ -48,6 +48,7 @@ from hub.kernel.grouping import GroupCommit
 from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger import intake as ledger
 from hub.kernel.ledger.core import TRANSIENT
+from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
 from hub.settings import Settings
 from hub.wiring import FLOWS, House, airflow_link, open_house
@@ -71,7 +72,10 @@ def _prober(house: House) -> Any:
             raise KeyError(name)
         from hub.worker.targets import live  # every transport there is: for an administrator's test only
 
-        connector = live(row, house.keys, addresses)
+        try:
+            connector = live(row, house.keys, addresses)
+        except ValueError:  # settings that are not there yet, or no longer fit; what is wrong may quote a secret
+            return Probe(ok=False, ms=0.0, detail=_UNFIT)
         try:
             found = await connector.probe()
         finally:
@@ -79,6 +83,9 @@ def _prober(house: House) -> Any:
         return Probe(ok=found.ok, ms=found.ms, detail=found.detail)
 
     return probe
+
+
+_UNFIT = Text("Cấu hình kết nối chưa dùng được.", "The connector's settings cannot be used.")
 
 
 def create(settings: Settings) -> FastAPI:

@@ -74,7 +74,14 @@ def kept(site: Any) -> Any:
                 "FROM connectors c, devices d WHERE c.name = 'face_gates' AND d.id = $5", record, state, key, cause, gate, task["id"] if state == 5 else None,
             )  # fmt: skip
     yield site
-    site.sql("DELETE FROM deliveries WHERE flow = 'people-to-gates'")
+    for done in (
+        "DELETE FROM deliveries WHERE flow = 'people-to-gates'",
+        "DELETE FROM deliveries_closed WHERE flow = 'people-to-gates'",
+        "DELETE FROM streams WHERE type = 'gate_person' AND record >= 5000000 AND record < 5000005",
+        "DELETE FROM tasks WHERE cause = 'gate_refused_464'",
+        "DELETE FROM connectors WHERE name = 'face_gates'",
+    ):
+        site.sql(done)
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -135,3 +142,11 @@ def test_a_new_secret_is_shown_once(kept: Any, sign_in: Any) -> None:
         "SELECT generation, old_until > now() + interval '11 hours' AS overlaps FROM devices WHERE id = 'gate-03'"
     )
     assert row["generation"] == 2 and row["overlaps"]
+
+
+def test_a_connector_without_settings_breaks_no_page(kept: Any, sign_in: Any) -> None:
+    page = sign_in(width=1280, lang="en")
+    assert page.goto("/connectors").status == 200
+    page.goto("/connectors/face_gates")
+    page.locator("form[action$='/probe'] button").click()
+    assert "settings cannot be used" in page.inner_text("main")

@@ -1,6 +1,6 @@
 -- name: take_ids
 SELECT array_agg(nextval('ids') ORDER BY g) AS starts,
-       (extract(epoch FROM now()) / 86400)::int - 18262 AS day
+       (now() AT TIME ZONE 'UTC')::date - date '2020-01-01' AS day
 FROM generate_series(1, $1::int) g
 
 -- name: intake_look
