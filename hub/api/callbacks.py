@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -107,7 +106,7 @@ def _signed(request: Request, rule: dict[str, Any], key: str, body: bytes) -> No
 
 async def _arrivals(hub: Hub, connector: str, adapter: Any, body: bytes, content_type: str) -> list[Arrival]:
     """One arrival per item, so that each is told apart from those it comes with the next time."""
-    at = datetime.now(UTC)
+    at = hub.core.moment()
     cleaned = clean(body, hub.core.hasher)
     inbound = Inbound(
         source=connector, type="callback", content_type=content_type[:100], body=cleaned.body, received_at=at

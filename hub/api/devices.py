@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -180,7 +180,7 @@ class Door:
         return b"".join(parts)
 
     async def _take(self, family: WebFamily, ask: Ask, body: bytes, opener: dict[str, Any]) -> Answer:
-        received_at = datetime.now(UTC)
+        received_at = self.hub.core.moment()
         if family.polls(ask) and family.named(ask) == opener["id"]:
             opener = {**opener, "command": await self.commands.take(opener)}
         if len(body) > _OFF_LOOP_BYTES:

@@ -7,7 +7,7 @@ judged, nor touch the ledger.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Protocol
 
@@ -64,7 +64,7 @@ def read_item(
 
 def single(hub: Hub, client: Client, record_type: str, key: str | None, body: bytes) -> tuple[Arrival, list[Reject]]:
     """A body that is one item, as an arrival, with its faults one by one. Raises a problem when it cannot be read at all."""
-    cleaned, found, removed = read_item(record_type, body, "", datetime.now(UTC), hub)
+    cleaned, found, removed = read_item(record_type, body, "", hub.core.moment(), hub)
     good = isinstance(found, Draft)
     drafts = [found] if isinstance(found, Draft) else []
     rejects = [] if isinstance(found, Draft) else found
@@ -102,7 +102,7 @@ class Chunk(msgspec.Struct):
 
     def take(self, hub: Hub, record_type: str, items: list[bytes]) -> None:
         """Read some more items."""
-        at = datetime.now(UTC)
+        at = hub.core.moment()
         for place, item in enumerate(items, start=self.first + len(self.items)):
             pointer = f"/{place}"
             body, found, removed = read_item(record_type, item, pointer, at, hub)

@@ -10,7 +10,6 @@ known and the list is kept.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -105,7 +104,7 @@ async def compare(request: Request, record_type: str, client: CurrentClient) -> 
     full = FullList(hub, client.scope, record_type)
     require(client, f"push:{record_type}" if f"push:{record_type}" in client.rights else "push")
     http = hub.settings.http
-    at, place = datetime.now(UTC), 0
+    at, place = hub.core.moment(), 0
     rejects: list[Reject] = []
     async for lines in line_items(request, http.single_max_bytes, http.bulk_max_bytes):
         for line in lines:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -131,7 +131,7 @@ async def take(
         known = ", ".join(books.types) if books else "–"
         vi, en = f"Không có mẫu bảng tính cho loại này; có: {known}.", f"No template for this type; there are: {known}."
         raise Problem(415, "no_template", Text(vi, en))
-    at = datetime.now(UTC)
+    at = hub.core.moment()
     given = _given(hub, record_type, scope, school, school_year, at)
     try:
         cleaned, book = await asyncio.to_thread(_read, hub, record_type, body, csv, given)

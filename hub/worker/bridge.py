@@ -114,10 +114,11 @@ class Bridge:
         numbered: Callable[[str, str, int], None] | None = None,
         album: Album | None = None,
         clear: Callable[[str], object] | None = None,
+        moment: Callable[[float], datetime] | None = None,
     ) -> None:
         """`album`: keeps pictures of gates where a deployment was told to; None: none is kept.
 
-        `clear`: has the broker forget a topic's retained copy.
+        `clear`: has the broker forget a topic's retained copy. `moment`: the time of day at a second of this host's clock.
 
         `numbered`: told device, school and number of events that their gates count.
 
@@ -130,6 +131,7 @@ class Bridge:
         self._numbered = numbered
         self._album = album
         self._clear = clear
+        self._moment = moment or (lambda at: datetime.fromtimestamp(at, UTC))
         self._pictured = Pictured()
         self._gates = Gates(families, load, touch, self._options.refresh_gap_s)
         self.guard = Guard(self._options.guard)
@@ -202,7 +204,7 @@ class Bridge:
         items: list[Item] = []
         for delivered in batch:
             if delivered.received_at != at:  # what came together has the same time
-                at, received_at = delivered.received_at, datetime.fromtimestamp(delivered.received_at, UTC)
+                at, received_at = delivered.received_at, self._moment(delivered.received_at)
             items.append(self._item(delivered, received_at))
         return items
 

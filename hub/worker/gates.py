@@ -85,7 +85,7 @@ async def main(settings: Settings) -> None:
         bridge = Bridge(
             client, lambda arrivals: intake.accept(house.core, arrivals), known, registry(house), house.core.hasher,
             lambda facts: parties.touch_devices(house.core, facts), hinted=hinted,
-            numbered=gaps.seen, album=album, clear=client.clear,
+            numbered=gaps.seen, album=album, clear=client.clear, moment=house.core.moment,
         )  # fmt: skip
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 
 from hub.kernel.ledger import dispatch, operations, replays, upkeep
 from hub.kernel.ledger.accounting import account
@@ -298,5 +299,21 @@ def test_a_replay_by_filter_says_asked_and_queued_and_goes_on_when_ordered_again
             assert (await account(led.core)).balanced
             with pytest.raises(ValueError, match="narrow"):
                 await replays.plan_replay(led.core, replays.ReplayFilter())
+
+    run(go())
+
+
+def test_the_time_of_day_is_the_databases_whatever_a_host_believes(ledger: Any) -> None:
+    """Gates' clocks are judged by it: a process on a host a day off must not find every gate wrong."""
+
+    async def go() -> None:
+        async with ledger() as led:
+            assert led.core.moment(1.5e9) == datetime.fromtimestamp(1.5e9, UTC), "hosts that agree are left alone"
+            for days in (-1, 1):
+                with time_machine.travel(datetime.now(UTC) + timedelta(days=days), tick=True):
+                    await led.core.refresh()
+                    there = await led.value("SELECT clock_timestamp()")
+                    assert abs(led.core.moment() - there) < timedelta(seconds=5)
+                    assert abs(datetime.now(UTC) - there) > timedelta(hours=23)
 
     run(go())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,7 +59,7 @@ class Door:
         self.app = intake.Gateway()
         problems.install(self.app)
         http = SimpleNamespace(single_max_bytes=1_048_576, bulk_max_bytes=10_000_000)
-        core = SimpleNamespace(hasher=hasher_of(keys), catalogue=Catalogue.load())
+        core = SimpleNamespace(hasher=hasher_of(keys), catalogue=Catalogue.load(), moment=lambda: datetime.now(UTC))
         self.app.state.hub = SimpleNamespace(keys=keys, core=core, settings=SimpleNamespace(http=http))
         self.app.state.group = self.group
 

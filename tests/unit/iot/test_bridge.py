@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.unit.iot.rig import GATES, Delivered, Rig, face, native, play
+from hub.worker.bridge import Bridge, BridgeOptions
+from iot.face_mqtt.decode import FAMILY as FACE
+from iot.native.decode import FAMILY as NATIVE
+from tests.unit.iot.rig import GATES, Delivered, Rig, face, hasher, native, play
 
 
 def test_commit_then_device_ack_then_puback() -> None:
@@ -234,3 +238,27 @@ def test_a_strange_topic_of_any_length_costs_no_memory_and_is_kept_as_invalid() 
     stored = play(scenario).ledger.stored
     assert {a.invalid.code for a in stored if a.invalid} == {"unknown_topic"}
     assert len(stored[0].attributes["topic"]) < 60
+
+
+def test_a_passage_is_judged_by_the_time_of_day_it_was_given_not_by_this_host() -> None:
+    """The host is a day ahead, the database is not: the gate's clock, which is right, is found right."""
+    day = timedelta(days=1)
+
+    def skewed() -> Rig:
+        rig = Rig()
+        rig.bridge = Bridge(
+            rig.transport, rig.ledger.accept, {"face_mqtt": FACE, "native": NATIVE}, rig.load, hasher, rig.touch,
+            BridgeOptions(linger_s=0.001, backoff_s=0.01, refresh_gap_s=0.0),
+            moment=lambda at: datetime.fromtimestamp(at, UTC) - day,
+        )  # fmt: skip
+        return rig
+
+    async def scenario(rig: Rig) -> None:
+        event = native(1, 1)
+        event.received_at += day.total_seconds()
+        rig.send(event)
+        await rig.until(lambda: len(rig.ledger.stored) == 1)
+
+    (arrival,) = play(scenario, skewed).ledger.stored
+    body = arrival.drafts[0].body
+    assert abs(datetime.fromisoformat(body["received_at"]) - datetime.now(UTC)) < timedelta(minutes=1)

@@ -76,7 +76,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 
 def hub() -> Any:
-    return SimpleNamespace(core=SimpleNamespace(hasher=hasher), keys=KEYS, redis=None)
+    return SimpleNamespace(core=SimpleNamespace(hasher=hasher, moment=lambda: datetime.now(UTC)), keys=KEYS, redis=None)
 
 
 def test_secrets_open_their_own_device_only(registry: Registry) -> None:

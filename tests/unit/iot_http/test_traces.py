@@ -50,7 +50,12 @@ def test_the_door_notes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     noted: list[tuple[str, dict[str, Any]]] = []
 
     async def go() -> None:
-        door = Door(SimpleNamespace(core=SimpleNamespace(hasher=hasher), keys=KEYS, redis=None), None)  # type: ignore[arg-type]
+        door = Door(
+            SimpleNamespace(
+                core=SimpleNamespace(hasher=hasher, moment=lambda: datetime.now(UTC)), keys=KEYS, redis=None
+            ),
+            None,
+        )  # type: ignore[arg-type]
         await door.gates.fresh()
         monkeypatch.setattr(door.gates, "trace", lambda device, _at, **what: noted.append((device, what)))
         family = FAMILIES["hikvision"]
