@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
+import asyncpg
 import pytest
+
+from hub.embedded.postgres import ADMIN, AIRFLOW, Dsn, EmbeddedPostgres
 
 
 class Bench:
@@ -101,3 +105,20 @@ def bench(ledger: Any) -> Any:
             yield bench
 
     return opened
+
+
+@pytest.fixture
+def airflow_database(postgres: EmbeddedPostgres) -> Iterator[Dsn]:
+    """A database of its own for one Airflow: what another left in its, runs that were killed above all, is none of this one's."""
+    name = "airflow_of_a_test"
+
+    async def order(*statements: str) -> None:
+        admin = await asyncpg.connect(postgres.dsn("postgres", ADMIN).url)
+        for statement in statements:
+            await admin.execute(statement)
+        await admin.close()
+
+    drop = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
+    asyncio.run(order(drop, f"CREATE DATABASE {name} OWNER {AIRFLOW}"))
+    yield postgres.dsn(name, AIRFLOW)
+    asyncio.run(order(drop))

@@ -20,7 +20,7 @@ from adapters.twin import Fault
 from hub.api import comparison, control, control_filings, control_reconcile, control_schedules, problems, verify
 from hub.embedded.airflow import Control, EmbeddedAirflow
 from hub.embedded.airflow_client import AirflowClient, AirflowRefused, AirflowUnavailable
-from hub.embedded.postgres import AIRFLOW, AIRFLOW_DATABASE, EmbeddedPostgres
+from hub.embedded.postgres import Dsn
 from hub.embedded.process import free_port, kill_session
 from hub.embedded.supervisor import Supervisor
 from hub.keys import Keys
@@ -121,7 +121,7 @@ class Schedules:
 
 @pytest.mark.timeout(900)
 def test_every_schedule_through_real_processes(
-    stage: Any, postgres: EmbeddedPostgres, keys: Keys, tmp_path: Path, only_learners: None
+    stage: Any, airflow_database: Dsn, keys: Keys, tmp_path: Path, only_learners: None
 ) -> None:
     async def go() -> None:
         async with stage() as s, Supervisor(tmp_path / "airflow") as supervisor:
@@ -139,7 +139,7 @@ def test_every_schedule_through_real_processes(
             async with _gateway(s, keys) as port:
                 airflow = QuickToNotice(
                     supervisor.data_dir / "airflow", dags=ROOT / "airflow" / "dags", plugins=ROOT / "airflow" / "plugins",
-                    database=postgres.dsn(AIRFLOW_DATABASE, AIRFLOW), keys=keys, port=free_port(),
+                    database=airflow_database, keys=keys, port=free_port(),
                     control=Control("127.0.0.1", port, control.control_token(keys)), parallelism=4,
                 )  # fmt: skip
                 began = time.monotonic()

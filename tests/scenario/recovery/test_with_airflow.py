@@ -18,7 +18,7 @@ from hub.api import control, problems
 from hub.api.context import Probe
 from hub.embedded.airflow import Control, EmbeddedAirflow
 from hub.embedded.airflow_client import AirflowClient, AirflowRefused, AirflowUnavailable
-from hub.embedded.postgres import AIRFLOW, AIRFLOW_DATABASE, EmbeddedPostgres
+from hub.embedded.postgres import Dsn
 from hub.embedded.process import free_port
 from hub.embedded.supervisor import Supervisor
 from hub.kernel.ledger import recovery
@@ -73,16 +73,14 @@ async def _gateway(b: Any, keys: Keys, probe: Any) -> Any:
 
 
 @pytest.mark.timeout(300)
-def test_airflow_leads_and_the_ticker_takes_over(
-    bench: Any, postgres: EmbeddedPostgres, keys: Keys, tmp_path: Path
-) -> None:
+def test_airflow_leads_and_the_ticker_takes_over(bench: Any, airflow_database: Dsn, keys: Keys, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench() as b, Supervisor(tmp_path / "data") as supervisor:
             there = Counterparty(b)
             async with _gateway(b, keys, there.probe) as port:
                 airflow = EmbeddedAirflow(
                     tmp_path / "data" / "airflow", dags=ROOT / "airflow" / "dags", plugins=ROOT / "airflow" / "plugins",
-                    database=postgres.dsn(AIRFLOW_DATABASE, AIRFLOW), keys=keys, port=free_port(),
+                    database=airflow_database, keys=keys, port=free_port(),
                     control=Control("127.0.0.1", port, control.control_token(keys)), parallelism=4,
                 )  # fmt: skip
                 await airflow.run(supervisor)
