@@ -6,7 +6,8 @@ One concern: the command line of this package. It must never touch a simulator b
 from __future__ import annotations
 
 import asyncio
-import subprocess
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hub.simulate.gates_cli import gates
 from hub.simulate.prepare import SYSTEMS
 from hub.wiring import ROOT, House
 
+_SECONDS = re.compile(r"\d{1,6}(\.\d{1,3})?")
 _TITLES = {
     "ministry": "Bộ GDĐT / the Ministry",
     "population": "CSDL dân cư / the population database",
@@ -48,16 +50,15 @@ def _one(system: str) -> click.Command:
         if people is not None and system == "population":
             argv += ["--people", str(people.absolute())]
         for fault in faults:
-            if fault.partition(":")[0] not in FAULTS:
+            kind, _, seconds = fault.partition(":")
+            if kind not in FAULTS:
                 raise click.BadParameter(f"{fault}; có / there are: {', '.join(FAULTS)}")
+            if seconds and not _SECONDS.fullmatch(seconds):
+                raise click.BadParameter(f"{fault}; số giây như 30 hoặc 2.5 / seconds such as 30 or 2.5")
             argv += ["--fault", fault]
-        with subprocess.Popen(argv, cwd=ROOT) as child:
-            try:
-                code = child.wait()
-            except KeyboardInterrupt:
-                # The terminal's Ctrl-C has reached the child as well; its books are closed when it ends.
-                code = child.wait()
-        sys.exit(code)
+        # In place of this process: whoever ends it by its id ends the simulator, and no child stays behind on the port.
+        os.chdir(ROOT)
+        os.execv(sys.executable, argv)  # noqa: S606 (no shell is wanted: our own interpreter, checked words)
 
     return click.command(system, help=f"Chạy giả lập {_TITLES[system]}")(run)
 

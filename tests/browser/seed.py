@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import connectors.settings as connector_settings
+from adapters import manifest as manifests
 from hub.kernel.access import Scope
 from hub.kernel.intake import Arrival, Source
 from hub.kernel.ledger import alarms, intake, operations, parties, people
@@ -68,6 +69,7 @@ def settings(
     quota: dict[str, Any],
 ) -> dict[str, Any]:
     """A connector's settings, checked as the hub checks them."""
+    manifests.load(system).check_way(transport["kind"], auth["scheme"])
     return connector_settings.dump(
         connector_settings.validate(
             {
@@ -120,7 +122,15 @@ async def systems(core: Core, keys: Keys, port: int = 1) -> None:
             ),
             {},
         ),
-        ("public_service", settings("public_service", "public_service", rest, {"scheme": "none"}, {"agency": "000.00.12.H24"}, {}), {}),
+        (
+            "public_service",
+            settings(
+                "public_service", "public_service", rest,
+                {"scheme": "portal_session", "login_url": f"http://127.0.0.1:{port}/mapi/login", "username": "so-gddt"},
+                {"agency": "000.00.12.H24"}, {},
+            ),
+            {"password": "bi-mat-2"},
+        ),
     ):  # fmt: skip
         await operations.add_connector(core, keys, "seed", name, given["system"], given, secrets)
     await core.refresh()

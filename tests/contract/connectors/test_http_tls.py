@@ -14,7 +14,7 @@ import pytest
 
 from connectors.address import AddressPolicy
 from connectors.errors import SettingsInvalid
-from hub.kernel.ports import NotSent
+from hub.kernel.ports import MaybeSent, NotSent, Reply
 
 
 def _kit(name: str) -> Any:
@@ -73,6 +73,71 @@ def _key_pem(key: Any) -> str:
 @pytest.fixture(scope="module")
 def authority() -> Any:
     return _issued("Chứng thư thử", ca=True)
+
+
+@pytest.fixture(scope="module")
+def served(authority: Any, tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """The server's side of TLS, with a certificate by `authority`."""
+    certificate, key = _issued("may-chu", authority)
+    file = tmp_path_factory.mktemp("tls") / "s.pem"
+    file.write_text(_pem(certificate) + _key_pem(key))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
+
+
+LARGE = ("headers_close", "body_middle_close", "body_middle_reset")
+"""Where the request must still be under way when the server goes: larger than the buffers."""
+
+
+async def _said(boundary: str, kind: str, authority: Any, context: ssl.SSLContext | None) -> tuple[Any, Any]:
+    """The reply or the error of one call over https, and the server's book."""
+    from connectors.connector import build
+    from connectors.settings import validate
+
+    async with wire_server.wire(boundary, context) as (port, book):
+        transport = {"kind": kind, "base_url": f"https://127.0.0.1:{port}", "tls": {"ca_pem": _pem(authority[0])}}
+        # A handshake has time enough on a busy machine: what is asked about comes after it.
+        policy = {
+            "timeouts": {"connect_s": 10, "read_s": 0.5},
+            "quick_tries": {"attempts": 3, "wait_s": 0.01},
+        }
+        given = {"name": "thu", "system": "ministry", "transport": transport, "policy": policy}
+        c = build(validate(given), {}, LOCAL)
+        body = b"x" * (8 << 20) if boundary in LARGE else b'{"a":1}'
+        try:
+            return await c.send(wire_server.call(body=body), 12.0), book
+        except (NotSent, MaybeSent) as error:
+            return error, book
+        finally:
+            await c.close()
+
+
+@pytest.mark.parametrize(
+    "boundary",
+    [
+        "accept_close", "accept_reset", "accept_stall", *LARGE, "request_close", "request_reset", "request_stall", "headers_middle",
+        "body_reply_middle", "body_reply_stall", "chunked_middle",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["rest", "soap"])
+def test_a_conversation_broken_inside_tls_is_told_truly_and_never_repeated(
+    kind: str, boundary: str, authority: Any, served: ssl.SSLContext
+) -> None:
+    verdict, book = asyncio.run(asyncio.wait_for(_said(boundary, kind, authority, served), 30))
+    assert not isinstance(verdict, Reply)
+    assert book.requests <= 1
+    if boundary.startswith("accept"):
+        assert book.requests == 0
+    else:
+        assert book.connections == 1 and book.bytes, "the server read of it"
+        assert isinstance(verdict, MaybeSent), f"the server holds {book.bytes} bytes"
+
+
+@pytest.mark.parametrize("boundary", ["accept_close", "accept_reset"])
+def test_a_handshake_that_breaks_is_not_sent(boundary: str, authority: Any) -> None:
+    verdict, book = asyncio.run(asyncio.wait_for(_said(boundary, "rest", authority, None), 30))
+    assert isinstance(verdict, NotSent) and book.bytes == 0
 
 
 def test_both_sides_show_a_certificate(authority: Any, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -115,8 +116,8 @@ async def _play(boundary: str, reader: asyncio.StreamReader, writer: asyncio.Str
 
 
 @asynccontextmanager
-async def wire(boundary: str) -> AsyncIterator[tuple[int, Book]]:
-    """Port and book of a server that behaves so on every connection."""
+async def wire(boundary: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[int, Book]]:
+    """Port and book of a server that behaves so on every connection (inside TLS, with a context)."""
     book = Book()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -135,7 +136,7 @@ async def wire(boundary: str) -> AsyncIterator[tuple[int, Book]]:
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     if boundary == "refused":
         server.close()

@@ -50,7 +50,9 @@ class Airflow:
 
 
 @asynccontextmanager
-async def console(one: Any, folder: Path, airflow: Any, redis: Any = None) -> AsyncIterator[httpx.AsyncClient]:
+async def console(
+    one: Any, folder: Path, airflow: Any, redis: Any = None, manifests: Any = None
+) -> AsyncIterator[httpx.AsyncClient]:
     """The console alone, with an administrator signed in."""
     app = FastAPI()
     mount(app, connector_settings)
@@ -59,7 +61,7 @@ async def console(one: Any, folder: Path, airflow: Any, redis: Any = None) -> As
         return Probe(True, 1.0, Text("được", "fine"))
 
     app.state.hub = Hub(
-        settings=Settings(data_dir=folder), keys=one.keys, core=one.core, redis=redis, manifests={}, probe=probe, airflow=airflow,
+        settings=Settings(data_dir=folder), keys=one.keys, core=one.core, redis=redis, manifests=manifests or {}, probe=probe, airflow=airflow,
         status_file=folder / "status.json", flows_folder=folder,
     )  # fmt: skip
     password = await people.add_user(one.core, "test", "an", "An", "admin", EVERYWHERE)

@@ -22,8 +22,7 @@ def test_settings_fit_the_adapter_and_hold_every_secret(system: str) -> None:
     settings = validate(prepare.connector_settings(system, "http://127.0.0.1:8123"))
     manifest = manifests.load(system)
     manifest.build(settings.adapter, settings.profile)
-    assert settings.transport.kind in manifest.transports
-    assert settings.auth.scheme in manifest.auth
+    manifest.check_way(settings.transport.kind, settings.auth.scheme)
     check_secrets(settings, prepare.secrets_of(system))
 
 
@@ -90,6 +89,8 @@ def test_faults_are_switched_from_the_command_line(running: tuple[str, Simulator
         ["fault", "http://127.0.0.1:1", "slow", "--for", "0"],
         ["books", "no address"],
         ["ministry", "--fault", "earthquake:3"],
+        ["ministry", "--fault", "down_503:lâu"],
+        ["ministry", "--fault", "down_503:nan"],
     ],
 )
 def test_what_cannot_be_done_is_said(words: list[str]) -> None:

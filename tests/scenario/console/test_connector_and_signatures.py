@@ -1,0 +1,136 @@
+"""A connector that does not fit its system is refused beside its field; what was found on a document's signatures is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import connectors.settings as connector_settings
+from adapters import manifest as manifests
+from hub.kernel.documents import PDF
+from hub.kernel.intake import Arrival, Source
+from hub.kernel.ledger import files
+from hub.kernel.ledger.intake import accept
+from hub.signatures import ALTERED, UNTRUSTED, Signature, Verdict
+from tests.browser.seed import _draft, filing
+from tests.scenario.console.test_beside import console
+
+SCHOOL = "31HP0000001"
+
+
+def field_error(page: str, id_: str) -> str:
+    """The sentence beside the field whose error has this id."""
+    found = re.search(rf'class="field-error" id="{id_}">(.*?)<', page)
+    return html.unescape(found[1]) if found else ""
+
+
+def test_a_transport_or_scheme_that_does_not_fit_is_refused_beside_its_field(ledger: Any, tmp_path: Path) -> None:
+    given = {
+        "name": "ministry", "system": "ministry", "transport": {"kind": "rest", "base_url": "https://bo.example.vn/"},
+        "auth": {"scheme": "bearer"}, "adapter": {"province_code": "31", "source": "SGDDT-HP"},
+    }  # fmt: skip
+    known = {"ministry": manifests.load("ministry")}
+    sent = {
+        "revision": "1",
+        "/transport/base_url": "https://bo.example.vn/",
+        "/adapter/province_code": "31",
+        "/adapter/source": "SGDDT-HP",
+    }
+
+    async def go() -> None:
+        async with ledger() as led, console(led, tmp_path, None, manifests=known) as client:
+            stored = connector_settings.dump(connector_settings.validate(given))
+            await led.connector("ministry", "ministry", stored, {"token": "bi-mat"})
+            page = (await client.get("/connectors/ministry/edit")).text
+            (csrf,) = set(re.findall(r'name="csrf" value="([^"]+)"', page))
+
+            async def save(kind: str, scheme: str) -> tuple[int, str]:
+                form = {**sent, "csrf": csrf, "kind": kind, "scheme": scheme}
+                answer = await client.post("/connectors/ministry/edit", data=form)
+                return answer.status_code, answer.text
+
+            for lang, transport, way in (
+                ("vi", "không dùng soap; dùng được: rest", "không dùng none; dùng được: bearer"),
+                ("en", "does not take soap; these fit: rest", "does not take none; these fit: bearer"),
+            ):
+                client.cookies = {"lt_session": client.cookies["lt_session"], "lt_lang": lang}
+                status, page = await save("soap", "none")
+                assert status == 422
+                assert transport in field_error(page, "w-kind") and way in field_error(page, "w-scheme"), page
+                status, page = await save("rest", "none")
+                assert status == 422 and not field_error(page, "w-kind") and way in field_error(page, "w-scheme")
+                status, page = await save("soap", "bearer")
+                assert status == 422 and transport in field_error(page, "w-kind") and not field_error(page, "w-scheme")
+            assert await led.value("SELECT revision FROM connectors") == 1, "nothing of it was stored"
+            assert (await save("rest", "bearer"))[0] == 303
+            assert await led.value("SELECT revision FROM connectors") == 2
+
+    asyncio.run(go())
+
+
+def signature(**more: Any) -> Signature:
+    return Signature(
+        form="PAdES", signer="<b>Trần Thị Ví Dụ</b>", issuer="CA thử", serial="1", signed_at="2026-09-07T08:00:00+07:00", **more
+    )  # fmt: skip
+
+
+CARDS = [
+    ("vi", "Chữ ký trên tài liệu", {"good": "Hợp lệ", "bad": "Không hợp lệ", "unsigned": "Không có chữ ký"}),
+    ("en", "Signatures on documents", {"good": "Holds", "bad": "Does not hold", "unsigned": "Not signed"}),
+]
+CHIP = {"good": "s-delivered", "bad": "s-parked", "unsigned": ""}
+
+
+@pytest.mark.parametrize(("lang", "title", "words"), CARDS)
+def test_what_was_found_on_the_documents_of_a_filing_is_on_its_page(
+    ledger: Any, tmp_path: Path, lang: str, title: str, words: dict[str, str]
+) -> None:
+    verdicts = {
+        "good": Verdict(signatures=(signature(),)),
+        "bad": Verdict(signatures=(signature(), signature(problems=(ALTERED, UNTRUSTED)))),
+        "unsigned": Verdict(),
+    }
+    kept = {state: uuid.uuid4() for state in verdicts}
+
+    async def go() -> None:
+        async with ledger() as led:
+            await led.school(SCHOOL)
+            source = Source("client", "mot-cua")
+            for state, file in kept.items():
+                found = verdicts[state].state, msgspec.to_builtins(verdicts[state].signatures) or None
+                await files.keep(led.core, source, file, SCHOOL, PDF, "Đơn.pdf", b"%PDF-1.7", led.keys.encrypt, found)
+            item, plain = filing(1, SCHOOL), filing(2, SCHOOL)
+            item["data"]["attachments"] = [
+                {"id": f"TL-{n}", "name": "Đơn.pdf", "file": file.hex} for n, file in enumerate(kept.values())
+            ]
+            drafts = [_draft(led.core, "filing", i, f"/{n}") for n, i in enumerate((item, plain))]
+            arrival = Arrival(
+                source=source, type="filing", body=b"[]", content_type="application/json", digest=b"d" * 32, school=SCHOOL, drafts=drafts
+            )  # fmt: skip
+            await accept(led.core, [arrival])
+            signed, other = [r["id"] for r in await led.rows("SELECT id FROM records ORDER BY key")]
+            async with console(led, tmp_path, None) as client:
+                client.cookies = {"lt_session": client.cookies["lt_session"], "lt_lang": lang}
+                page = (await client.get(f"/records/{signed}")).text
+                assert "<b>Trần" not in page and "&lt;b&gt;Trần Thị Ví Dụ" in page, (
+                    "a signer's name is text, never markup"
+                )
+                assert title not in (await client.get(f"/records/{other}")).text, "no documents, no card"
+            card = page[page.index(f"<h2>{title}</h2>") :].split("</section>")[0]
+            lines = {line[6:14]: line for line in card.split("<li>")[1:]}
+            assert len(lines) == 3
+            for state, file in kept.items():
+                line = lines[file.hex[:8]]
+                assert f'<span class="chip {CHIP[state]}">{words[state]}</span>' in line
+                assert [getattr(p, lang) in line for p in (ALTERED, UNTRUSTED)] == [state == "bad"] * 2
+                assert line.count("PAdES · ") == len(verdicts[state].signatures)
+                assert line.count("2026-09-07T08:00:00+07:00") == len(verdicts[state].signatures)
+
+    asyncio.run(go())
