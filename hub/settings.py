@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as UnreadableSource
 
+from hub.filing_settings import Files, Filings
 from hub.gate_settings import Pictures
 from hub.keys import default_path
 from hub.setting_groups import (
@@ -33,8 +34,6 @@ from hub.setting_groups import (
     Checkins,
     Database,
     Dispatch,
-    Files,
-    Filings,
     Http,
     Intake,
     Mqtt,

@@ -347,31 +347,21 @@ class MqttClient:
         self._ask_again_if_due()
         return stale
 
-    def publish(self, topic: str, payload: bytes, qos: int = 0) -> int | None:
-        """Publish without waiting. None when it was not taken: no connection, a broker that does not read (QoS 0), a
-        topic that cannot be published to; else its number, which at QoS 1 must be given to `confirmed`."""
+    def publish(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> int | None:
+        """Publish without waiting; nothing at all, retained, has the broker forget what it keeps under the topic. None when it
+        was not taken: no connection, a broker that does not read (QoS 0), a topic that cannot be published to; else its
+        number, which at QoS 1 must be given to `confirmed`."""
         link = self._link
         if link is None or (link.clogged and not qos):
             return None
         mid = self._number() if qos else 0
         try:
-            link.write(packets.publish(topic, payload, min(qos, 1), mid))
+            link.write(packets.publish(topic, payload, min(qos, 1), mid, retain=retain))
         except ValueError:
             return None
         if qos:
             self._confirming[mid] = asyncio.get_running_loop().create_future()
         return mid
-
-    def clear(self, topic: str) -> bool:
-        """Have the broker forget what it keeps retained under a topic. False: there is no connection, or no such topic."""
-        link = self._link
-        if link is None:
-            return False
-        try:
-            link.write(packets.publish(topic, b"", retain=True))
-        except ValueError:
-            return False
-        return True
 
     async def confirmed(self, mid: int, timeout_s: float) -> bool:
         """Wait for the broker's PUBACK of a QoS 1 publication; False when it does not come in time, or can no longer

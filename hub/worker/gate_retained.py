@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from prometheus_client import Counter
 
@@ -49,6 +50,19 @@ class Pictured:
             await asyncio.sleep(every_s)
             owed, self._owed = self._owed, set()
             self._owed.update(topic for topic in owed if clear(topic) is False)
+
+
+class Publisher(Protocol):
+    """What a copy is cleared with: an MQTT client."""
+
+    def publish(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> int | None:
+        """None when it was not taken."""
+        ...
+
+
+def clearing(client: Publisher) -> Callable[[str], bool]:
+    """Has the broker forget what it keeps under a topic; False when the client did not take it."""
+    return lambda topic: client.publish(topic, b"", retain=True) is not None
 
 
 async def sweep(schools: Callable[[], Mapping[str, str]], clear: Callable[[str], bool]) -> None:

@@ -85,7 +85,7 @@ async def main(settings: Settings) -> None:
         bridge = Bridge(
             client, lambda arrivals: intake.accept(house.core, arrivals), known, registry(house), house.core.hasher,
             lambda facts: parties.touch_devices(house.core, facts), hinted=hinted,
-            numbered=gaps.seen, album=album, clear=client.clear, moment=house.core.moment,
+            numbered=gaps.seen, album=album, clear=gate_retained.clearing(client), moment=house.core.moment,
         )  # fmt: skip
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -103,7 +103,7 @@ async def main(settings: Settings) -> None:
             "hearing of changes": partial(gate_watch.follow, house, bridge),
             "noting what is known of gates": memory.run,
             "clearing what gates left behind": partial(
-                gate_retained.sweep, partial(bridge.schools, "native"), client.clear
+                gate_retained.sweep, partial(bridge.schools, "native"), gate_retained.clearing(client)
             ),
             "telling what is held back": partial(gate_held.say, house.core, bridge.guard.standing),
         }

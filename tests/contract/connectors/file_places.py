@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib.util
 import logging
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,7 @@ from connectors.address import AddressPolicy
 from connectors.connector import LiveConnector, build
 from connectors.settings import validate
 from hub.kernel.ports import Call
-
-_spec = importlib.util.spec_from_file_location("sftp_server", Path(__file__).with_name("sftp_server.py"))
-assert _spec is not None and _spec.loader is not None
-kit = importlib.util.module_from_spec(_spec)
-sys.modules["sftp_server"] = kit
-_spec.loader.exec_module(kit)
+from tests.contract.connectors import sftp_server as kit
 
 KINDS = ["sftp", "folder"]
 LOCAL = AddressPolicy(["127.0.0.0/8"])

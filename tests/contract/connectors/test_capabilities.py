@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import importlib.util
 import logging
 import socket
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +15,7 @@ from connectors.connector import LiveConnector, build
 from connectors.errors import AddressRefused
 from connectors.settings import CAPABILITIES, KINDS, SCHEMES, document, form, secrets_of, validate
 from hub.kernel.ports import Call, MaybeSent, NotSent, Reply
-
-_spec = importlib.util.spec_from_file_location("wire_server", Path(__file__).with_name("wire_server.py"))
-assert _spec is not None and _spec.loader is not None
-wire_server = importlib.util.module_from_spec(_spec)
-sys.modules["wire_server"] = wire_server
-_spec.loader.exec_module(wire_server)
+from tests.contract.connectors import wire_server
 
 VOCABULARY = {
     "http", "headers", "status", "tls", "probe_path", "soap", "xroad", "webhook", "mqtt", "files", "remote", "single",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import logging
-import sys
 from pathlib import Path
 
 import paramiko
@@ -14,12 +12,7 @@ import pytest
 from connectors.address import AddressPolicy
 from connectors.errors import AddressRefused, CredentialsRefused, HostKeyRefused, SettingsInvalid
 from hub.kernel.ports import NotSent
-
-_spec = importlib.util.spec_from_file_location("file_places", Path(__file__).with_name("file_places.py"))
-assert _spec is not None and _spec.loader is not None
-places = importlib.util.module_from_spec(_spec)
-sys.modules["file_places"] = places
-_spec.loader.exec_module(places)
+from tests.contract.connectors import file_places as places
 
 Place = places.Place
 drop = places.drop

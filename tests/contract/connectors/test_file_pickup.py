@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,12 +12,7 @@ from connectors.connector import LiveConnector, build
 from connectors.settings import validate
 from connectors.transports.pickup import Inbox, Lost, Picked
 from hub.kernel.ports import NotSent, Text
-
-_spec = importlib.util.spec_from_file_location("file_places", Path(__file__).with_name("file_places.py"))
-assert _spec is not None and _spec.loader is not None
-places = importlib.util.module_from_spec(_spec)
-sys.modules["file_places"] = places
-_spec.loader.exec_module(places)
+from tests.contract.connectors import file_places as places
 
 LOCAL = places.LOCAL
 Place = places.Place

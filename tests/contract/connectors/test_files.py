@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
-import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,12 +12,7 @@ import pytest
 
 from connectors.connector import LiveConnector
 from hub.kernel.ports import MaybeSent, NotSent
-
-_spec = importlib.util.spec_from_file_location("file_places", Path(__file__).with_name("file_places.py"))
-assert _spec is not None and _spec.loader is not None
-places = importlib.util.module_from_spec(_spec)
-sys.modules["file_places"] = places
-_spec.loader.exec_module(places)
+from tests.contract.connectors import file_places as places
 
 Place = places.Place
 drop = places.drop

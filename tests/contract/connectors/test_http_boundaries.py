@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import importlib.util
 import socket
-import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +18,7 @@ from connectors.connector import build
 from connectors.errors import AddressRefused
 from connectors.settings import validate
 from hub.kernel.ports import Call, MaybeSent, NotSent, Reply
-
-_spec = importlib.util.spec_from_file_location("wire_server", Path(__file__).with_name("wire_server.py"))
-assert _spec is not None and _spec.loader is not None
-wire_server = importlib.util.module_from_spec(_spec)
-sys.modules["wire_server"] = wire_server
-_spec.loader.exec_module(wire_server)
+from tests.contract.connectors import wire_server
 
 CAPABILITIES = settings_module.CAPABILITIES
 HTTP = ["rest", "soap"]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import socket
-import sys
 import time
 import zlib
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,17 +15,8 @@ from connectors.errors import AddressRefused
 from connectors.transports.base import Request
 from connectors.transports.http_wire import HttpWire
 from hub.kernel.ports import MaybeSent, NotSent, Reply
+from tests.contract.connectors import ready_server, wire_server
 
-
-def _kit(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    sys.modules[name] = kit = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(kit)
-    return kit
-
-
-wire_server, ready_server = _kit("wire_server"), _kit("ready_server")
 LOCAL = wire_server.LOCAL
 OK, Answers, Server, run = ready_server.OK, ready_server.Answers, ready_server.Server, ready_server.run
 

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import socket
 import struct
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 
 from hub.kernel.ports import MaybeSent, NotSent, Reply
-
-_spec = importlib.util.spec_from_file_location("wire_server", Path(__file__).with_name("wire_server.py"))
-assert _spec is not None and _spec.loader is not None
-wire_server = importlib.util.module_from_spec(_spec)
-sys.modules["wire_server"] = wire_server
-_spec.loader.exec_module(wire_server)
+from tests.contract.connectors import wire_server
 
 
 def run(work: Any) -> Any:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import ssl
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,17 +13,8 @@ import pytest
 from connectors.address import AddressPolicy
 from connectors.errors import SettingsInvalid
 from hub.kernel.ports import MaybeSent, NotSent, Reply
+from tests.contract.connectors import ready_server, wire_server
 
-
-def _kit(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    sys.modules[name] = kit = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(kit)
-    return kit
-
-
-wire_server, ready_server = _kit("wire_server"), _kit("ready_server")
 LOCAL = wire_server.LOCAL
 OK, Answers, Server, run = ready_server.OK, ready_server.Answers, ready_server.Server, ready_server.run
 

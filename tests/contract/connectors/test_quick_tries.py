@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
-from pathlib import Path
 
 import pytest
 
 from hub.kernel.ports import Call, MaybeSent, NotSent, Reply
-
-_spec = importlib.util.spec_from_file_location("wire_server", Path(__file__).with_name("wire_server.py"))
-assert _spec is not None and _spec.loader is not None
-wire_server = importlib.util.module_from_spec(_spec)
-sys.modules["wire_server"] = wire_server
-_spec.loader.exec_module(wire_server)
+from tests.contract.connectors import wire_server
 
 connector, call = wire_server.connector, wire_server.call
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from email import policy as email_policy
 from email.parser import BytesParser
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,12 +31,7 @@ from connectors.settings import validate
 from connectors.transports.mtom import Broken, move_in
 from connectors.transports.soap_options import AttachmentSettings
 from hub.kernel.ports import Call, MaybeSent, NotSent, Reply
-
-_spec = importlib.util.spec_from_file_location("wire_server", Path(__file__).with_name("wire_server.py"))
-assert _spec is not None and _spec.loader is not None
-wire_server = importlib.util.module_from_spec(_spec)
-sys.modules["wire_server"] = wire_server
-_spec.loader.exec_module(wire_server)
+from tests.contract.connectors import wire_server
 
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 DS = "{http://www.w3.org/2000/09/xmldsig#}"

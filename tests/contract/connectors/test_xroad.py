@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,12 +17,7 @@ from connectors.settings import validate
 from connectors.transports.envelope import NotSoap, see, with_headers
 from connectors.transports.xroad_faults import judge, profile
 from hub.kernel.ports import Call, MaybeSent, NotSent, Reply
-
-_spec = importlib.util.spec_from_file_location("security_server", Path(__file__).with_name("security_server.py"))
-assert _spec is not None and _spec.loader is not None
-ss = importlib.util.module_from_spec(_spec)
-sys.modules["security_server"] = ss
-_spec.loader.exec_module(ss)
+from tests.contract.connectors import security_server as ss
 
 CLIENT = {"member_class": "GOV", "member_code": "000.00.00.H24", "subsystem": "sở gd"}
 SERVICE = {"member_class": "GOV", "member_code": "000.00.00.G01", "subsystem": "dân cư", "service": "TraCuu"}

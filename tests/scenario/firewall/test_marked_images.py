@@ -29,6 +29,7 @@ from hub.embedded.postgres import ADMIN
 from hub.kernel.ledger import gates as registry
 from hub.kernel.ledger import intake, parties
 from hub.worker.bridge import Bridge, BridgeOptions
+from hub.worker.gate_retained import clearing
 from hub.worker.gates import families
 from tests.scenario.firewall.conftest import SCHOOL, saved
 
@@ -214,7 +215,7 @@ async def over_mqtt(core: Any, port: int, marks: Marks, album: Any = None) -> No
         touch,
         BridgeOptions(clear_s=0.5),
         album=album,
-        clear=transport.clear,
+        clear=clearing(transport),
     )
     await transport.start()
     assert await transport.connected(10)

@@ -15,7 +15,7 @@ import paho.mqtt.client as paho
 from connectors.transports.mqtt import MqttClient, MqttSettings
 from hub.kernel.intake import Accepted, Arrival
 from hub.worker.bridge import Bridge, BridgeOptions
-from hub.worker.gate_retained import Retired, sweep
+from hub.worker.gate_retained import Retired, clearing, sweep
 from iot.native.decode import FAMILY
 from tests.scenario.native.test_reference_publisher import Broker, pytestmark  # noqa: F401 - skips as it does
 
@@ -93,12 +93,12 @@ def test_copies_of_gates_that_are_gone_are_cleared(tmp_path: Path) -> None:
             subscriptions=[(t, 1) for t in FAMILY.subscriptions],
         )
         bridge = Bridge(
-            link, accept, {"native": FAMILY}, load, lambda d: "00" * 32, touch, BridgeOptions(), clear=link.clear
+            link, accept, {"native": FAMILY}, load, lambda d: "00" * 32, touch, BridgeOptions(), clear=clearing(link)
         )
         await link.start()
         tasks = [
             asyncio.create_task(bridge.run()),
-            asyncio.create_task(sweep(lambda: bridge.schools("native"), link.clear)),
+            asyncio.create_task(sweep(lambda: bridge.schools("native"), clearing(link))),
         ]
         # The retired gate's birth and the retained event are gone; what registered gates say of themselves stands.
         await until(lambda: kept(broker.port) == {topic("N1", "state"), topic("N2", "state")})

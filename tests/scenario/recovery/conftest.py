@@ -10,8 +10,23 @@ from typing import Any
 
 import asyncpg
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
 from hub.embedded.postgres import ADMIN, AIRFLOW, Dsn, EmbeddedPostgres
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[int]:
+    """An application behind a port of its own."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.02)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await serving
 
 
 class Bench:

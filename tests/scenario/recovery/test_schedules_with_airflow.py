@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from adapters.population.people import Person
@@ -26,6 +25,7 @@ from hub.embedded.supervisor import Supervisor
 from hub.keys import Keys
 from hub.worker import reconciling
 from tests.scenario.dispatch.conftest import filing, learner, stage
+from tests.scenario.recovery.conftest import served
 
 __all__ = ["stage"]
 
@@ -65,14 +65,8 @@ async def _gateway(s: Any, keys: Keys) -> AsyncIterator[int]:
         app.include_router(part.router)
     app.include_router(verify.control)
     app.state.hub = SimpleNamespace(core=s.core, keys=keys, probe=None, settings=s.house.settings)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.02)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
+    async with served(app) as port:
+        yield port
 
 
 class Schedules:

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from hub.api import control, problems
@@ -26,6 +25,7 @@ from hub.kernel.ports import Text
 from hub.keys import Keys
 from hub.settings import Settings
 from hub.worker.recovery import Pace, RecoveryLoop
+from tests.scenario.recovery.conftest import served
 
 ROOT = Path(__file__).parents[3]
 
@@ -62,14 +62,8 @@ async def _gateway(b: Any, keys: Keys, probe: Any) -> Any:
     problems.install(app)
     app.include_router(control.router)
     app.state.hub = SimpleNamespace(core=b.core, keys=keys, probe=probe, settings=Settings())
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.02)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
+    async with served(app) as port:
+        yield port
 
 
 @pytest.mark.timeout(300)

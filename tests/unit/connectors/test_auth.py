@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import importlib.util
 import logging
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -19,11 +17,8 @@ from connectors.connector import build
 from connectors.errors import CredentialsRefused, SettingsInvalid
 from connectors.settings import SCHEMES, secrets_of
 from hub.kernel.ports import MaybeSent, NotSent
+from tests.unit.connectors import login_server as kit
 
-_spec = importlib.util.spec_from_file_location("login_server", Path(__file__).with_name("login_server.py"))
-assert _spec is not None and _spec.loader is not None
-kit = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(kit)
 CALL, SECRET, Clock, Server, made, run = kit.CALL, kit.SECRET, kit.Clock, kit.Server, kit.made, kit.run
 
 

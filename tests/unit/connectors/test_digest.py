@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib.util
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +14,8 @@ from hypothesis import strategies as st
 
 from connectors.auth.digest import Challenge, authorization, choose
 from connectors.errors import CredentialsRefused
+from tests.unit.connectors import login_server as kit
 
-_spec = importlib.util.spec_from_file_location("login_server", Path(__file__).with_name("login_server.py"))
-assert _spec is not None and _spec.loader is not None
-kit = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(kit)
 CALL, SECRET, Clock, Server, made, run = kit.CALL, kit.SECRET, kit.Clock, kit.Server, kit.made, kit.run
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,11 +16,8 @@ from connectors.auth.portal_session import PortalSessionSettings, profile
 from connectors.errors import CredentialsRefused
 from connectors.transports.base import Request
 from hub.kernel.ports import Call, NotSent, Reply
+from tests.unit.connectors import login_server as kit
 
-_spec = importlib.util.spec_from_file_location("login_server", Path(__file__).with_name("login_server.py"))
-assert _spec is not None and _spec.loader is not None
-kit = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(kit)
 CALL, SECRET, Clock, Server, made, run = kit.CALL, kit.SECRET, kit.Clock, kit.Server, kit.made, kit.run
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +18,8 @@ from connectors.errors import EndpointGone, SettingsInvalid
 from connectors.settings import validate
 from connectors.transports.webhook import id_of
 from hub.kernel.ports import Call, NotSent
+from tests.unit.connectors import login_server as kit
 
-_spec = importlib.util.spec_from_file_location("login_server", Path(__file__).with_name("login_server.py"))
-assert _spec is not None and _spec.loader is not None
-kit = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(kit)
 CALL, SECRET, Clock, Server, made, run = kit.CALL, kit.SECRET, kit.Clock, kit.Server, kit.made, kit.run
 
 NEW = "whsec_" + base64.b64encode(b"n" * 32).decode()

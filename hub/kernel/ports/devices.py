@@ -1,0 +1,57 @@
+"""What device families give and get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from msgspec import Struct, field
+
+from hub.kernel.ports.messages import Draft, Reject
+
+
+class Publication(Struct, frozen=True):
+    """Something to publish to a device after the ledger has committed."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+
+
+class Decoded(Struct, kw_only=True):
+    """What a device family made of one publication.
+
+    Exactly one of these holds: `drafts` is not empty (facts to store), `invalid` says why it cannot be understood
+    (stored as an invalid message), or `advisory` is set (presence and heartbeat: updates the registry only).
+    """
+
+    drafts: list[Draft] = field(default_factory=list)
+    dedupe: str | None = None
+    """Identity of the event at the device: the same event sent again has the same one."""
+    acks: list[Publication] = field(default_factory=list)
+    """Device-level acknowledgements: to be published only after commit."""
+    invalid: Reject | None = None
+    advisory: dict[str, Any] | None = None
+    historical: bool = False
+    """True for stored-and-forwarded events: they take the lane of history."""
+    number: int | None = None
+    """The event's place in its device's own count, where it keeps one: a missing number is a missing event."""
+    trace: str | None = None
+    """The device's own W3C `traceparent`, kept beside the message."""
+
+
+class DeviceFamily(Protocol):
+    """One family of devices. Pure like an adapter."""
+
+    subscriptions: Sequence[str]
+    """MQTT topic filters, in MQTT's own syntax."""
+
+    def device_of(self, topic: str) -> str | None:
+        """The device a topic belongs to; None for shared topics, whose payload is advisory only."""
+        ...
+
+    def decode(self, topic: str, payload: Any, received_at: datetime, device: Mapping[str, Any] | None) -> Decoded:
+        """Decode one publication. `payload` is parsed JSON already stripped of biometrics; `device` is its registry
+        entry (profile, school, direction, zone), None when it is not registered. Raises nothing for any payload."""
+        ...
