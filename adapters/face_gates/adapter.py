@@ -1,6 +1,6 @@
 """People to face terminals and away from them: canonical gate_person to the commands of the `mqtt/face` dialect.
 
-One concern: those commands and what their answers mean. Pure. It must never put a picture itself into a command, name a
+One concern: which command when, and what its answer means. Pure. It must never put a picture itself into a command, name a
 picture's address unless the deployment allows it, or delete a person before the gate was asked for its stored records.
 
 What a kill leaves: every command is harmless twice. A deletion is a conversation: the gate is asked for its records, then whether
@@ -11,11 +11,9 @@ ledger's to know.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta, timezone
 from typing import Any
 
-import orjson
-
+from adapters.face_gates.commands import Commands, device_of
 from adapters.kit import code_of, everyone, http_outcome, json_object
 from hub.kernel.ports import (
     Call,
@@ -31,7 +29,6 @@ from hub.kernel.ports import (
     Unknown,
 )
 
-_LOCAL = timezone(timedelta(hours=7))
 _SILENT = "x-no-answer"
 
 
@@ -50,37 +47,40 @@ class FaceGates:
         self._photos = bool(settings["allow_photo_url"])
         self._drain = bool(settings["drain_first"])
         self._profile = profile
+        self._commands = Commands(profile)
 
     def render(self, batch: Sequence[Outgoing]) -> list[Call]:
         """EditPerson each, AddPersons where several of one gate go by address, DeletePersons (or, first, the question for
         the gate's records) for those that are cancelled. Raises `PhotoNotPassed` for a picture that must not travel."""
         gates: dict[tuple[str, str], list[Outgoing]] = {}
         for one in batch:
-            gates.setdefault((_device(one), self._kind(one)), []).append(one)
+            gates.setdefault((device_of(one), self._kind(one)), []).append(one)
         calls: list[Call] = []
         for (device, kind), ones in gates.items():
             most = {"add": self._profile["add_max"], "delete": self._profile["delete_max"]}.get(kind, 1)
             for start in range(0, len(ones), most):
                 part = ones[start : start + most]
                 if kind == "delete":
-                    calls.append(self._records(device, part) if self._drain else self._deletion(device, part))
+                    calls.append(
+                        self._commands.records(device, part) if self._drain else self._commands.deletion(device, part)
+                    )
                 elif kind == "add" and len(part) > 1:
-                    calls.append(self._addition(device, part))
+                    calls.append(self._commands.addition(device, part))
                 else:
-                    calls += [self._edit(device, one) for one in part]
+                    calls += [self._commands.edit(device, one) for one in part]
         return calls
 
     def resume(self, one: Outgoing, state: Mapping[str, str]) -> Call:
         """The gate was asked for its records: ask whether it has sent them all where it can tell, else delete."""
         return (
-            self._all_sent(_device(one), one) if state.get("proof") == _ASKED else self._deletion(_device(one), [one])
+            self._commands.all_sent(device_of(one), one)
+            if state.get("proof") == _ASKED
+            else self._commands.deletion(device_of(one), [one])
         )
 
     def read(self, call: Call, reply: Reply) -> Reading:
         """Read a gate's answer: `code` says it for the whole command."""
         return everyone(call, self._outcome(call, reply))
-
-    # -- commands
 
     def _kind(self, one: Outgoing) -> str:
         if one.event == "CANCEL":
@@ -88,76 +88,6 @@ class FaceGates:
         if one.mapped.get("picURI") and not self._photos:
             raise PhotoNotPassed
         return "add" if one.mapped.get("picURI") else "edit"
-
-    def _person(self, one: Outgoing) -> dict[str, Any]:
-        given = {k: v for k, v in one.mapped.items() if v is not None}
-        info = {**given, "personType": self._profile["person_type"]}
-        if "gender" in info:
-            info["gender"] = self._profile["gender"].get(str(info["gender"]), 0)
-        for name in ("validBegin", "validEnd"):
-            if name in info:
-                info[name] = str(info[name]).replace("T", " ")
-        info["tempValid"] = int("validEnd" in info)
-        return info
-
-    def _edit(self, device: str, one: Outgoing) -> Call:
-        info = self._person(one)
-        kind = "uri" if "picURI" in info else "plain"
-        return self._call(device, "edit_person", "EditPerson", [one], {"facesluiceId": device, **info}, {}, kind)
-
-    def _addition(self, device: str, ones: Sequence[Outgoing]) -> Call:
-        people = [self._person(one) for one in ones]
-        return self._call(device, "add_persons", "AddPersons", ones, people, {"PersonNum": len(ones), **_FLAGS}, "uri")
-
-    def _deletion(self, device: str, ones: Sequence[Outgoing]) -> Call:
-        people = [_person_code(one) for one in ones]
-        info = {"facesluiceId": device, "customId": people}
-        return self._call(
-            device, "delete_persons", "DeletePersons", ones, info, {"PersonNum": len(ones), **_FLAGS}, "plain"
-        )
-
-    def _records(self, device: str, ones: Sequence[Outgoing]) -> Call:
-        last = max(one.updated_at for one in ones).astimezone(_LOCAL) + timedelta(days=1)
-        first = last - timedelta(days=self._profile["drain_days"] + 1)
-        info = {"facesluiceId": device, "TimeS": f"{first:%Y-%m-%d %H:%M:%S}", "TimeE": f"{last:%Y-%m-%d %H:%M:%S}"}
-        return self._call(device, "drain", "ManualPushRecords", ones, info, {}, "plain")
-
-    def _all_sent(self, device: str, one: Outgoing) -> Call:
-        """A question for one second long ago: refused while the gate still answers the one before, else without records."""
-        then = (one.updated_at.astimezone(_LOCAL) - timedelta(days=3650)).replace(month=1, day=1)
-        info = {"facesluiceId": device, "TimeS": f"{then:%Y-%m-%d} 00:00:00", "TimeE": f"{then:%Y-%m-%d} 00:00:01"}
-        return self._call(device, "drained", "ManualPushRecords", [one], info, {}, "plain")
-
-    def _call(
-        self,
-        device: str,
-        name: str,
-        operator: str,
-        ones: Sequence[Outgoing],
-        info: Any,
-        beside: Mapping[str, Any],
-        gap: str,
-    ) -> Call:
-        message = f"hub-{name}-{ones[0].delivery}-{ones[0].version}"
-        told = {"operator": operator, "messageId": message, **beside, "info": info}
-        return Call(
-            operation=name,
-            deliveries=tuple(one.delivery for one in ones),
-            body=orjson.dumps(told),
-            content_type="application/json",
-            idempotent=True,
-            path=self._profile["topic"].format(device=device),
-            headers={
-                "reply-topic": self._profile["reply_topic"].format(device=device),
-                "reply-key": "messageId",
-                "reply-value": message,
-                "gap-ms": str(self._profile["gap_ms"][gap]),
-            },
-            key=ones[0].key,
-            meta={"device": device, "operator": operator},
-        )
-
-    # -- answers
 
     def _outcome(self, call: Call, reply: Reply) -> Outcome:
         device, operator = str(call.meta.get("device", "")), str(call.meta.get("operator", ""))
@@ -190,12 +120,3 @@ class FaceGates:
 
 
 _ASKED = "asked"
-_FLAGS = {"DataBegin": "BeginFlag", "DataEnd": "EndFlag"}
-
-
-def _device(one: Outgoing) -> str:
-    return str(one.body.get("device") or one.key.partition("/")[0])
-
-
-def _person_code(one: Outgoing) -> str:
-    return str(one.body.get("person_code") or one.key.partition("/")[2])

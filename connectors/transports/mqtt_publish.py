@@ -101,8 +101,14 @@ class MqttTransport:
         return Reply(status=200, body=b"", elapsed_ms=(time.perf_counter() - started) * 1000)
 
     async def reach(self, deadline_s: float) -> None:
-        """Connect and log in to the broker."""
-        await self._ready(min(deadline_s, self._connect_s))
+        """Connect and log in to the broker, under a client id of its own: the session may be another process's, and a broker
+        ends it for whoever comes second under its name."""
+        apart = self._settings.model_copy(update={"client_id": f"{self._settings.client_id}-probe", "answers": ""})
+        other = MqttTransport(apart, self._policy, password=self._password, connect_s=self._connect_s)
+        try:
+            await other._ready(min(deadline_s, self._connect_s))
+        finally:
+            await other.close()
 
     async def close(self) -> None:
         """End the session."""

@@ -38,7 +38,10 @@ class MqttSettings(Declared):
         "Mã máy khách",
         "Client id",
         example="lien-thong-cau-noi-1",
-        help=Text("Cố định: phiên gắn với mã này", "Fixed: the session belongs to it"),
+        help=Text(
+            "Cố định: phiên gắn với mã này; thử kết nối dùng mã này và “-probe”",
+            "Fixed: the session belongs to it; a probe uses it with “-probe”",
+        ),
         pattern=r"^[0-9A-Za-z_.-]{1,64}$",
     )
     keepalive_s: int = setting("Nhịp giữ kết nối (giây)", "Keep-alive (seconds)", default=30, ge=5, le=3600)

@@ -8,6 +8,7 @@ What a kill leaves: the files taken so far, each with its receipt; the archive s
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import zipfile
@@ -93,7 +94,7 @@ async def take(
     school_year: str | None = None, full: FullList | None = None,
 ) -> list[Part]:  # fmt: skip
     """Take every file, one after the other. Raises a `Problem` for the archive as a whole, before anything is stored."""
-    files = list(files_of(body))
+    files = await asyncio.to_thread(lambda: list(files_of(body)))
     parts: list[Part] = []
     for place, (name, content) in enumerate(files):
         if isinstance(content, Problem):

@@ -1,8 +1,8 @@
 """A request's events into the ledger, all or an error, one with a poisonous content alone.
 
 One concern: that order of tries. What a gate had stored comes one event a request from some families, as what happens now
-does: it has a group of its own, which gives way to the other for a moment before each batch, as in the bridge. It must never
-give up an event, nor say yes for one that is not stored.
+does: it has a group of its own, which gives way to the other for a moment before each batch, as in the bridge; posts of several
+stored events take turns and give way likewise. It must never give up an event, nor say yes for one that is not stored.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from hub.worker.bridge_lanes import is_data_fault
 log = logging.getLogger(__name__)
 
 _CHUNK = 500
+_CHUNK_LATE = 200
+"""Of a post of stored events alone: live ones wait for its transaction at most."""
 _HISTORY_BATCH = 64
 _HISTORY_GAP_S = 0.02
 _PATIENCE_S, _LOOK_S = 0.05, 0.002
@@ -34,12 +36,17 @@ class DeviceStore:
         self._core = core
         self._group = group
         self._history = GroupCommit(self._giving_way, batch=_HISTORY_BATCH, committers=1, gap_s=_HISTORY_GAP_S)
+        self._turn = asyncio.Lock()  # of posts of several stored events
 
     async def _giving_way(self, arrivals: list[Arrival]) -> list[Accepted]:
         until = time.monotonic() + _PATIENCE_S
         while self._group.waiting and time.monotonic() < until:
             await asyncio.sleep(_LOOK_S)
         return await ledger.accept(self._core, arrivals)
+
+    async def _in_turn(self, arrivals: list[Arrival]) -> list[Accepted]:
+        async with self._turn:
+            return await self._giving_way(arrivals)
 
     async def put(self, arrivals: list[Arrival]) -> list[Accepted]:
         """Everything, or an error: with whoever comes at the same time when it is one, else in transactions of its own.
@@ -50,9 +57,12 @@ class DeviceStore:
             if len(arrivals) == 1:
                 group = self._history if arrivals[0].historical else self._group
                 return [await group.put(arrivals[0])]
+            late = all(a.historical for a in arrivals)
+            size = _CHUNK_LATE if late else _CHUNK
             answers: list[Accepted] = []
-            for start in range(0, len(arrivals), _CHUNK):
-                answers += await ledger.accept(self._core, arrivals[start : start + _CHUNK])
+            for start in range(0, len(arrivals), size):
+                part = arrivals[start : start + size]
+                answers += await (self._in_turn(part) if late else ledger.accept(self._core, part))
             return answers
         except Exception as error:
             if not is_data_fault(error):

@@ -224,6 +224,7 @@ class Bridge:
             decoded = retained(route.device)
         device = route.device if entry is not None else None
         item = Item(delivered, route.name, device, decoded, received_at)
+        item.cut = bool(cleaned.removed)
         if decoded.advisory is None:
             for draft in decoded.drafts:
                 draft.body["images_removed"] = len(cleaned.removed)
@@ -348,7 +349,7 @@ class Bridge:
             if item.delivered.retain and self._clear is not None and (item.device is None or item.decoded.invalid):
                 # It is stored, or says nothing; kept at the broker it would come back at every start.
                 self._clear(item.delivered.topic)
-            elif self._clear is not None and item.arrival is not None and item.arrival.removed:
+            elif self._clear is not None and item.cut:
                 self._pictured.saw(item.delivered.topic)
             if item.picture is not None:
                 self._keep(item, item.picture, answers[index].message if answers and outcome == "stored" else None)

@@ -39,7 +39,7 @@ class Delivered(Protocol):
 class Item:
     """One publication on its way. `arrival` None: nothing to store."""
 
-    __slots__ = ("acks", "arrival", "decoded", "delivered", "device", "family", "picture", "received_at")
+    __slots__ = ("acks", "arrival", "cut", "decoded", "delivered", "device", "family", "picture", "received_at")
 
     def __init__(
         self, delivered: Delivered, family: str, device: str | None, decoded: Decoded, received_at: datetime
@@ -52,6 +52,7 @@ class Item:
         self.arrival: Arrival | None = None
         self.picture: Picture | None = None  # held, of a gate whose pictures are kept: seldom any
         self.received_at = received_at
+        self.cut = False  # whether the firewall took something out of it
 
 
 def retained(device: str | None) -> Decoded:

@@ -1,7 +1,7 @@
 """Copies the broker keeps for gates that are gone: cleared, so that nobody who connects later takes them for the present.
 
 One concern: which topics those are. Pure but for the loop. It must never clear what a registered gate says of itself at its own
-place; an event is another matter: no event may be retained, whoever says it.
+place, unless it says it with a picture; an event is another matter: no event may be retained, whoever says it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Retired:
 
 
 class Pictured:
-    """Topics of stored messages something was taken out of. A standing subscriber is not told whether a gate wrote with the
+    """Topics of messages something was taken out of. A standing subscriber is not told whether a gate wrote with the
     retain flag: then the broker keeps the picture until somebody clears it. So every such topic is cleared, whether anything is
     kept there or not, once in a while and not with every message. A kill forgets what is owed; what is kept then comes as
     a retained copy with the next subscription, and is cleared for that."""
@@ -41,7 +41,7 @@ class Pictured:
         self._owed: set[str] = set()
 
     def saw(self, topic: str) -> None:
-        """A message on this topic is stored, without what was taken out of it."""
+        """A message on this topic was heard, without what was taken out of it."""
         self._owed.add(topic)
 
     async def keep_clearing(self, clear: Callable[[str], object], every_s: float) -> None:

@@ -20,6 +20,7 @@ from connectors.connector import build
 from connectors.errors import AddressRefused, CredentialsRefused
 from connectors.settings import validate
 from connectors.transports.mqtt import MqttClient
+from connectors.transports.mqtt_publish import MqttTransport
 from connectors.transports.mqtt_settings import MqttSettings
 from connectors.transports.mqtt_shapes import Arrived
 from hub.kernel.ports import Call, NotSent
@@ -303,5 +304,22 @@ def test_a_connector_publishes_and_takes_the_puback_as_reply(broker: Broker) -> 
         with pytest.raises(AddressRefused):
             await inward.send(call("t/ra"), 3)
         await inward.close()
+
+    asyncio.run(go())
+
+
+def test_a_probe_leaves_the_session_of_another_process_alone(broker: Broker) -> None:
+    async def go() -> None:
+        standing = client(broker.port)
+        await standing.start()
+        assert await standing.connected(5)
+        before = standing.stats.generation
+        prober = MqttTransport(settings(broker.port), AddressPolicy(["127.0.0.0/8"]), password="mat-khau", connect_s=3)
+        for _ in range(3):
+            await prober.reach(3)
+        await prober.close()
+        await asyncio.sleep(0.3)
+        assert standing.stats.connected and standing.stats.generation == before
+        await standing.stop()
 
     asyncio.run(go())

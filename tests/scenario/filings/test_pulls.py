@@ -110,6 +110,23 @@ def test_a_list_that_lost_too_much_is_not_believed(stage: Any, small_pages: None
     asyncio.run(go())
 
 
+def test_a_nul_costs_its_entry_and_never_the_list(stage: Any, small_pages: None) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            twin = await s.portal()
+            twin.lists["procedures"] = rows = procedures(7)
+            rows[1]["TENTTHC"] = "Thủ\0tục"
+            rows[5]["MATTHC"] = "1.00\0005"
+            first = await pull(s, "procedures", "a")
+            assert first.done and (first.records, first.rejected) == (6, 1)
+            again = await pull(s, "procedures", "b")
+            assert again.done and again.rejected == 1, "no run is held up by it, nor is what is there withdrawn"
+            assert await s.led.value("SELECT count(*) FROM streams WHERE event = 'CANCEL'") == 0
+            assert (await account(s.core)).balanced
+
+    asyncio.run(go())
+
+
 def test_questions_are_asked_for_from_the_last_one_on(stage: Any) -> None:
     async def go() -> None:
         async with stage() as s:

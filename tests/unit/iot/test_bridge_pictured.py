@@ -52,6 +52,18 @@ def test_nothing_is_owed_before_the_commit() -> None:
     assert len(play(scenario, lambda: clearing(cleared, 0.01)).ledger.stored) == 1
 
 
+def test_a_state_with_a_picture_is_not_left_at_the_broker() -> None:
+    cleared: list[str] = []
+
+    async def scenario(rig: Rig) -> None:
+        said = {"state": "birth", "extra": "/9j/" + "A" * 4000}
+        rig.send(Delivered("campus/v1/31000102/N1/state", said, 1, 1))
+        await rig.until(lambda: bool(cleared))
+
+    play(scenario, lambda: clearing(cleared, 0.01))
+    assert set(cleared) == {"campus/v1/31000102/N1/state"}
+
+
 def test_what_the_client_did_not_take_stays_owed() -> None:
     asked: list[str] = []
 
