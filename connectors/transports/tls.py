@@ -62,10 +62,10 @@ def certificates(value: str | None, load: Callable[[str], object]) -> str | None
     clear. Raises a setting's error; gives None for an empty text."""
     if value:
         try:
-            if any(kind != "CERTIFICATE" for kind, _ in _BLOCK.findall(value)):
+            if "PRIVATE KEY" in value or any(kind != "CERTIFICATE" for kind, _ in _BLOCK.findall(value)):
                 raise ValueError
             load(value)
-        except ValueError:
+        except (ValueError, TypeError):  # TypeError: what the library says to letters beyond ASCII
             raise wrong(
                 "certificate",
                 "không phải chứng thư PEM, hoặc kèm cả khóa riêng",

@@ -70,7 +70,9 @@ async def sweep(schools: Callable[[], Mapping[str, str]], clear: Callable[[str],
     retired = Retired()
     owed: set[str] = set()
     while True:
-        owed.update(retired.look(schools()))
+        now = schools()
+        owed.update(retired.look(now))
+        owed -= {state_topic(school, device) for device, school in now.items()}  # it came back before it was cleared
         for topic in sorted(owed):
             if clear(topic):
                 owed.discard(topic)

@@ -49,7 +49,7 @@ from hub.worker.dispatch import Dispatcher
 from hub.worker.lasting import lasting
 from hub.worker.pickups import Pickups
 from hub.worker.recovery import RecoveryLoop
-from hub.worker.serving import LOOK_S, Serving, alone
+from hub.worker.serving import LOOK_S, LOST_LOOK_S, Serving, alone
 from hub.worker.targets import target_of
 from mappings.engine import TYPES, FieldMap, load_field_maps, parse_item, today_of
 
@@ -57,6 +57,8 @@ log = logging.getLogger("hub.worker")
 _ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 _PULL_S = 40.0
 _PICK_S = 5.0
+_END_S = 8.0
+"""How long an end waits for the database: while calls on the wire are waited for it is still needed."""
 
 
 class Worker:
@@ -95,8 +97,10 @@ class Worker:
             asyncio.create_task(self._every(self.settings.dispatch.poll_interval_s, self._tick)),
             asyncio.create_task(self._every(2.0, self._sync)),
             asyncio.create_task(lasting("keeping what one worker serves", self._keep_serving)),
+            asyncio.create_task(lasting("giving up what is another's", self._give_up_lost)),
             asyncio.create_task(self._every(2.0, self._verify)),
             asyncio.create_task(self._every(10.0, self._sweep)),
+            asyncio.create_task(self._every(10.0, self._forget_pictures)),
             asyncio.create_task(self._every(3600.0, self._hourly)),
             asyncio.create_task(self._every(60.0, self._pull)),
             asyncio.create_task(self._every(_PICK_S, self._pick_up)),
@@ -180,17 +184,24 @@ class Worker:
             running[1].paused = row["state"] == "paused"
 
     async def _keep_serving(self) -> None:
-        """Keep what only one worker may serve, to the end of the last call too, and stop at once what is another's by now: its
-        session must not stand beside the other's."""
+        """Keep what only one worker may serve, to the end of the last call too."""
         while True:
             await asyncio.sleep(LOOK_S)
             try:
                 await self._serving.look()
             except TRANSIENT as error:
                 log.warning("what one worker serves waits for the database: %s", error)
-            for _revision, dispatcher, _task in list(self._running.values()):
-                if dispatcher.target.single and not self._serving.mine(dispatcher.target.number):
+
+    async def _give_up_lost(self) -> None:
+        """End at once what may be another's by now: its session must not stand beside the other's. By the clock alone, since the
+        database may be what hangs."""
+        while True:
+            await asyncio.sleep(LOST_LOOK_S)
+            for _revision, dispatcher, task in list(self._running.values()):
+                target = dispatcher.target
+                if target.single and not task.done() and not self._serving.mine(target.number):
                     await dispatcher.stop()
+                    await target.connector.close()
 
     def _file_address(self, connector: int, file: str) -> str:
         """Where one connector's counterparty can fetch a document, for as long as the settings say."""
@@ -229,6 +240,9 @@ class Worker:
         await recovery_watch.watch(self.core, self.settings.alarms.recovery_hours * 3600.0, datetime.now(UTC))
         await guards.watch(self.core)
         await retime.find(self.core)
+
+    async def _forget_pictures(self) -> None:
+        """Pictures past their hours; whatever else fails, they go."""
         await gate_pictures.sweep(self.core, self.settings.pictures.hours)
 
     async def _retime(self) -> None:
@@ -320,8 +334,13 @@ async def main(settings: Settings, airflow: Any | None = None) -> None:
     async with open_house(settings, "worker") as house:
         worker = Worker(house, airflow)
         loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            worker.stop()
+            house.end_within(_END_S)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stop)
+            loop.add_signal_handler(number, end)
         lean.settle()
         lean.seldom()
         await worker.run()

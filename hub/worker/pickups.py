@@ -49,6 +49,8 @@ _BOOKS = (".xlsx", ".csv")
 _BATCHES = (".json", ".ndjson", ".jsonl")
 _AT_ONCE = 100
 """Items read in one go: the rest of the worker waits no longer."""
+_TOLD_MOST = 20_000
+"""Refused records in one file of errors."""
 _KIND = Text(
     "Chỉ nhận tệp .xlsx, .csv, .json, .ndjson, .jsonl.", "Only .xlsx, .csv, .json, .ndjson and .jsonl files are taken."
 )
@@ -91,7 +93,6 @@ class Pickups:
 
         Raises the database's own errors; a file on its way then waits for its claim to end.
         """
-        until = time.monotonic() + for_s
         async with self._core.pool.acquire() as connection:
             rows = await connection.fetch(sql.connectors_all)
         wanted = {r["name"]: r for r in rows if r["state"] == "active" and _takes(r["settings"])}
@@ -102,7 +103,8 @@ class Pickups:
             try:
                 if name not in self._places:
                     self._places[name] = _Place(row, self._house, self._addresses)
-                done += await self._empty(self._places[name], until)
+                # Each has its share: what one counterparty piles up is no reason for another to wait.
+                done += await self._empty(self._places[name], time.monotonic() + for_s / len(wanted))
             except Refused as error:
                 # No later look fares better before a person has acted: as in the dispatcher.
                 await operations.pause(self._core, "hub", name, error.TEXT, error.cause)
@@ -195,22 +197,25 @@ class Pickups:
         hub = self._parts()
         number = receipt_id(hub.keys.hmac("receipt"), code)
         found = await parties.receipt(self._core, number, 0, 1) if number is not None else None
-        if number is None or found is None or not found["rejects"]:
+        refused: int = sum(m["rejected"] or 0 for m in found["messages"]) if found is not None else 0
+        if number is None or found is None or not refused:
             return 0
         stem = picked.name.rpartition(".")[0][:100]
-        rows = found["rejects"]
         if picked.name.lower().endswith(_BOOKS):
             try:
                 body = await workbooks.errors(hub, f"connector:{place.name}", number, found)
             except Problem as problem:
                 log.warning("%s: no sheet of errors: %s", place.name, problem.detail.en)
-                return len(rows)
+                return refused
             name = f"{stem}-{picked.key[:12]}-loi.xlsx"
         else:
+            rows = await parties.rejects(self._core, found, _TOLD_MOST)
             told = [{"pointer": r["pointer"], "code": r["code"], "key": r["key"], **r["text"]} for r in rows]
+            if (more := refused - len(rows)) > 0:
+                told.append({"code": "more", "vi": f"Còn {more} bản ghi nữa.", "en": f"And {more} more records."})
             body, name = orjson.dumps(told, option=orjson.OPT_INDENT_2), f"{stem}-{picked.key[:12]}-loi.json"
         await place.inbox.report(name, body)
-        return len(rows)
+        return refused
 
     def _parts(self) -> Hub:
         """What the gateway's way of taking files needs of a process."""

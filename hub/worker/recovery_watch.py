@@ -7,6 +7,9 @@ by anyone, at any time. It must never lead, release or end a recovery.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
 
 from connectors.policy.calendar import Calendar, CalendarSettings
 from hub.kernel.ledger import alarms, recovery
@@ -19,17 +22,30 @@ KIND = "recovery"
 
 async def watch(core: Core, limit_s: float, now: datetime) -> tuple[int, int]:
     """Look at every open recovery of a connector that is not paused. Returns how many alarms started and ended."""
-    late: list[alarms.Alarm] = []
-    for row in await recovery.overview(core, open_only=True):
-        if row.connector_state != "active" or row.opened_at is None:
-            continue
+    found = [r for r in await recovery.overview(core, open_only=True) if r.connector_state == "active" and r.opened_at]
+    calendars: dict[str, Calendar] = {}
+    if found:
         async with core.pool.acquire() as connection:
-            found = await connection.fetchrow(sql.connector_by_name, row.connector)
-        given = ((found["settings"] or {}).get("policy") or {}).get("calendar") or {}
-        calendar = Calendar(CalendarSettings.model_validate(given))
-        if row.opened_at < now and calendar.open_s(row.opened_at, now) > limit_s:
-            late.append(_alarm(row, limit_s))
+            calendars = {r["name"]: _calendar(r["settings"]) for r in await connection.fetch(sql.connectors_all)}
+    late = [
+        _alarm(row, limit_s)
+        for row in found
+        if row.opened_at is not None
+        and row.opened_at < now
+        and calendars.get(row.connector, _ALWAYS).open_s(row.opened_at, now) > limit_s
+    ]
     return await alarms.report(core, KIND, late)
+
+
+_ALWAYS = Calendar(CalendarSettings())
+
+
+def _calendar(settings: dict[str, Any] | None) -> Calendar:
+    """A connector's opening hours; one whose stored hours no longer fit counts as always open, and is late the sooner."""
+    try:
+        return Calendar(CalendarSettings.model_validate(((settings or {}).get("policy") or {}).get("calendar") or {}))
+    except ValidationError:
+        return _ALWAYS
 
 
 def _alarm(row: recovery.Recovery, limit_s: float) -> alarms.Alarm:

@@ -16,8 +16,9 @@ from hub.kernel.ledger import serving
 from hub.kernel.ledger.core import Core
 
 LOOK_S = 1.5
-_MARGIN_S = 1.0
-"""So long before its end a lease is no longer relied on."""
+LOST_LOOK_S = 0.2
+_MARGIN_S = 2.0
+"""So long before its end a lease is no longer relied on: time for a session to be ended."""
 
 
 def alone(row: Mapping[str, Any]) -> bool:

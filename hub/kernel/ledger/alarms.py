@@ -15,7 +15,7 @@ from msgspec import Struct
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.operations import note
 from hub.kernel.ports import Text
-from hub.kernel.store.db import sql
+from hub.kernel.store.db import Connection, sql
 
 log = logging.getLogger("hub.alarms")
 
@@ -72,10 +72,15 @@ def _standing(rows: list[Any], inbox: Any, oldest_s: float) -> list[Alarm]:
 async def report(core: Core, kind: str, standing: list[Alarm]) -> tuple[int, int]:
     """Say what stands of one kind now, for whoever judges it elsewhere: partitions, accounts."""
     async with core.pool.acquire() as connection, connection.transaction():
-        return await _settle(core, connection, standing, (kind,))
+        return await settle(core, connection, kind, standing)
 
 
-async def _settle(core: Core, connection: Any, standing: list[Alarm], kinds: tuple[str, ...]) -> tuple[int, int]:
+async def settle(core: Core, connection: Connection, kind: str, standing: list[Alarm]) -> tuple[int, int]:
+    """The same within the caller's transaction, which orders who says it."""
+    return await _settle(core, connection, standing, (kind,))
+
+
+async def _settle(core: Core, connection: Connection, standing: list[Alarm], kinds: tuple[str, ...]) -> tuple[int, int]:
     started = await connection.fetch(
         sql.alarm_start, [a.kind for a in standing], [a.subject for a in standing], [_json(a.text) for a in standing]
     )

@@ -30,9 +30,8 @@ async def tell(
         # One after the other: whoever comes last has seen what the others said.
         await connection.execute(sql.gate_held_lock)
         await connection.execute(sql.gate_held_tell, [d for d, _ in pairs], [k for _, k in pairs], reporter, good_for_s)
-        rows = await connection.fetch(sql.gate_held_all)
-    together: dict[str, list[str]] = {kind: [] for kind in standing}
-    for row in rows:
-        together.setdefault(row["kind"], []).append(row["device"])
-    for kind, found in told(together).items():
-        await alarms.report(core, kind, found)
+        together: dict[str, list[str]] = {kind: [] for kind in standing}
+        for row in await connection.fetch(sql.gate_held_all):
+            together.setdefault(row["kind"], []).append(row["device"])
+        for kind, found in told(together).items():
+            await alarms.settle(core, connection, kind, found)

@@ -5,6 +5,7 @@ It must never return a secret in clear: what is stored of clients is a keyed has
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hub.kernel.access import Scope
@@ -126,6 +127,13 @@ async def touch_devices(core: Core, facts: dict[str, dict[str, Any]]) -> None:
         await silence.add_noise(core, live)
     if lines := [line for n in names for line in facts[n].get("trace", ())]:
         await gates.traced(core, lines)
+
+
+async def rejects(core: Core, found: Mapping[str, Any], most: int) -> list[Any]:
+    """Up to `most` rejects of a receipt, as `receipt` gave it; that itself brings the first thousand."""
+    async with core.pool.acquire() as connection:
+        ids = [m["duplicate_of"] or m["id"] for m in found["messages"]]
+        return list(await connection.fetch(sql.receipt_rejects, ids, most))
 
 
 async def receipt(core: Core, number: int, after: int, limit: int) -> dict[str, Any] | None:

@@ -194,7 +194,8 @@ def test_a_certificate_needs_its_own_key_and_keeps_none(authority: Any) -> None:
         with pytest.raises(SettingsInvalid) as refused:
             build(settings(_pem(certificate)), secrets, AddressPolicy())
         assert [e.pointer for e in refused.value.errors] == ["/secrets/tls_key"]
-    for pem in ("x", _pem(certificate) + _key_pem(key)):
+    unended = _pem(certificate) + _key_pem(key).replace("-----END", "----END")
+    for pem in ("x", "é", _pem(certificate) + _key_pem(key), unended):
         with pytest.raises(SettingsInvalid) as wrong:
             settings(pem)
         assert [e.pointer for e in wrong.value.errors] == ["/transport/tls/certificate_pem"]

@@ -116,3 +116,27 @@ def test_what_cannot_be_noted_is_noted_later(ledger: Any, monkeypatch: pytest.Mo
             assert [(n.device, n.highest) for n in (await gate_memory.load(led.core))[0]] == [("N1", 3)]
 
     asyncio.run(go())
+
+
+def test_a_time_away_is_forgotten_only_once_somebody_was_told_to_ask(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await led.school(SCHOOL)
+            await registered(led, "F1", "face_mqtt")
+            face = {"family": "face_mqtt", "profile": "push-ack", "school": SCHOOL}
+            first = Bridge(led)
+            first.asks.hinted("face_mqtt", {"device": "F1", "state": "offline"}, face)
+            await first.memory.note()
+            first.asks.hinted("face_mqtt", {"device": "F1", "state": "online"}, face)
+            await first.memory.note()
+            # Ended here, as by SIGTERM: the question was not in the ledger yet.
+            second = Bridge(led)
+            await second.memory.restore()
+            second.asks.hinted("face_mqtt", {"device": "F1", "state": "online"}, face)
+            await second.memory.note()
+            await second.asks.step()
+            assert await led.value("SELECT count(*) FROM gate_commands") == 1
+            await second.memory.note()
+            assert (await gate_memory.load(led.core))[1] == {}
+
+    asyncio.run(go())

@@ -133,6 +133,52 @@ def test_files_that_cannot_be_taken_are_put_aside_with_the_reason_and_hold_nothi
     folder(work)
 
 
+def test_a_long_list_of_refused_items_is_given_back_whole(folder: Any, items: Any) -> None:
+    async def work(s: Any, taker: Pickups, root: Path) -> None:
+        bad = [orjson.dumps({**items.learner(f"PE{n}"), "event": "NOTHING"}) for n in range(1200)]
+        (root / "in" / "a.ndjson").write_bytes(b"\n".join(bad))
+        assert await taker.work(60) == 1
+        (told,) = names(root, "failed")
+        assert len(orjson.loads((root / "failed" / told).read_bytes())) == 1200
+        (line,) = await s.led.rows("SELECT data FROM journal WHERE kind = 'file_picked'")
+        assert line["data"]["rejected"] == 1200
+
+    folder(work)
+
+
+def test_what_one_counterparty_piles_up_keeps_no_other_waiting(stage: Any, items: Any, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            roots = []
+            for name in ("mot", "hai"):
+                root = tmp_path / name
+                (root / "in").mkdir(parents=True)
+                given = {
+                    "kind": "folder",
+                    "path": str(root),
+                    "takes": "learner",
+                    "school": SCHOOL,
+                    "checksum": "none",
+                    "stable_s": 0,
+                }
+                await s.led.connector(name, "ministry", {"name": name, "system": "ministry", "transport": given}, {})
+                roots.append(root)
+            await s.house.refresh()
+            for n in range(60):
+                (roots[0] / "in" / f"{n:03}.json").write_bytes(orjson.dumps(items.learner(f"PF{n}")))
+            (roots[1] / "in" / "z.json").write_bytes(orjson.dumps(items.learner("PG1")))
+            taker = Pickups(s.house, AddressPolicy([], roots))
+            try:
+                await taker.work(0.2)  # too short for the first one's files
+                left = len(names(roots[0], "in"))
+                assert left > 0, "else it shows nothing"
+                assert names(roots[1], "in") == [] and "PG1" in await records(s)
+            finally:
+                await taker.close()
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize("after", ["move", "delete"])
 def test_a_kill_between_commit_and_putting_away_leaves_a_repeat_that_is_recognised(
     folder: Any, monkeypatch: Any, after: str

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from hub.worker import gate_retained
 from hub.worker.bridge import Bridge, BridgeOptions
 from hub.worker.gate_retained import Pictured
 from iot.face_mqtt.decode import FAMILY as FACE
@@ -56,12 +59,39 @@ def test_a_state_with_a_picture_is_not_left_at_the_broker() -> None:
     cleared: list[str] = []
 
     async def scenario(rig: Rig) -> None:
-        said = {"state": "birth", "extra": "/9j/" + "A" * 4000}
+        said = {"state": "birth", "bd": 1, "extra": "/9j/" + "A" * 4000}
         rig.send(Delivered("campus/v1/31000102/N1/state", said, 1, 1))
         await rig.until(lambda: bool(cleared))
 
     play(scenario, lambda: clearing(cleared, 0.01))
     assert set(cleared) == {"campus/v1/31000102/N1/state"}
+
+
+def test_a_gate_that_is_back_before_the_broker_is_keeps_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_retained, "_LOOK_S", 0.01)
+    where = ["A", "B", "A"]
+    looks = 0
+    cleared: set[str] = set()
+
+    def schools() -> dict[str, str]:
+        nonlocal looks
+        looks += 1
+        return {"N1": where[min(looks, len(where)) - 1]}
+
+    def clear(topic: str) -> bool:
+        if looks < len(where):
+            return False  # the broker is away
+        cleared.add(topic)
+        return True
+
+    async def go() -> None:
+        task = asyncio.create_task(gate_retained.sweep(schools, clear))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(go())
+    assert cleared == {"campus/v1/B/N1/state"}
 
 
 def test_what_the_client_did_not_take_stays_owed() -> None:
