@@ -37,6 +37,7 @@ class MqttTransport:
         self._client: MqttClient | None = None
         self._answers = Answers()
         self._listening: asyncio.Task[None] | None = None
+        self._closed = False
 
     def request(self, call: Call) -> Request:
         """A publication to the topic `call.path`, without one leading stroke."""
@@ -111,7 +112,8 @@ class MqttTransport:
             await other.close()
 
     async def close(self) -> None:
-        """End the session."""
+        """End the session, for good: another process may have it from here on. What is out has no answer then."""
+        self._closed = True
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
@@ -121,6 +123,8 @@ class MqttTransport:
             await client.stop()
 
     async def _ready(self, timeout_s: float) -> MqttClient:
+        if self._closed:
+            raise NotSent("the session was given up")
         if self._client is None:
             filters = [(self._settings.answers, 0)] if self._settings.answers else []
             self._client = MqttClient(

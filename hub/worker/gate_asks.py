@@ -13,7 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from hub.kernel.ledger import gate_commands
@@ -27,6 +27,8 @@ log = logging.getLogger("hub.gates")
 _EVERY_S = 2.0
 STALE_S = 120.0
 """A terminal that has not answered by then is asked again: it was offline."""
+_UNSENT_S = 15.0
+"""When the session to the broker took no question, the next round waits so long."""
 _REST_S = 600.0
 _BEFORE = timedelta(minutes=2)
 _FORGET_DAYS = 30
@@ -59,22 +61,24 @@ class GateAsks:
             if (said := commands.answer(known, facts)) is not None:
                 self._answers.append((device, said))
         elif facts.get("state") == "offline":
-            self._away.setdefault(device, datetime.now(UTC))
+            self._away.setdefault(device, self._core.moment())
             self._changed.add(device)
         elif facts.get("state") == "online" and (since := self._away.pop(device, None)) is not None:
             self._changed.add(device)
             now = time.monotonic()
             if commands.takes(known) and now - self._asked_at.get(device, float("-inf")) >= _REST_S:
                 self._asked_at[device] = now
-                self._spans.append((device, since - _BEFORE, datetime.now(UTC)))
+                self._spans.append((device, since - _BEFORE, self._core.moment()))
 
     def restore(self, away: Mapping[str, datetime]) -> None:
         """Take up since when gates are away, as the process before noted it."""
         self._away = {**away, **self._away}
 
     def changed(self) -> dict[str, datetime | None]:
-        """Since when gates are away (None: they are back), where that is new since the last call."""
-        names, self._changed = self._changed, set()
+        """Since when gates are away (None: they are back), where that is new since the last call. One that is back is not noted
+        so before the question for its time away is in the ledger: a kill between the two would leave nobody to ask."""
+        owed = {device for device, _, _ in self._spans}
+        names, self._changed = self._changed - owed, self._changed & owed
         return {name: self._away.get(name) for name in sorted(names)}
 
     def change(self, devices: Iterable[str]) -> None:
@@ -107,19 +111,28 @@ class GateAsks:
                 self._answers.appendleft((device, said))
                 raise
         while self._spans:
-            device, start, end = self._spans.popleft()
+            span = self._spans[0]
+            device, start, end = span
+            kept = False
             try:
                 await gate_commands.add(self._core, device, start, end, "offline")
             except TRANSIENT:
-                self._spans.appendleft((device, start, end))
+                kept = True
                 raise
+            finally:
+                if not kept and self._spans and self._spans[0] is span:
+                    self._spans.popleft()
         waiting = await gate_commands.waiting(self._core, STALE_S)
-        known = sorted(waiting & self._entries.keys())
-        asked = 0
-        for command in await gate_commands.take(self._core, known, STALE_S) if known else ():
-            entry = self._entries[command.device]
-            asked += self._publish(commands.send_again(entry, command.id, command.span_start, command.span_end))
-        return asked
+        there = sorted((waiting & self._entries.keys()) - self._away.keys())
+        taken = await gate_commands.take(self._core, there, STALE_S) if there else []
+        left = [c.id for c in taken if not self._ask(c)]
+        if left:
+            await gate_commands.not_sent(self._core, left, _UNSENT_S)
+        return len(taken) - len(left)
+
+    def _ask(self, command: gate_commands.Command) -> bool:
+        entry = self._entries[command.device]
+        return self._publish(commands.send_again(entry, command.id, command.span_start, command.span_end))
 
     async def _conclude(self, device: str, said: Answer) -> None:
         row = await gate_commands.one(self._core, said.number)
