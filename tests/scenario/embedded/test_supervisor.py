@@ -24,9 +24,10 @@ STUBBORN = (
 PARENT = "import os,time,signal\nif os.fork()==0:\n os.setpgid(0,0); signal.signal(15,signal.SIG_IGN)\ntime.sleep(99)"
 
 HOST = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from hub.embedded.supervisor import Supervisor, ChildSpec
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background has it ignored
 async def main():
     async with Supervisor(Path(sys.argv[1])) as s:
         for number, code in enumerate(sys.argv[2:]):
