@@ -140,8 +140,19 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ManifestError(f"{self.system}: tham số không hợp lệ / invalid settings: {told}")
         return full
 
-    def check_way(self, transport: str, scheme: str) -> None:
-        """That a connector's kind of transport and its scheme are among those declared. Raises `Unfit` naming both places."""
+    def check_way(self, transport: str, scheme: str, picks_up: bool | None = None) -> None:
+        """That a connector's kind of transport and its scheme are among those declared. Raises `Unfit` naming both places.
+
+        `picks_up`: whether it takes the files the system leaves in a folder (None: it has no folder). The hub says nothing
+        there, so what the adapter can say and how does not matter: any way of reaching a folder fits any system."""
+        if picks_up:
+            return
+        if picks_up is not None and transport not in self.transports:
+            message = Text(
+                f"{self.title.vi} không nhận tệp từ trục: hãy chọn loại bản ghi trong tệp nhận về",
+                f"{self.title.en} takes no files from the hub: choose the record type of the files picked up",
+            )
+            raise Unfit([Reject(pointer="/transport/takes", code="unfit", message=message)])
         errors = []
         for pointer, given, known in (
             ("/transport/kind", transport, self.transports),

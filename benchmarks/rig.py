@@ -266,7 +266,8 @@ class Rig:
         """What a child of the rig needs to know."""
         return {
             **os.environ, "PYTHONPATH": str(ROOT), "LT_DATA_DIR": str(self.data), "LT_MASTER_KEY_FILE": str(self._key_file),
-            "LT_OUTWARD__ALLOW_PRIVATE": '["127.0.0.0/8"]', "LT_AIRFLOW__MODE": "off", "LT_HTTP__CLIENT_REQUESTS_PER_S": "10000",
+            "LT_OUTWARD__ALLOW_PRIVATE": '["127.0.0.0/8"]', "LT_OUTWARD__GATE_NETWORKS": '["127.0.0.0/8"]',
+            "LT_AIRFLOW__MODE": "off", "LT_HTTP__CLIENT_REQUESTS_PER_S": "10000",
             **({"LT_REDIS_URL": self._redis_url} if self._redis_url else {}), **more,
         }  # fmt: skip
 

@@ -6,7 +6,7 @@ Composes; decides nothing. It must never answer an intake before the ledger has 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,12 +54,16 @@ from hub.settings import Settings
 from hub.wiring import FLOWS, House, airflow_link, open_house
 from hub.worker import gate_held
 from hub.worker.gate_album import Album
+from hub.worker.lasting import lasting
 
 _GATES_GAP_S = 0.01
 """Between batches of gates' events that are not full: gates wait for seconds, and a small commit costs as much as a large."""
 
 _CONNECTIONS = 3
 """Kept open from the start: a commit, the tables read again and a page at once shall not wait for a new one."""
+
+_END_S = 1.0
+"""How long an end waits for the database, once requests were given their time."""
 
 
 def _prober(house: House) -> Any:
@@ -115,21 +119,24 @@ def create(settings: Settings) -> FastAPI:
             hours = settings.pictures.hours
             app.state.album = Album(house.core, house.keys.encrypt, hours) if hours else None
             app.state.sluice = Sluice(devices.ACCOUNTS)
-            keeping = [asyncio.create_task(app.state.album.run())] if app.state.album is not None else []
-            keeping.append(asyncio.create_task(gate_held.say(house.core, app.state.sluice.standing)))
-            following = asyncio.create_task(house.follow())
-            revoking = asyncio.create_task(devices.follow(app, house.bell))
+            beside: dict[str, Callable[[], Awaitable[None]]] = {
+                "reading the small tables": house.follow,
+                "hearing of gates": lambda: devices.follow(app, house.bell),
+                "telling which gates are held back": lambda: gate_held.say(house.core, app.state.sluice.standing),
+            }
+            if app.state.album is not None:
+                beside["keeping gates' pictures"] = app.state.album.run
+            going_on = [asyncio.create_task(lasting(name, loop)) for name, loop in beside.items()]
             house.bell.local.append(lambda word: devices.heard(app, word))
             lean.settle()
             lean.seldom()
             try:
                 yield
             finally:
-                following.cancel()
-                revoking.cancel()
-                for task in keeping:
+                house.end_within(_END_S)
+                for task in going_on:
                     task.cancel()
-                await asyncio.gather(following, revoking, *keeping, return_exceptions=True)
+                await asyncio.gather(*going_on, return_exceptions=True)
                 if airflow is not None:
                     await airflow.close()
 

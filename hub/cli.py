@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
 
 import click
@@ -60,9 +61,10 @@ def run(morning: bool, once: bool) -> None:
 
     settings = _settings()
     if morning:
-        # The counterparties of the morning are simulators on this machine.
-        outward = settings.outward.model_copy(
-            update={"allow_private": (*settings.outward.allow_private, "127.0.0.0/8")}
+        # The counterparties of the morning are simulators on this machine, and so are gates that are asked for their lists.
+        here, kept = "127.0.0.0/8", settings.outward
+        outward = kept.model_copy(
+            update={"allow_private": (*kept.allow_private, here), "gate_networks": (*kept.gate_networks, here)}
         )
         settings = settings.model_copy(update={"outward": outward})
 
@@ -98,8 +100,10 @@ def gateway() -> None:
     settings = _settings()
     config = uvicorn.Config(
         create(settings), host=settings.http.host, port=settings.http.port, loop="uvloop", http="httptools", access_log=False,
-        log_level="warning", timeout_graceful_shutdown=8, server_header=False,
+        log_level="warning", timeout_graceful_shutdown=7, server_header=False,
     )  # fmt: skip
+    # uvicorn ends in good order, then gives itself the signal again: that is no reason to look as if killed by it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.Server(config).run()
 
 

@@ -236,15 +236,16 @@ def replay(
     except (ValueError, KeyError) as error:
         raise click.ClickException(str(error)) from None
     screen.print(f"Sẽ gửi lại / would send again: {planned.count}  {planned.by_connector}")
-    # A moment names an order: given again it queues what is missing, and says how far the whole has come.
+    # A moment names an order: given again it queues what is missing, and says how far what was replayed before has come.
     if (planned.count or until) and (yes or click.confirm("Tiếp tục? / Go on?")):
         screen.print(
             f"Nếu bị ngắt, chạy lại với / if cut off, run again with: --until {planned.as_of:%Y-%m-%dT%H:%M:%S.%f}"
         )
         done = with_house(go)
         screen.print(f"Yêu cầu / asked: {done.asked}   đã xếp hàng / queued: {done.queued}")
-        whole = done.queued + done.before
-        screen.print(f"Cả lệnh / the whole order: {whole}   đã xong / done: {done.done}")
+        screen.print(
+            f"Đã gửi lại từ trước / replayed before: {done.before}   trong đó đã xong / of which done: {done.done}"
+        )
 
 
 @click.group()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from hub.kernel.firewall_names import sentence
 from hub.kernel.ledger import evidence as ledger
 from hub.kernel.ledger import operations
 from hub.wiring import House
@@ -26,11 +27,12 @@ def sample(number: int, into: Path, purpose: str) -> None:
     from hub import sampling, sampling_beside
     from hub.commands import screen, with_house
 
-    if len(purpose.strip()) < 5:
-        raise click.ClickException("Hãy nêu mục đích. / State a purpose.")
+    stated = sentence(purpose, 5, 300)
+    if stated is None:
+        raise click.ClickException("Hãy nêu mục đích (5–300 ký tự). / State a purpose (5 to 300 characters).")
 
     async def work(house: House) -> sampling.Made | None:
-        await operations.unmask(house.core, "cli", number, purpose.strip())
+        await operations.unmask(house.core, "cli", number, stated)
         found = await ledger.exchange(house.core, number)
         if found is None:
             row = await ledger.heard(house.core, number)

@@ -78,6 +78,7 @@ class Runner:
             "LT_MASTER_KEY_FILE": str(settings.key_file),
             "PYTHONPATH": str(ROOT),
             "LT_OUTWARD__ALLOW_PRIVATE": json.dumps(settings.outward.allow_private),
+            "LT_OUTWARD__GATE_NETWORKS": json.dumps(settings.outward.gate_networks),
         }
         self.overrides: dict[str, object] = {}
         self.authority: Authority | None = None
@@ -244,6 +245,7 @@ async def run(settings: Settings, work: Callable[[Running], Awaitable[int]]) -> 
                     int(runner.env.get("LT_MQTT__PORT") or settings.mqtt.port),
                 )
                 supervisor.note("addresses", {"gateway": url, "mqtt": list(mqtt)})
+                supervisor.note("gate_networks", list(settings.outward.gate_networks))
                 password = await people.ensure_first_admin(house.core)
                 running = Running(mine, runner.keys, supervisor, house, url, mqtt, renew, password, airflow)
                 _welcome(url, password)

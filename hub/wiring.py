@@ -34,6 +34,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOWS = ROOT / "flows"
 _DATABASE_PATIENCE_S = 60.0
 _REFRESH_S = 5.0
+_CLOSE_S = 1.0
+"""How long the database is waited for to see its connections off."""
 
 
 @dataclass
@@ -67,7 +69,15 @@ class House:
                 await asyncio.sleep(_REFRESH_S)
                 await again()
 
-        await asyncio.gather(by_bell(), by_clock())
+        async with asyncio.TaskGroup() as both:  # neither goes on when the other breaks off and both are begun anew
+            both.create_task(by_bell())
+            both.create_task(by_clock())
+
+    def end_within(self, seconds: float) -> None:
+        """The process was told to end: the database is waited for so long at most. Then its connections are cut off, and whoever
+        waits hears that they are gone: a server that stands still keeps nobody from ending. What it had not answered is
+        unknown, as after a kill."""
+        asyncio.get_running_loop().call_later(seconds, self.core.pool.terminate)
 
 
 def airflow_link(settings: Settings) -> Link | None:
@@ -127,4 +137,6 @@ async def open_house(
     finally:
         if redis is not None:
             await redis.aclose()
+        cut = asyncio.get_running_loop().call_later(_CLOSE_S, pool.terminate)
         await pool.close()
+        cut.cancel()

@@ -41,9 +41,13 @@ class ListGate(ABC):
         self._nonce = secrets.token_hex(8)
         self._runner: web.AppRunner | None = None
 
+    def add_to(self, app: web.Application, below: str = "") -> None:
+        """Answer under a path of a server that stands for several devices."""
+        app.router.add_route("*", below + "/{path:.*}", self._serve)
+
     async def __aenter__(self) -> str:
         app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._serve)
+        self.add_to(app)
         self._runner = web.AppRunner(app, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -66,7 +70,7 @@ class ListGate(ABC):
         if self.broken:
             self.broken -= 1
             return web.Response(status=503)
-        status, kind, told = self.answer(request.method, request.path, dict(request.query), body)
+        status, kind, told = self.answer(request.method, "/" + request.match_info["path"], dict(request.query), body)
         return web.Response(status=status, body=told, content_type=kind)
 
     def _knows(self, request: web.Request) -> bool:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from adapters.face_gates.commands import Commands, device_of
 from adapters.kit import code_of, everyone, http_outcome, json_object
 from hub.kernel.ports import (
@@ -48,6 +50,8 @@ class FaceGates:
         self._drain = bool(settings["drain_first"])
         self._profile = profile
         self._commands = Commands(profile)
+        self._turn_s = 2 * profile["gap_ms"]["plain"] / 1000
+        """Each who waits takes two commands of its gate's time: the question, and the deletion."""
 
     def render(self, batch: Sequence[Outgoing]) -> list[Call]:
         """EditPerson each, AddPersons where several of one gate go by address, DeletePersons (or, first, the question for
@@ -72,15 +76,25 @@ class FaceGates:
 
     def resume(self, one: Outgoing, state: Mapping[str, str]) -> Call:
         """The gate was asked for its records: ask whether it has sent them all where it can tell, else delete."""
-        return (
-            self._commands.all_sent(device_of(one), one)
-            if state.get("proof") == _ASKED
-            else self._commands.deletion(device_of(one), [one])
-        )
+        if state.get("proof") != _ASKED:
+            return self._commands.deletion(device_of(one), [one])
+        # Those that began before these were kept count as new ones, alone.
+        asks, size = int(state.get("asks", "0")), int(state.get("size", "1"))
+        return self._commands.all_sent(device_of(one), one, asks, size)
 
     def read(self, call: Call, reply: Reply) -> Reading:
         """Read a gate's answer: `code` says it for the whole command."""
-        return everyone(call, self._outcome(call, reply))
+        outcome = self._outcome(call, reply)
+        if call.operation != "drain" or not isinstance(outcome, InProgress):
+            return everyone(call, outcome)
+        # Each goes on by itself, and a gate takes about one command a second: they set out one after the other, so that
+        # none waits for its gate while it holds a place among the connector's calls.
+        return Reading(
+            outcomes={
+                delivery: replace(outcome, after_s=outcome.after_s + place * self._turn_s)
+                for place, delivery in enumerate(call.deliveries)
+            }
+        )
 
     def _kind(self, one: Outgoing) -> str:
         if one.event == "CANCEL":
@@ -101,7 +115,7 @@ class FaceGates:
         if said.get("operator") != f"{operator}-Ack" or code is None:
             return Unknown(reason="the gate's answer cannot be read")
         if call.operation == "drained" and code in self._profile["sending"]:
-            return InProgress(state={"drained": device, "proof": _ASKED}, after_s=self._profile["drain_ask_s"])
+            return self._still_sending(device, int(call.meta.get("asks", 0)) + 1, int(call.meta.get("size", 1)))
         if code in self._profile["later"]:
             return TryLater(reason=f"gate_busy {code}", after_s=self._profile["busy_s"])
         if (known := self._profile["person"].get(code)) is not None:
@@ -114,9 +128,27 @@ class FaceGates:
             return InProgress(state={"drained": device, "proof": "free"}, after_s=self._profile["drain_settle_s"])
         if call.operation == "drain":
             if self._profile["drain_evidence"] == "one_at_a_time":
-                return InProgress(state={"drained": device, "proof": _ASKED}, after_s=self._profile["drain_ask_s"])
+                return self._ask_again(device, 0, len(call.deliveries), self._profile["drain_ask_s"])
             return InProgress(state={"drained": device}, after_s=self._profile["drain_wait_s"])
         return Receipt(reference=code)
+
+    def _still_sending(self, device: str, asks: int, size: int) -> Outcome:
+        """The gate refused the question for the `asks`th time: again in a while, and in the end a person's to look into."""
+        wait = max(self._profile["drain_ask_s"], size * self._turn_s)
+        if asks * wait < self._profile["drain_give_up_s"]:
+            return self._ask_again(device, asks, size, wait)
+        minutes = round(asks * wait / 60)
+        text = Text(
+            f"Cổng {device} vẫn báo đang gửi bản ghi sau khoảng {minutes} phút, nên người ở cổng chưa được xóa. Kiểm tra cổng "
+            "(khởi động lại nếu bị treo) rồi cho thử lại.",
+            f"Gate {device} still says it is sending records after some {minutes} minutes, so people have not been removed from "
+            "it. Look at the gate (restart it if it hangs), then try again.",
+        )
+        return NeedsPerson(cause="gate_still_sending", subject=device, message=text)
+
+    def _ask_again(self, device: str, asks: int, size: int, after_s: float) -> InProgress:
+        state = {"drained": device, "proof": _ASKED, "asks": str(asks), "size": str(size)}
+        return InProgress(state=state, after_s=after_s)
 
 
 _ASKED = "asked"

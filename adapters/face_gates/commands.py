@@ -10,6 +10,7 @@ from datetime import timedelta, timezone
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from hub.kernel.ports import Call, Outgoing
 
@@ -60,11 +61,14 @@ class Commands:
         info = {"facesluiceId": device, "TimeS": f"{first:%Y-%m-%d %H:%M:%S}", "TimeE": f"{last:%Y-%m-%d %H:%M:%S}"}
         return self._call(device, "drain", "ManualPushRecords", ones, info, {}, "plain")
 
-    def all_sent(self, device: str, one: Outgoing) -> Call:
-        """A question for one second long ago: refused while the gate still answers the one before, else without records."""
+    def all_sent(self, device: str, one: Outgoing, asks: int, size: int) -> Call:
+        """A question for one second long ago: refused while the gate still answers the one before, else without records.
+
+        `asks`: how often it was asked before; `size`: how many people the records were asked for, each of whom asks."""
         then = (one.updated_at.astimezone(_LOCAL) - timedelta(days=3650)).replace(month=1, day=1)
         info = {"facesluiceId": device, "TimeS": f"{then:%Y-%m-%d} 00:00:00", "TimeE": f"{then:%Y-%m-%d} 00:00:01"}
-        return self._call(device, "drained", "ManualPushRecords", [one], info, {}, "plain")
+        made = self._call(device, "drained", "ManualPushRecords", [one], info, {}, "plain")
+        return replace(made, meta=made.meta | {"asks": asks, "size": size})
 
     def _call(
         self,

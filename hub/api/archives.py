@@ -9,7 +9,6 @@ What a kill leaves: the files taken so far, each with its receipt; the archive s
 from __future__ import annotations
 
 import asyncio
-import io
 import re
 import zipfile
 import zlib
@@ -31,9 +30,12 @@ from hub.kernel.access import Scope
 from hub.kernel.failpoints import reach
 from hub.kernel.intake import Source
 from hub.kernel.ports import BookRefused, Text
+from hub.kernel.unzip import TooManyEntries, opened
 
 ZIP = "application/zip"
 FILES_MAX = 100
+_ENTRIES_MAX = 3 * FILES_MAX
+"""With folders, and what some systems put beside every file."""
 UNPACKED_MAX = 64 * 1024 * 1024
 """Of all files of an archive together; each may have what a file sent by itself may."""
 
@@ -66,7 +68,7 @@ def files_of(body: bytes) -> Iterator[tuple[str, bytes | Problem]]:
 
     room = UNPACKED_MAX
     try:
-        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        with opened(body, _ENTRIES_MAX) as archive:
             members = [m for m in archive.infolist() if not m.is_dir() and not _PASSED_OVER.search(m.filename)]
             if len(members) > FILES_MAX:
                 raise Problem(413, "too_many_files", _MANY)
@@ -82,6 +84,8 @@ def files_of(body: bytes) -> Iterator[tuple[str, bytes | Problem]]:
                 data = unpacked(archive, member, min(room, workbooks.FILE_MAX))
                 room -= len(data)
                 yield name, data
+    except TooManyEntries as error:
+        raise Problem(413, "too_many_files", _MANY) from error
     except BookRefused as error:
         raise Problem(413, error.code, _LARGE) from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError, ValueError, OSError) as error:

@@ -9,6 +9,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Response
 
 from adapters import manifest as manifests
+from connectors.settings import picks_up
 from hub.api.control import ControlRoute, Here, require_control
 from hub.kernel.store.db import sql
 
@@ -33,6 +34,7 @@ async def lists(hub: Here) -> Response:
     items = [
         {"connector": r["name"], "what": what, "every_s": declared.every_s, "due": (r["name"], what) in due}
         for r in rows
+        if not picks_up(r["settings"])
         for what, declared in manifests.load(r["system"]).pulls.items()
     ]
     return Response(msgspec.json.encode({"items": items}), media_type="application/json")

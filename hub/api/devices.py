@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -117,15 +118,22 @@ class Door:
             self.sluice.came_from(family.name, opener["id"], request.client.host if request.client else "")
             if family.greets(ask):
                 self.sluice.began(opener["id"])
-            async with self.sluice.turn(family.name, opener["id"], PATIENCE_S / 2):
-                return await self._answer(request, family, ask, opener)
+            async with self.sluice.turn(family.name, opener["id"], PATIENCE_S / 2) as place:
+                return await self._answer(request, family, ask, opener, place)
         except _PUT_OFF as error:
             log.warning("a %s gate was put off: %s", family.name, type(error).__name__)
             return _AWAY
         except ClientDisconnect:
             return _AWAY
 
-    async def _answer(self, request: Request, family: WebFamily, ask: Ask, opener: dict[str, Any]) -> Answer:
+    async def _answer(
+        self,
+        request: Request,
+        family: WebFamily,
+        ask: Ask,
+        opener: dict[str, Any],
+        place: AbstractAsyncContextManager[None],
+    ) -> Answer:
         if (kind := family.ignores(ask)) is not None:
             return await self._pass_over(request, family, kind)
         body = await self._body(request, family.max_bytes)
@@ -133,7 +141,8 @@ class Door:
             return body
         self.held += len(body)
         try:
-            async with asyncio.timeout(PATIENCE_S + body.count(b"\n") / _LINES_PER_S * (family is ZKTECO)):
+            # Only now: a place taken while a body trickles in would be nobody else's for a minute.
+            async with place, asyncio.timeout(PATIENCE_S + body.count(b"\n") / _LINES_PER_S * (family is ZKTECO)):
                 return await self._take(family, ask, body, opener)
         finally:
             self.held -= len(body)

@@ -16,6 +16,7 @@ from hub.api.context import Hub
 from hub.api.problems import Problem
 from hub.api.workbooks import as_file
 from hub.kernel.access import Scope
+from hub.kernel.firewall_names import sentence
 from hub.kernel.ledger import current
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Text
@@ -40,11 +41,11 @@ async def book(hub: Hub, actor: str, scope: Scope, record_type: str, school: str
     school = scope.code if scope.kind == "school" else school
     if school is None or hub.core.directory.get(school) is None or not hub.core.directory.permits(scope, school):
         raise Problem(404, "unknown_school", _OUTSIDE)
-    purpose = " ".join(purpose.split())
-    if not _PURPOSE_MIN <= len(purpose) <= _PURPOSE_MAX:
+    stated = sentence(purpose, _PURPOSE_MIN, _PURPOSE_MAX)
+    if stated is None:
         raise Problem(422, "purpose_needed", _NO_PURPOSE)
     try:
-        bodies = await current.taken_out(hub.core, actor, record_type, school, purpose, _MOST)
+        bodies = await current.taken_out(hub.core, actor, record_type, school, stated, _MOST)
     except current.TooMany as error:
         raise Problem(413, "too_many_records", _MANY) from error
     except TRANSIENT as error:

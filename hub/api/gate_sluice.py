@@ -1,14 +1,15 @@
 """Gates over HTTP that ask too much or begin anew again and again: served one after the other, behind everybody else.
 
 One concern: whose turn it is. Nothing a gate says is dropped: one that finds too many before it is told to come back, and it
-keeps what it has. It must never let a gate that is held back take more than its few places, nor hold back another for it.
+keeps what it has. It must never let gates that are held back take more than their few places, one of them more than one, or a
+place while its bytes are still on their way, nor hold back another for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from prometheus_client import Counter
 
@@ -36,6 +37,7 @@ class Sluice:
         self.account_guard = Guard(ACCOUNT_OPTIONS)
         self._places = asyncio.Semaphore(PLACES)
         self._waiting = 0
+        self._in_turn: set[str] = set()
         self._addresses: dict[str, str] = {}  # of registered devices, hence bounded
 
     def standing(self) -> dict[str, list[str]]:
@@ -49,20 +51,36 @@ class Sluice:
         self.guard.presence(device, True)
 
     def came_from(self, family: str, device: str, address: str) -> None:
-        """A gate that comes from one address and then another is two devices with one credential, or a bad line."""
+        """A gate that comes from one address and then another is two devices with one credential, or one behind two lines
+        or proxies: worth an alarm, no reason to hold it back."""
         if family in self._accounts:
             return
         if self._addresses.setdefault(device, address) != address:
             self._addresses[device] = address
-            self.began(device)
+            self.guard.presence(device, False, claimed=True)
+            self.guard.presence(device, True, claimed=True)
 
     @asynccontextmanager
-    async def turn(self, family: str, device: str, patience_s: float) -> AsyncIterator[None]:
-        """A gate's turn: at once, or behind all others when it is held back. Raises `Overloaded`: let it come again."""
+    async def turn(
+        self, family: str, device: str, patience_s: float
+    ) -> AsyncIterator[AbstractAsyncContextManager[None]]:
+        """A gate's turn, and the place it is to be worked on in once all of it has come: at once, or behind all others when
+        it is held back, and then one request of it after the other. Raises `Overloaded`, as the place does: let it come again."""
         guard = self.account_guard if family in self._accounts else self.guard
         if not guard.sent(device, True):
-            yield
+            yield nullcontext()
             return
+        if device in self._in_turn:
+            HELD.labels("put_off").inc()
+            raise Overloaded
+        self._in_turn.add(device)
+        try:
+            yield self._place(patience_s)
+        finally:
+            self._in_turn.discard(device)
+
+    @asynccontextmanager
+    async def _place(self, patience_s: float) -> AsyncIterator[None]:
         if self._waiting >= WAITING_MOST:
             HELD.labels("put_off").inc()
             raise Overloaded

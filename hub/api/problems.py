@@ -17,12 +17,18 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from hub.kernel.ports import Reject, Text
+from hub.kernel.store.db import UNWRITABLE
 
 log = logging.getLogger("hub.api")
 
 _INTERNAL = Text(
     "Có lỗi phía máy chủ; hãy thử lại. Nếu vẫn lỗi, báo cho người vận hành.",
     "Something broke on our side; please try again. If it stays, tell the operators.",
+)
+
+_UNREADABLE = Text(
+    "Yêu cầu có ký tự không phải chữ viết (NUL); không lưu gì.",
+    "The request holds a character that is no text (NUL); nothing was stored.",
 )
 
 _TITLES: dict[int, Text] = {
@@ -125,6 +131,12 @@ def install(app: FastAPI) -> None:
         return response(
             request, Problem(error.status_code, f"http_{error.status_code}", title, headers=dict(error.headers or {}))
         )
+
+    async def _unwritable(request: Request, error: Exception) -> Response:
+        return response(request, Problem(422, "unreadable_text", _UNREADABLE))
+
+    for kind in UNWRITABLE:
+        app.add_exception_handler(kind, _unwritable)
 
     @app.exception_handler(Exception)
     async def _broken(request: Request, error: Exception) -> Response:

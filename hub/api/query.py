@@ -19,7 +19,7 @@ from hub.api.auth import CurrentClient, require
 from hub.api.context import Hub
 from hub.api.fields import Line
 from hub.api.problems import Problem
-from hub.kernel.firewall_names import holds_image
+from hub.kernel.firewall_names import sentence
 from hub.kernel.ledger import queries
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Text
@@ -27,6 +27,8 @@ from hub.kernel.ports import Text
 router = APIRouter(prefix="/v1", tags=["queries"])
 
 RIGHT = "query"
+PURPOSE_MIN, PURPOSE_MAX = 8, 250
+_SENTENCE = Text("Mục đích phải là một câu.", "The purpose has to be a sentence.")
 _VALUE = re.compile(r"[0-9A-Za-zÀ-ỹ._/:-]{1,60}")
 _OFFICER = r"^[0-9A-Za-z][0-9A-Za-z._/:-]*[0-9A-Za-z]$"
 AWAY = Text("Cơ sở dữ liệu tạm thời không trả lời; hãy hỏi lại.", "The database does not answer for now; ask again.")
@@ -36,15 +38,9 @@ class Question(BaseModel):
     """`input` as the query needs it: `enrolment` {learner_code, birth_date[, school_code]}, `filing-progress` {file_number[, filed_on]}."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
-    purpose: Line = Field(min_length=8, max_length=250)
+    purpose: Line = Field(min_length=PURPOSE_MIN, max_length=PURPOSE_MAX)
     officer: str = Field(min_length=2, max_length=60, pattern=_OFFICER)
     input: dict[str, str] = Field(max_length=8)
-
-
-def refuse_images(purpose: str) -> None:
-    """Raises a problem for a purpose that is no sentence but content: it would stand in the log."""
-    if holds_image(purpose):
-        raise Problem(422, "no_purpose", Text("Mục đích phải là một câu.", "The purpose has to be a sentence."))
 
 
 def checked(name: str, given: Mapping[str, str]) -> dict[str, str]:
@@ -74,10 +70,12 @@ def checked(name: str, given: Mapping[str, str]) -> dict[str, str]:
 async def ask(request: Request, name: str, client: CurrentClient, question: Question) -> Response:
     """`{found, …}`: `enrolment` tells enrolled, school_code, class_code, status, as_of; `filing-progress` tells status and dates."""
     require(client, RIGHT)
-    refuse_images(question.purpose)
+    purpose = sentence(question.purpose, PURPOSE_MIN, PURPOSE_MAX)
+    if purpose is None:
+        raise Problem(422, "no_purpose", _SENTENCE)
     hub: Hub = request.app.state.hub
     asked = queries.Asked(
-        name=name, client=client.id, asker=client.id, officer=question.officer, purpose=question.purpose,
+        name=name, client=client.id, asker=client.id, officer=question.officer, purpose=purpose,
         request_id=request.headers.get("x-request-id", "")[:100] or str(uuid4()), scope=client.scope, input=checked(name, question.input),
     )  # fmt: skip
     return _json(await answered(hub, asked), {"X-Request-Id": asked.request_id})

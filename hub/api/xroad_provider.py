@@ -23,7 +23,8 @@ from fastapi import APIRouter, Request, Response
 from hub.api.auth import Client, CurrentClient, require
 from hub.api.context import Hub
 from hub.api.problems import Problem
-from hub.api.query import answered, checked, refuse_images
+from hub.api.query import PURPOSE_MAX, PURPOSE_MIN, answered, checked
+from hub.kernel.firewall_names import sentence
 from hub.kernel.ledger import queries
 from hub.kernel.ports import Text
 
@@ -42,7 +43,10 @@ _HEADERS = Text(
     "Thiếu hoặc sai tiêu đề X-Road: cần client, id và userId.",
     "X-Road headers are missing or malformed: client, id and userId are needed.",
 )
-_PURPOSE = Text("Thiếu mục đích (purpose, từ 8 ký tự).", "The purpose is missing (purpose, 8 characters or more).")
+_PURPOSE = Text(
+    "Thiếu mục đích (purpose: một câu từ 8 ký tự).",
+    "The purpose is missing (purpose: a sentence of 8 characters or more).",
+)
 
 
 async def _asked(
@@ -57,9 +61,9 @@ async def _asked(
 ) -> queries.Asked:
     if not subsystem or not request_id or not _OFFICER.fullmatch(officer):
         raise Problem(400, "bad_headers", _HEADERS)
-    if not 8 <= len(purpose) <= 250 or not purpose.isprintable():
+    stated = sentence(purpose, PURPOSE_MIN, PURPOSE_MAX)
+    if stated is None:
         raise Problem(422, "no_purpose", _PURPOSE)
-    refuse_images(purpose)
     wanted = checked(name, given)
     scope = await queries.granted(hub.core, subsystem, name)
     if scope is None:
@@ -69,7 +73,7 @@ async def _asked(
         client=client.id,
         asker=subsystem,
         officer=officer,
-        purpose=purpose,
+        purpose=stated,
         request_id=request_id,
         scope=scope,
         input=wanted,

@@ -51,6 +51,10 @@ class ConnectorForms(Protocol):
         """Checked settings as the plain data that is stored."""
         ...
 
+    def picks_up(self, settings: Mapping[str, Any]) -> bool | None:
+        """Whether a connector with these stored settings takes files out of a folder; None: its transport has none."""
+        ...
+
     def check_secrets(self, settings: Any, secrets: Mapping[str, str]) -> None:
         """See that no required secret is missing."""
         ...
@@ -175,6 +179,9 @@ def read(
         raw = form.get(place)
         if not isinstance(raw, str) or (raw.strip() == "" and made.kind != "bool"):
             continue
+        if "\0" in raw:
+            errors[place] = _UNPRINTABLE
+            continue
         try:
             data[name] = _value(made.kind, raw.strip())
         except ValueError:
@@ -182,6 +189,7 @@ def read(
     return data, errors
 
 
+_UNPRINTABLE = Text("Có ký tự không ghi được.", "There is a character that cannot be stored.")
 _UNREADABLE = {
     "integer": Text("Phải là số nguyên.", "Must be a whole number."),
     "number": Text("Phải là số.", "Must be a number."),

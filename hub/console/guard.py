@@ -7,6 +7,7 @@ possible to change anything with a GET, without the session's CSRF token, or out
 from __future__ import annotations
 
 import hmac
+import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from starlette.datastructures import FormData
 
 from hub.api.context import Hub
 from hub.kernel.firewall import clean
+from hub.kernel.firewall_names import sentence
 from hub.kernel.ledger import people
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.people import Person, Session
@@ -28,6 +30,9 @@ LIVE_HEADER = "x-live"
 _LARGEST_FORM = 262_144
 _CLEANED_FROM = 96
 """Characters below which a field's text can hold no picture."""
+_UNSEEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+"""What nobody types and pasting brings along: it shows nowhere, and no text of the database takes NUL."""
+PURPOSE_LEAST = 8
 _RANK = {"auditor": 0, "operator": 1, "admin": 2}
 
 
@@ -143,15 +148,23 @@ async def taken(request: Request, guest: Guest, role: str = "operator", *, whole
 
 
 def text(form: FormData, name: str, longest: int = 2000) -> str:
-    """One text field, trimmed and without biometrics: what people paste is kept in journals. Empty when it is missing."""
-    value = form.get(name)
-    if not isinstance(value, str):
-        return ""
-    value = value.strip()
+    """One text field, trimmed, without biometrics or what is not to be seen: what people paste is kept in journals. Empty when
+    it is missing."""
+    value = _typed(form, name)
     if len(value) >= _CLEANED_FROM:
         cleaned = clean(value.encode("utf-8", "replace"), lambda _: "")
         value = cleaned.body.decode("utf-8", "replace") if cleaned.removed else value
     return value[:longest]
+
+
+def purpose(form: FormData, least: int = PURPOSE_LEAST, name: str = "purpose") -> str | None:
+    """What somebody stated as their purpose; None when it is no sentence: then nothing is to be shown or done."""
+    return sentence(_typed(form, name), least, 300)
+
+
+def _typed(form: FormData, name: str) -> str:
+    value = form.get(name)
+    return _UNSEEN.sub("", value).strip() if isinstance(value, str) else ""
 
 
 def number(value: str | None) -> int | None:

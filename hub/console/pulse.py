@@ -130,6 +130,10 @@ class Shared:
                 self._found[key] = (ended + max(fresh_s, 10 * (ended - began)), found)
             return found
 
+    def forget(self) -> None:
+        """What is asked for next is made anew: somebody has just changed it, and looks for what they did."""
+        self._found.clear()
+
 
 class Ledger:
     """The accounting identity, counted in the background at most once a minute, and seldomer where counting is slow."""
@@ -236,9 +240,12 @@ async def _database(hub: Hub) -> Any:
 
 
 def title_of(hub: Hub, row: Any) -> Text:
-    """What people call a connector: its system's title, with the connector's own name where several share the system."""
+    """What people call a connector: its system's title, or its own name where it only takes the files a system leaves."""
     manifest = hub.manifests.get(row["system"])
-    title: Text = getattr(manifest, "title", None) or Text(row["name"], row["name"])
+    kind = (row["settings"].get("transport") or {}).get("kind")
+    if manifest is None or (kind is not None and kind not in manifest.transports):
+        return Text(row["name"], row["name"])
+    title: Text = manifest.title
     return title
 
 

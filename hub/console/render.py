@@ -110,6 +110,14 @@ class _Helpers:
         """A moment in local time."""
         return times.clock(moment)
 
+    def told(self, moment: str) -> Markup:
+        """A moment as a document tells it (ISO 8601): in local time, or as it stands there if no clock shows it."""
+        try:
+            shown = times.clock(datetime.fromisoformat(moment))
+        except (ValueError, OverflowError):
+            shown = moment
+        return Markup('<time datetime="{}">{}</time>').format(moment, shown)
+
     def soon(self, moment: datetime) -> str:
         """A moment ahead: the hour, with the day unless it is today's."""
         return times.soon(moment, self.now)

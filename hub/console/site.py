@@ -22,6 +22,7 @@ from hub.console.pages import (
     audit,
     calendar,
     codes,
+    connector_new,
     connectors,
     corrections,
     deliveries,
@@ -46,10 +47,11 @@ from hub.console.pages import (
 )
 from hub.console.pulse import Pulses
 from hub.console.render import FOLDER, HEADERS, redirect, respond
+from hub.kernel.store.db import UNWRITABLE
 
 router = APIRouter(include_in_schema=False)
 for _page in (
-    door, overview, connectors, messages, corrections, uploads, receipts, deliveries, evidence, replay, reconcile, parked,
+    door, overview, connector_new, connectors, messages, corrections, uploads, receipts, deliveries, evidence, replay, reconcile, parked,
     codes, filings, gate_people, gates, gate_orders, gate_pictures, calendar, airflow, audit, twins, users,
     verify, people_inbox,
 ):  # fmt: skip
@@ -82,6 +84,8 @@ def mount(app: FastAPI, forms: ConnectorForms) -> None:
     app.add_exception_handler(SignInNeeded, _sign_in)
     app.add_exception_handler(PasswordChangeNeeded, _change_password)
     app.add_exception_handler(Refused, _refused)
+    for kind in UNWRITABLE:
+        app.add_exception_handler(kind, _page_or(app.exception_handlers.get(kind), _unwritable))
     app.add_exception_handler(HTTPException, _page_or(app.exception_handlers.get(HTTPException), _http))
     app.add_exception_handler(Exception, _page_or(app.exception_handlers.get(Exception), _broken))
 
@@ -131,6 +135,10 @@ async def _http(request: Request, error: Exception) -> Response:
         code=error.status_code,
         reason=_KNOWN.get(error.status_code, "error.other"),
     )
+
+
+async def _unwritable(request: Request, error: Exception) -> Response:
+    return respond(request, "error.html", status=422, code=422, reason="error.text")
 
 
 async def _broken(request: Request, error: Exception) -> Response:

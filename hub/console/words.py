@@ -8,6 +8,7 @@ groups (`cause.*`, `outcome.*` …) stand in `words_of_ledger`, those of some pa
 from __future__ import annotations
 
 from hub.console.words_of_calendar import CALENDAR_WORDS
+from hub.console.words_of_connectors import CONNECTOR_WORDS
 from hub.console.words_of_filings import FILING_WORDS
 from hub.console.words_of_gate_lists import GATE_LIST_WORDS
 from hub.console.words_of_gates import GATE_WORDS
@@ -67,6 +68,7 @@ _PAGES: dict[str, tuple[str, str]] = {
     "error.scope": ("Việc này ngoài phạm vi của bạn.", "This is outside your scope."),
     "error.csrf": ("Biểu mẫu không hợp lệ hoặc đã cũ. Hãy tải lại trang rồi thử lại.", "The form is not valid or too old. Reload the page and try again."),
     "error.large": ("Biểu mẫu quá lớn.", "The form is too large."),
+    "error.text": ("Yêu cầu có ký tự không phải chữ viết; không lưu gì.", "The request holds a character that is no text; nothing was stored."),
     "error.method": ("Cách gọi không được hỗ trợ.", "This page cannot be called that way."),
     "error.other": ("Yêu cầu không thực hiện được.", "The request could not be carried out."),
     "error.broken": ("Có lỗi phía máy chủ. Dữ liệu không bị ảnh hưởng; hãy thử lại.", "Something broke on our side. No data is affected; please try again."),
@@ -129,47 +131,6 @@ _PAGES: dict[str, tuple[str, str]] = {
     "processes.title": ("Tiến trình", "Processes"),
     "processes.none": ("Không có bộ giám sát tại máy này.", "No supervisor on this machine."),
     "processes.restarts": ("khởi động lại {n} lần", "{n} restarts"),
-    "connector.paused": ("Tạm dừng", "Paused"),
-    "connector.probe": ("Thử kết nối", "Test connection"),
-    "connector.probe_ok": ("Kết nối được ({ms} ms).", "It works ({ms} ms)."),
-    "connector.probe_bad": ("Không kết nối được ({ms} ms).", "It does not work ({ms} ms)."),
-    "connector.pause": ("Tạm dừng", "Pause"),
-    "connector.resume": ("Chạy tiếp", "Resume"),
-    "connector.reason": ("Lý do tạm dừng", "Why pause it"),
-    "connector.edit": ("Sửa cấu hình", "Edit settings"),
-    "connector.backlog": ("Hàng đợi", "Backlog"),
-    "connector.oldest": ("cũ nhất", "oldest"),
-    "connector.rate": ("Tốc độ", "Rate"),
-    "connector.breaker": ("Ngắt mạch", "Circuit breaker"),
-    "connector.last_error": ("Lỗi gần nhất", "Last error"),
-    "connector.flows": ("Luồng dữ liệu", "Flows"),
-    "connector.no_flows": ("Không có luồng nào gửi tới đây.", "No flow leads here."),
-    "connector.order_key": ("theo thứ tự từng đối tượng", "in order per entity"),
-    "connector.order_none": ("không cần thứ tự", "no order"),
-    "connector.adapter": ("Bộ chuyển đổi", "Adapter"),
-    "connector.assumptions": ("{n} giả định cần xác nhận", "{n} assumptions to confirm"),
-    "connector.calls": ("Lời gọi gần đây", "Recent calls"),
-    "connector.no_calls": ("Chưa có lời gọi nào.", "No calls yet."),
-    "connector.settings": ("Cấu hình", "Settings"),
-    "connector.group_transport": ("Đường truyền", "Transport"),
-    "connector.group_auth": ("Xác thực", "Authentication"),
-    "connector.group_adapter": ("Tham số bộ chuyển đổi", "Adapter settings"),
-    "connector.group_profile": ("Hồ sơ giả định", "Assumptions profile"),
-    "connector.group_policy": ("Chính sách gửi", "Delivery policy"),
-    "connector.secrets": ("Bí mật", "Secrets"),
-    "connector.secrets_kept": ("đã lưu, được mã hóa", "stored, encrypted"),
-    "connector.secrets_none": ("không có", "none"),
-    "connector.revisions": ("Lịch sử cấu hình", "Settings history"),
-    "connector.auth": ("Xác thực", "Authentication"),
-    "connector.choose": ("Đổi biểu mẫu", "Change the form"),
-    "form.yes": ("Có", "Yes"),
-    "form.no": ("Không", "No"),
-    "form.json": ("Dạng JSON", "As JSON"),
-    "form.lines": ("Mỗi dòng một mục", "One per line"),
-    "form.keep": ("Để trống: giữ giá trị đang lưu", "Empty: keep the stored one"),
-    "form.save": ("Lưu cấu hình", "Save settings"),
-    "form.cancel": ("Thôi", "Cancel"),
-    "form.wrong": ("Có {n} chỗ cần sửa. Chưa lưu gì.", "{n} things to correct. Nothing was saved."),
     "filter.all": ("Tất cả", "All"),
     "filter.find": ("Tìm", "Find"),
     "filter.clear": ("Bỏ lọc", "Clear"),
@@ -211,6 +172,16 @@ _PAGES: dict[str, tuple[str, str]] = {
         "Thông điệp gốc, bản ghi, yêu cầu, trả lời, nhật ký và bộ kiểm tra chạy không cần mạng.",
         "Message, record, requests, replies, journal, and a verifier that needs no network.",
     ),
+    "evidence.altered": ("Sổ cái không khớp chính nó", "The ledger does not agree with itself"),
+    "evidence.altered_why": (
+        "Điều đang lưu về bản ghi này khác với điều nhật ký đã ghi: có thể dữ liệu đã bị sửa sau khi nhận hoặc gửi. Gói này không chứng minh được "
+        "gì; hãy giữ lại nó và báo ngay cho người vận hành và người phụ trách an toàn thông tin.",
+        "What is stored about this record is not what the journal wrote down: data may have been changed after it was received or sent. This pack "
+        "proves nothing; keep it, and tell the operators and the security officer at once.",
+    ),
+    "evidence.altered_where": ("Chỗ không khớp:", "What does not agree:"),
+    "evidence.altered_get": ("Vẫn tải gói này", "Download it all the same"),
+    "evidence.altered_back": ("Về bản ghi", "Back to the record"),
     "unmask.open": ("Xem rõ dữ liệu cá nhân…", "Show personal data…"),
     "unmask.purpose": ("Mục đích", "Purpose"),
     "unmask.show": ("Hiện rõ", "Show"),
@@ -279,6 +250,11 @@ _PAGES: dict[str, tuple[str, str]] = {
     "task.resolve": ("Xử lý", "Resolve"),
     "task.note": ("Ghi chú (bắt buộc)", "Note (required)"),
     "task.do": ("Xử lý {n} lượt gửi", "Resolve {n} deliveries"),
+    "task.resume": ("Cho kết nối chạy tiếp", "Resume the connector"),
+    "task.only_released": (
+        "Kết nối đang tạm dừng vì nguyên nhân này. Việc chỉ xong khi nguyên nhân đã hết và kết nối chạy tiếp.",
+        "The connector is paused for this reason. The task is done only when the cause is gone and the connector goes on.",
+    ),
     "task.deliveries": ("Lượt gửi đang chờ việc này", "Deliveries waiting for it"),
     "task.first": ("Hiện {n} lượt đầu tiên.", "The first {n} are shown."),
     "codes.version": ("Phiên bản", "Version"),
@@ -360,6 +336,7 @@ _PAGES: dict[str, tuple[str, str]] = {
     "done.resumed": ("Kết nối chạy tiếp.", "Connector resumed."),
     "done.nothing": ("Không có gì thay đổi.", "Nothing changed."),
     "done.reason_needed": ("Hãy ghi lý do. Chưa làm gì.", "Give a reason. Nothing was done."),
+    "done.added": ("Đã thêm kết nối, đang tạm dừng. Hãy thử kết nối.", "Connector added, and paused. Test it now."),
     "done.saved": ("Đã lưu cấu hình.", "Settings saved."),
     "done.cancelled": ("Đã hủy lượt gửi.", "Delivery withdrawn."),
     "done.not_cancelled": ("Không hủy được: lượt gửi đang đi hoặc đã đóng.", "It could not be withdrawn: it is on its way or closed."),
@@ -374,6 +351,7 @@ _PAGES: dict[str, tuple[str, str]] = {
 WORDS: dict[str, tuple[str, str]] = (
     _PAGES
     | LEDGER_WORDS
+    | CONNECTOR_WORDS
     | GATE_LIST_WORDS
     | WORK_WORDS
     | VERIFYING_WORDS

@@ -63,4 +63,6 @@ GATE_LIST_WORDS: dict[str, tuple[str, str]] = {
     "kind.gate_pictures_on": ("Bật giữ ảnh ở cổng", "Gate's pictures kept"),
     "kind.gate_pictures_off": ("Tắt giữ ảnh ở cổng", "Gate's pictures no longer kept"),
     "kind.gate_picture_seen": ("Xem ảnh từ cổng", "Picture of a gate seen"),
+    "kind.gate_list": ("Đặt cách hỏi danh sách của cổng", "How a gate is asked for its list"),
+    "kind.gate_list_dropped": ("Thôi hỏi danh sách của cổng", "Gate no longer asked for its list"),
 }

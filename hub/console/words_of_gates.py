@@ -71,4 +71,6 @@ GATE_WORDS: dict[str, tuple[str, str]] = {
     "kind.gate_replaced": ("Thay thiết bị ở cổng", "Gate replaced"),
     "kind.gate_revoked": ("Thu hồi cổng", "Gate revoked"),
     "kind.gate_traced": ("Theo dõi cổng", "Gate traced"),
+    "kind.devices": ("Đăng ký nhiều cổng", "Gates registered together"),
+    "kind.devices_revoked": ("Thu hồi nhiều cổng", "Gates revoked together"),
 }

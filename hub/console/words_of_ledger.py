@@ -75,6 +75,8 @@ LEDGER_WORDS: dict[str, tuple[str, str]] = {
     "signed.unsigned": ("Không có chữ ký", "Not signed"),
     "signed.good": ("Hợp lệ", "Holds"),
     "signed.bad": ("Không hợp lệ", "Does not hold"),
+    "signed.claimed": ("người ký ghi", "signer says"),
+    "signed.stamped": ("dấu thời gian chứng minh đã ký trước", "time stamp proves signed by"),
     "task.bad_signature": ("Chữ ký trên tài liệu không hợp lệ", "Signature on a document does not hold"),
     "task.retries_exhausted": ("Thử nhiều lần không được", "Tried too often"),
     "task.unsettled": ("Chưa rõ đối tác đã nhận", "Not known whether taken"),

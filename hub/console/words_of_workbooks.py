@@ -62,6 +62,7 @@ WORKBOOK_WORDS: dict[str, tuple[str, str]] = {
     "waits.send": ("Gửi luôn", "Send anyway"),
     "waits.reason": ("Lý do", "Reason"),
     "kind.compare": ("So sánh với hệ thống nhận", "Comparison with a receiver"),
+    "kind.reconcile": ("Gửi lại sau đối soát", "Resent after reconciling"),
     "kind.send_anyway": ("Gửi không chờ", "Sent without waiting"),
     "done.sent_anyway": ("Đã thả {n} lượt gửi.", "{n} deliveries let go."),
 }  # fmt: skip

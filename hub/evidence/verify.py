@@ -277,9 +277,7 @@ def _message(pack: Pack, found: Found, journal: Journal, record: Any) -> None:
         if name in pack.files:
             found.note(proof, name)
     if proof == "sealed":
-        found.lines.append(
-            "✔ Thông điệp và bản ghi đúng như nhật ký ghi khi nhận / message and record are the journal's"
-        )
+        found.lines.append("✔ Thông điệp, bản ghi đúng như nhật ký khi nhận / message and record are the journal's")
 
 
 TAKEN = ("intake", "decoded", "judged_again")  # the kinds of entries that speak of messages
@@ -289,30 +287,31 @@ _WORDS |= {7: "delivered", 8: "dead", 9: "cancelled"}
 
 def _calls(pack: Pack, found: Found, journal: Journal) -> None:
     timeline = pack.json("timeline.json")
-    proofs: dict[tuple[Any, Any], set[str]] = {}
+    proofs: dict[tuple[Any, str, bytes], set[str]] = {}  # (call, request or reply, SHA-256): how it is proven
+    ended: set[tuple[Any, str]] = set()
     proven = 0
     for said in timeline["outcomes"]:
         request, reply, proof = _outcome(said, journal)
         found.note(proof, f"timeline.json: {said['delivery']} {said['word']}")
         proven += proof == "sealed"
-        for what in ((said["call"], request), (said["call"], reply), (said["delivery"], said["word"])):
-            proofs.setdefault(what, set()).add(proof)
+        ended.add((said["delivery"], said["word"]))
+        for role, digest in (("request", request), ("reply", reply)):
+            proofs.setdefault((said["call"], role, digest), set()).add(proof)
     for one in timeline["deliveries"]:
-        if one["state"] == "delivered" and (one["id"], "delivered") not in proofs:
+        if one["state"] == "delivered" and (one["id"], "delivered") not in ended:
             found.unproven.append(f"timeline.json: {one['id']} delivered")
     calls = {n.split("/")[1] for n in pack.files if n.startswith("calls/")}
     calls |= {str(said["call"]) for said in timeline["outcomes"] if said["call"] is not None}
     for call in sorted(calls):
         _call(pack, found, call, proofs)
-    found.lines.append(
-        f"• {proven}/{len(timeline['outcomes'])} kết quả gửi đúng như nhật ký / outcomes are the journal's"
-    )
+    held = f"{proven}/{len(timeline['outcomes'])}"
+    found.lines.append(f"• {held} kết quả gửi đúng như nhật ký / outcomes are the journal's")
 
 
 def _outcome(said: Any, journal: Journal) -> tuple[bytes, bytes, str]:
     """An outcome's request and reply (their SHA-256, or nothing), and its proof."""
     request, reply = bytes.fromhex(said["request"]), bytes.fromhex(said["reply"])
-    # A call has a request: else a reply could be shown as the request, or the other way about.
+    # The leaf holds both end to end: could a call's request be nothing, its reply alone would hash as a request alone.
     sizes = (32, (0, 32)) if said["call"] is not None else (0, (0,))
     if said["word"] != _WORDS.get(said["state"]) or len(request) != sizes[0] or len(reply) not in sizes[1]:
         raise Altered(f"timeline.json: an outcome of delivery {said['delivery']} is not as it was written")
@@ -323,22 +322,23 @@ def _outcome(said: Any, journal: Journal) -> tuple[bytes, bytes, str]:
     return request, reply, proof
 
 
-def _call(pack: Pack, found: Found, call: str, proofs: dict[tuple[Any, Any], set[str]]) -> None:
-    """One call's files: each what its hash names, and each hash one an outcome speaks of."""
+def _call(pack: Pack, found: Found, call: str, proofs: dict[tuple[Any, str, bytes], set[str]]) -> None:
+    """One call's files: each what its hash names, and each hash one an outcome speaks of, as request or as reply."""
     place = f"calls/{call}"
     said = pack.json(f"{place}/call.json")
     if str(said["id"]) != call:
         raise Altered(f"{place}/call.json: another call")
-    digests = {"request": bytes.fromhex(said["request"])}
-    digests |= {f"reply-{r['id']}": bytes.fromhex(r["digest"]) for r in said["replies"] if r["digest"]}
-    if any(c == said["id"] and d and d not in digests.values() for c, d in proofs if isinstance(d, bytes)):
+    files = {"request": ("request", bytes.fromhex(said["request"]))}
+    files |= {f"reply-{r['id']}": ("reply", bytes.fromhex(r["digest"])) for r in said["replies"] if r["digest"]}
+    shown = {*files.values(), ("reply", b"")}  # a call may have been concluded without a reply
+    if any(c == said["id"] and (role, digest) not in shown for c, role, digest in proofs):
         raise Altered(f"{place}/call.json: not the request and the reply that were concluded")
-    for name, digest in digests.items():
+    for name, (role, digest) in files.items():
         if f"{place}/{name}" in pack.files and sha256(pack.raw(f"{place}/{name}")) != digest:
             raise Altered(f"{place}/{name}: not the bytes whose hash was kept")
-        proof = proofs.get((said["id"], digest), set())
+        proof = proofs.get((said["id"], role, digest), set())
         found.note(next((p for p in ("sealed", "unsealed") if p in proof), "none"), f"{place}/{name}")
-    own = {f"{place}/{name}" for name in ("call.json", *digests)}
+    own = {f"{place}/{name}" for name in ("call.json", *files)}
     found.unproven += sorted(n for n in pack.files if n.startswith(f"{place}/") and n not in own)
 
 

@@ -6,7 +6,6 @@ biometric firewall is for, and a document made only to carry one past it is refu
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 import zipfile
@@ -15,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from hub.kernel.ports import Text
+from hub.kernel.unzip import TooManyEntries, opened
 
 PDF = "application/pdf"
 XML = "application/xml"
@@ -54,9 +54,9 @@ def kind_of(body: bytes) -> str | None:
 
 def _office(body: bytes) -> str | None:
     try:
-        with zipfile.ZipFile(io.BytesIO(body)) as found:
+        with opened(body, _ENTRIES_MAX) as found:
             entries = found.infolist()
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, struct.error):
+    except (TooManyEntries, zipfile.BadZipFile, ValueError, OSError, NotImplementedError, struct.error):
         return None
     names = {e.filename for e in entries}
     if len(entries) > _ENTRIES_MAX or len(names) != len(entries) or "[Content_Types].xml" not in names:

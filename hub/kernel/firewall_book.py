@@ -16,6 +16,7 @@ from hub.kernel.firewall import Cleaned
 from hub.kernel.firewall_names import shown
 from hub.kernel.firewall_text import Cut, scan_text
 from hub.kernel.ports import BookRefused, Hasher, Removed, Text
+from hub.kernel.unzip import TooManyEntries, opened
 
 UNPACKED_MAX = 192 * 1024 * 1024
 PARTS_MAX = 1_000
@@ -70,8 +71,10 @@ def clean_book(payload: bytes, hasher: Hasher) -> Cleaned:
     if payload.startswith(b"\xd0\xcf\x11\xe0"):
         raise BookRefused("old_or_locked", _OLD)
     try:
-        with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        with opened(payload, PARTS_MAX) as archive:
             return _rewrite(archive, hasher)
+    except TooManyEntries as error:
+        raise BookRefused("too_large_unpacked", _BOMB) from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError, ValueError, OSError) as error:
         # RuntimeError is what the library says to an encrypted member.
         raise BookRefused("not_a_workbook", _NOT_XLSX) from error

@@ -26,6 +26,13 @@ def is_name(name: str) -> bool:
     return len(name) <= NAME_MAX and (len(name) <= LEVEL_MAX or max(map(len, name.split("/"))) <= LEVEL_MAX)
 
 
+def sentence(said: str, least: int, most: int) -> str | None:
+    """What somebody wrote as a purpose or a reason, its blanks made single. None when it is no sentence of `least` to `most`
+    characters: it holds what cannot be printed (NUL is more than a text of the database takes) or looks like content."""
+    plain = " ".join(said.split())
+    return plain if least <= len(plain) <= most and plain.isprintable() and not holds_image(plain) else None
+
+
 def holds_image(said: str) -> bool:
     """Whether a text a person should have written (a purpose, a note) holds what looks like an image."""
     cuts: list[Cut] = []

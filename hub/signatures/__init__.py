@@ -1,7 +1,7 @@
 """Signatures on documents: PAdES in PDF, XAdES in XML. Documents pass untouched; the verdict is kept beside them.
 
 One concern: who signed, when, over what, and whether that holds. It must never change a byte, fetch anything from a network,
-or call a signature good that covers less than the document.
+call a signature good that covers less than the document, or take the time a signer claims for a time that is proved.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 
 class Signature(Struct, frozen=True, kw_only=True):
-    """One signature of a document. `problems` is empty when it holds; `signed_at` is what the signer says (ISO 8601)."""
+    """One signature of a document. `problems` is empty when it holds. Times are ISO 8601: `signed_at` is what the signer says,
+    `stamped_at` what a trusted time stamp proves, None when none does."""
 
     form: str
     signer: str
     issuer: str
     serial: str
     signed_at: str | None
+    stamped_at: str | None = None
     problems: tuple[Text, ...] = ()
 
 
@@ -51,6 +53,21 @@ UNTRUSTED = Text(
 REVOKED = Text(
     "Chứng thư đã bị thu hồi; không có dấu thời gian nào chứng minh tài liệu được ký trước đó.",
     "The certificate was revoked, and no time stamp proves that it signed before.",
+)
+STAMP_OTHER = Text(
+    "Dấu thời gian không đứng được: không phải của chữ ký này, hoặc đã bị sửa.",
+    "The time stamp does not hold: it is not of this signature, or was altered.",
+)
+STAMP_UNTRUSTED = Text(
+    "Dấu thời gian không đứng được: nơi cấp không được tin cậy, không có quyền cấp, hoặc chứng thư đã bị thu hồi.",
+    "The time stamp does not hold: its authority is not trusted, may not stamp, or had its certificate revoked.",
+)
+STAMP_FUTURE = Text(
+    "Dấu thời gian không đứng được: thời điểm ghi trong đó chưa tới.",
+    "The time stamp does not hold: its time has not come yet.",
+)
+STAMP_UNREADABLE = Text(
+    "Dấu thời gian không đứng được: không đọc được.", "The time stamp does not hold: it cannot be read."
 )
 UNCHECKED = Text(
     "Không kiểm tra được thu hồi: có tệp danh sách thu hồi không đọc được.",

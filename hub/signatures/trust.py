@@ -1,15 +1,15 @@
 """Whose certificates are believed: a folder with authorities' certificates and revocation lists, as an administrator put them there.
 
 One concern: the chain. Revocation data is what is given; nothing is fetched. It must never believe a certificate because
-it came along with a document, nor the time a signer claims where a revocation is known: no time stamp is read, so whoever holds a
-stolen key could claim any time before it was reported.
+it came along with a document, nor the time a signer claims where a revocation is known: whoever holds a stolen key can claim any
+time before it was reported. Only a time that a trusted stamp proves stands against a revocation, and only against a later one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,27 +36,47 @@ class Trust(Struct, frozen=True):
     roots: list[Any] = field(default_factory=list)
     crls: list[Any] = field(default_factory=list)
     ocsps: list[Any] = field(default_factory=list)
-    revoked: set[tuple[str | bytes, int]] = field(default_factory=set)
-    """Numbers of certificates with their issuer's name: as lists have it, or its hash, as OCSP answers do."""
+    revoked: dict[tuple[str | bytes, int], datetime] = field(default_factory=dict)
+    """Since when: by the number of a certificate with its issuer's name, as lists have it, or its hash, as OCSP answers do."""
+    answering: set[bytes] = field(default_factory=set)
+    """Hashes of the names of the authorities whose certificates the OCSP answers are about."""
     refused: dict[str, str] = field(default_factory=dict)
 
     @property
     def blind(self) -> bool:
         return any(not name.lower().endswith(_AUTHORITIES) for name in self.refused)
 
-    def knows_revoked(self, certificate: Any) -> bool:
-        """Whether any list or answer says so, whatever the time it gives."""
+    def knows_revoked(self, certificate: Any, proved: datetime | None = None) -> bool:
+        """Whether any list or answer says so: whatever the time it gives, or, once a time is proved, not after that."""
         issuer, number = certificate.issuer, certificate.serial_number
-        return (issuer.hashable, number) in self.revoked or any(
-            (hash_(issuer.dump()).digest(), number) in self.revoked for hash_ in _HASHES
-        )
+        since = [self.revoked.get((name, number)) for name in (issuer.hashable, *_hashed(issuer))]
+        return any(one is not None and (proved is None or one <= proved) for one in since)
+
+    def _answered_later(self, certificate: Any, moment: datetime) -> bool:
+        """Whether an OCSP answer says that it was revoked after a moment: so it was not revoked at that moment."""
+        since = [self.revoked.get((name, certificate.serial_number)) for name in _hashed(certificate.issuer)]
+        return any(one is not None and one > moment for one in since)
+
+    def _names_above(self, leaf: Any, others: Iterable[Any]) -> set[str]:
+        """Of whoever may stand above a certificate, by what the known ones say of their issuers."""
+        known = [(c.subject.hashable, c.issuer.hashable) for c in (*self.roots, *others)]
+        names = {leaf.issuer.hashable}
+        while more := {issuer for subject, issuer in known if subject in names} - names:
+            names |= more
+        return names
 
     def context(self, leaf: Any, moment: datetime, others: Iterable[Any] = ()) -> ValidationContext:
         """How a chain is judged at a moment. Where an authority's revocation data was given, no certificate of its own is
         believed without."""
-        known = self.ocsps or any(c.issuer == leaf.issuer for c in self.crls)
+        known = any(c.issuer == leaf.issuer for c in self.crls) or any(
+            h in self.answering for h in _hashed(leaf.issuer)
+        )
+        # The library takes an answer that tells of a later revocation for none at all.
+        known = known and not self._answered_later(leaf, moment)
         rule = RevocationCheckingRule.CRL_OR_OCSP_REQUIRED if known else RevocationCheckingRule.NO_CHECK
-        above = any(c.issuer == r.subject for c in self.crls for r in self.roots if r.self_issued)
+        names = self._names_above(leaf, others)
+        tops = {r.subject.hashable for r in self.roots if r.self_issued} & names
+        above = any(c.issuer.hashable in tops for c in self.crls)
         over = RevocationCheckingRule.CRL_OR_OCSP_REQUIRED if above else RevocationCheckingRule.NO_CHECK
         policy = RevocationCheckingPolicy(ee_certificate_rule=rule, intermediate_ca_cert_rule=over)
         return ValidationContext(
@@ -66,10 +86,13 @@ class Trust(Struct, frozen=True):
             revinfo_policy=CertRevTrustPolicy(policy, retroactive_revinfo=True),
         )  # fmt: skip
 
-    async def problem(self, leaf: Any, others: Iterable[Any], moment: datetime) -> Text | None:
-        """Why a certificate may not be believed, or None: its chain at the moment it signed by its own account, and
-        revocations known now."""
-        if self.knows_revoked(leaf):
+    async def problem(
+        self, leaf: Any, others: Iterable[Any], claimed: datetime, proved: datetime | None = None
+    ) -> Text | None:
+        """Why a certificate may not be believed, or None: its chain at the time proved, or else at the one it claims, and
+        revocations known now, but for those after the time proved."""
+        moment = proved or claimed
+        if self.knows_revoked(leaf, proved):
             return REVOKED
         if not any(r.self_issued for r in self.roots):
             return UNTRUSTED
@@ -80,14 +103,14 @@ class Trust(Struct, frozen=True):
             return REVOKED
         except (InvalidCertificateError, PathError, ValidationError):
             return UNTRUSTED
-        if any(self.knows_revoked(c) for c in path.iter_certs(include_root=True)):
+        if any(self.knows_revoked(c, proved) for c in path.iter_certs(include_root=True)):
             return REVOKED
         return UNCHECKED if self.blind else None
 
 
 _AUTHORITIES = (".crt", ".cer", ".pem")
 _REVOCATIONS = (".crl", ".ocsp")
-_HASHES = (hashlib.sha1, hashlib.sha256)
+_Revocations = Iterator[tuple[tuple[str | bytes, int], datetime]]
 
 
 def load(folder: Path | None) -> Trust:
@@ -126,11 +149,15 @@ def _read(paths: list[Path]) -> Trust:
                 trust.roots.extend(found)
             elif kind == ".crl":
                 lists = [crl.CertificateList.load(der) for der in _ders(path.read_bytes())]
-                trust.revoked.update(*(_listed(one) for one in lists))
+                for one in lists:
+                    _earliest(trust.revoked, _listed(one))
                 trust.crls.extend(lists)
             else:
                 answer = ocsp.OCSPResponse.load(path.read_bytes())
-                trust.revoked.update(_answered(answer))
+                _earliest(trust.revoked, _answered(answer))
+                trust.answering.update(
+                    one["cert_id"]["issuer_name_hash"].native for one in answer.response_data["responses"]
+                )
                 trust.ocsps.append(answer)
         except (OSError, ValueError, TypeError, KeyError) as error:
             trust.refused[path.name] = str(error)[:200]
@@ -138,18 +165,34 @@ def _read(paths: list[Path]) -> Trust:
     return trust
 
 
-def _listed(one: Any) -> set[tuple[str | bytes, int]]:
-    told = one.native["tbs_cert_list"]["revoked_certificates"] or []
-    return {(one.issuer.hashable, entry["user_certificate"]) for entry in told}
+def _earliest(known: dict[tuple[str | bytes, int], datetime], told: _Revocations) -> None:
+    for key, since in told:
+        known[key] = min(since, known.get(key, since))
 
 
-def _answered(answer: Any) -> set[tuple[str | bytes, int]]:
-    """What an OCSP answer says is revoked; it names the issuer by whichever hash its asker chose."""
-    return {
-        (one["cert_id"]["issuer_name_hash"].native, one["cert_id"]["serial_number"].native)
-        for one in answer.response_data["responses"]
-        if one["cert_status"].name == "revoked"
-    }
+def _listed(one: Any) -> _Revocations:
+    """Who is on a list, and since when: the time the list gives, or the one from which a certificate is said to have been
+    worth nothing (invalidity date), if that is earlier."""
+    for entry in one.native["tbs_cert_list"]["revoked_certificates"] or []:
+        doubted = [
+            extension["extn_value"]
+            for extension in entry["crl_entry_extensions"] or []
+            if extension["extn_id"] == "invalidity_date"
+        ]
+        yield (one.issuer.hashable, entry["user_certificate"]), min([entry["revocation_date"], *doubted])
+
+
+def _answered(answer: Any) -> _Revocations:
+    """What an OCSP answer says is revoked, and since when; it names the issuer by whichever hash its asker chose."""
+    for one in answer.response_data["responses"]:
+        if one["cert_status"].name == "revoked":
+            doubted = one.invalidity_date_value
+            times = [one["cert_status"].chosen["revocation_time"].native, *([doubted.native] if doubted else [])]
+            yield (one["cert_id"]["issuer_name_hash"].native, one["cert_id"]["serial_number"].native), min(times)
+
+
+def _hashed(name: Any) -> list[bytes]:
+    return [hash_(name.dump()).digest() for hash_ in (hashlib.sha1, hashlib.sha256)]
 
 
 def _ders(data: bytes) -> list[bytes]:

@@ -19,9 +19,10 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from hub.simulate.gates_books import Books
+from hub.simulate.gates_lists import ListedGate, Lists
 from hub.simulate.gates_meter import Meter, resident_mb
 from hub.simulate.gates_wire import MqttGate, WebGate
-from hub.simulate.gates_words import MQTT, Event, Spec
+from hub.simulate.gates_words import LISTED, MQTT, WEB, Event, Spec
 
 _STEP_S = 0.002
 _FILES_MORE = 200
@@ -60,6 +61,7 @@ class Phase(Struct, kw_only=True):
     name: str
     seconds: float
     sent: int
+    """By gates that push."""
     acknowledged: int
     p50_ms: float
     p99_ms: float
@@ -76,6 +78,8 @@ class Phase(Struct, kw_only=True):
     """Planned and not sent, because the hub was too far behind."""
     late_p99_ms: float = 0.0
     """How late the generator itself was with what it sent; counted in with everything else."""
+    listed: int = 0
+    """Passages at gates that are asked: put into their lists meanwhile, acknowledged by nobody."""
     note: str = ""
 
 
@@ -113,17 +117,20 @@ class Crowd:
         self.mqtt = [MqttGate(g, run, mqtt, self._acked) for g in broker if not MQTT[g.family].silent]
         self.silent = [MqttGate(g, run, mqtt, self.books.silent) for g in broker if MQTT[g.family].silent]
         """Gates that nobody tells anything: they send as the others do and count in nothing but the proof."""
-        self.web = [WebGate(g, run, web, self._acked) for g in gates if g.family not in MQTT]
+        self.web = [WebGate(g, run, web, self._acked) for g in gates if g.family in WEB]
         self.gates: list[MqttGate | WebGate] = [*self.mqtt, *self.web]
+        self.listed = [ListedGate(g, run, self._noted) for g in gates if g.family in LISTED]
+        """Gates that say nothing until the hub asks: people pass them like the others."""
+        self.lists = Lists(self.listed)
         self._took: list[float] = []
         self._late: list[float] = []
-        self._released = self._sent = self._held_back = 0
+        self._released = self._sent = self._held_back = self._listed = 0
         self._tending: asyncio.Task[None] | None = None
 
     # -- the gates' common life
 
     async def open(self, patience_s: float = 60.0) -> float:
-        """Connect all gates that keep a connection; gives the seconds it took. Raises `TimeoutError`."""
+        """Serve the lists and connect all gates that keep a connection; gives the seconds it took. Raises `TimeoutError`."""
         began = time.perf_counter()
         turn = asyncio.Semaphore(_AT_ONCE)
 
@@ -131,12 +138,13 @@ class Crowd:
             async with turn:
                 await gate.connect(patience_s)
 
+        await self.lists.open()
         await asyncio.gather(*(one(gate) for gate in [*self.mqtt, *self.silent]))
         self._tending = asyncio.create_task(self._tend())
         return time.perf_counter() - began
 
     async def close(self) -> None:
-        """Cut all connections and close the books."""
+        """Cut all connections, serve the lists no longer and close the books."""
         if self._tending is not None:
             self._tending.cancel()
         if self.silent:
@@ -144,6 +152,7 @@ class Crowd:
         for gate in [*self.gates, *self.silent]:
             gate.cut()
         await asyncio.sleep(0)
+        await self.lists.close()
         self.books.close()
 
     def waiting(self) -> list[tuple[Spec, Event]]:
@@ -183,11 +192,15 @@ class Crowd:
         else:
             self._took.append(now - event.due)
 
+    def _noted(self, gate: Spec, person: str, raw: str, at: float) -> None:
+        self.books.noted(gate, person, raw, at)
+        self._listed += 1
+
     # -- the parts of the load
 
     @asynccontextmanager
     async def _measured(self, name: str, sampled: bool = False) -> AsyncIterator[Phase]:
-        self._took, self._late, self._released, self._sent, self._held_back = [], [], 0, 0, 0
+        self._took, self._late, self._released, self._sent, self._held_back, self._listed = [], [], 0, 0, 0, 0
         meter, began = Meter(self._pids), time.perf_counter()
         before = resident_mb(self._pids)
         most = dict(before)
@@ -208,6 +221,7 @@ class Crowd:
         phase.seconds = round(time.perf_counter() - began, 2)
         phase.cpu = meter.shares()
         phase.acknowledged, phase.released, phase.held_back = len(self._took), self._released, self._held_back
+        phase.listed = self._listed
         ordered = sorted(self._took) or [0.0]
         phase.p50_ms, phase.p99_ms, phase.worst_ms = (
             round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 1) for share in (0.5, 0.99, 1.0)
@@ -218,9 +232,10 @@ class Crowd:
             phase.memory_mb = {process: (before[process], most[process]) for process in before}
 
     async def _play(
-        self, rate: float, until: float, gates: Sequence[MqttGate | WebGate], picture: Sequence[str] = ()
+        self, rate: float, until: float, gates: Sequence[MqttGate | WebGate | ListedGate], picture: Sequence[str] = ()
     ) -> int:
-        """Send `rate` events a second until a moment (`time.perf_counter`), each at its planned time; gives how many."""
+        """Have `rate` passages a second until a moment (`time.perf_counter`), each at its planned time; gives how many
+        were sent, without those that went into lists."""
         began, sent, planned = time.perf_counter(), 0, 0
         while (now := time.perf_counter()) < until:
             room = _BACKLOG - (self._sent + sent - len(self._took))
@@ -230,7 +245,7 @@ class Crowd:
                 due = began + number / rate
                 self._late.append(time.perf_counter() - due)
                 gate.send(due, picture[number % len(picture)] if picture else "")
-                sent += 1
+                sent += not isinstance(gate, ListedGate)
             self._held_back += max(0, last - planned - max(room, 0))
             planned = last
             await asyncio.sleep(_STEP_S)
@@ -240,7 +255,7 @@ class Crowd:
     async def live(self, rate: float, seconds: float, name: str = "live") -> Phase:
         """Everybody passes, as it happens."""
         async with self._measured(name) as phase:
-            phase.sent = await self._play(rate, time.perf_counter() + seconds, self.gates)
+            phase.sent = await self._play(rate, time.perf_counter() + seconds, [*self.gates, *self.listed])
             await self.settled(20)
         return phase
 
@@ -249,13 +264,13 @@ class Crowd:
         some = self._random.sample(self.mqtt, min(profile.stored_gates, len(self.mqtt)))
         async with self._measured("flood", sampled=True) as phase:
             phase.stored = profile.stored
-            began = time.perf_counter()
+            began, everybody = time.perf_counter(), [*self.gates, *self.listed]
             share, rest = divmod(profile.stored, len(some))
             for place, gate in enumerate(some):
                 gate.release(share + (place < rest), profile.window[gate.spec.family])
             done = asyncio.create_task(self._drained(some, patience_s))
             while not done.done():
-                phase.sent += await self._play(profile.rate, time.perf_counter() + 1.0, self.gates)
+                phase.sent += await self._play(profile.rate, time.perf_counter() + 1.0, everybody)
             drained = await done
             phase.note = f"{self._released / (drained - began):,.0f} stored events/s beside the live ones"
             await self.settled(20)

@@ -19,9 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.simulate.gates import PROFILES, Crowd, Phase, Profile, play
-from hub.simulate.gates_books import Proof, prove
+from hub.simulate.gates_books import Proof, Reading, prove
 from hub.wiring import House
 
+_SHOWN = 5
 _KNOWN_AFTER_S = 6.0
 """By then the gateway has read the registry again, and the broker its users."""
 
@@ -36,7 +37,9 @@ class Result(msgspec.Struct, kw_only=True):
     phases: list[Phase]
     repeats: int
     settled: bool
-    """Whether the gates had an acknowledgement for everything they hold, stored events included."""
+    """Whether the gates had an acknowledgement for everything they hold, stored events included, and the hub had read
+    all lists."""
+    reading: Reading
     proof: Proof
 
 
@@ -83,19 +86,27 @@ async def run(house: House, count: int, profile: Profile, *, keep: bool = False)
     """Register, connect, play, compare, revoke. Raises `NotOurs`, `TooFewFiles`, `TimeoutError`, `ClickException`."""
     from hub.embedded.supervisor import read_status
     from hub.simulate import gates_fleet as fleet
+    from hub.simulate.gates_asked import ask, ask_no_more, left_out, read
 
     status = read_status(house.settings.data_dir)
-    notes = status.get("notes", {}).get("addresses")
+    told = status.get("notes", {})
+    notes = told.get("addresses")
     if not notes or not status.get("running"):
         raise click.ClickException("Trục chưa chạy trên máy này. / The hub does not run on this machine.")
     await fleet.ours_alone(house.core)
     screen = Console(highlight=False, soft_wrap=True)
     specs = fleet.specs(count)
+    if missed := left_out(specs, told.get("gate_networks", ())):
+        specs = [spec for spec in specs if spec not in missed]
+        screen.print(
+            f"{len(missed)} cổng được hỏi danh sách đứng ngoài: outward.gate_networks của trục chưa có 127.0.0.0/8 / gates that "
+            "are asked for lists are left out: the hub's outward.gate_networks lacks 127.0.0.0/8"
+        )
     began, since = time.perf_counter(), datetime.now(UTC)
     await fleet.register(house.core, house.keys, specs)
     registered = time.perf_counter() - began
     try:
-        screen.print(f"Đã đăng ký {count} cổng trong {registered:.1f} s / {count} gates registered")
+        screen.print(f"Đã đăng ký {len(specs)} cổng trong {registered:.1f} s / {len(specs)} gates registered")
         await asyncio.sleep(_KNOWN_AFTER_S)
         web = urlsplit(notes["gateway"])
         pids = {n: int(c["pid"]) for n, c in status.get("children", {}).items() if c.get("pid")}
@@ -112,10 +123,15 @@ async def run(house: House, count: int, profile: Profile, *, keep: bool = False)
         connected = await crowd.open()
         screen.print(f"{len(crowd.mqtt)} cổng MQTT đã nối trong {connected:.1f} s / MQTT gates connected")
         phases = []
-        async for phase in play(crowd, profile):
-            phases.append(phase)
-            screen.print(_line(phase), markup=False)
-        settled = await crowd.settled(30)
+        try:
+            await ask(house.core, house.keys, specs, crowd.lists.address)
+            async for phase in play(crowd, profile):
+                phases.append(phase)
+                screen.print(_line(phase), markup=False)
+            settled = await crowd.settled(30)
+            reading = await read(house.core, crowd.lists.last)
+        finally:
+            await ask_no_more(house.core, specs)  # whether the gates stay or not: nobody serves their lists any more
         waiting = crowd.waiting()
         await crowd.close()
         proof = await prove(house.core, crowd.books, waiting, [s.code for s in fleet.schools()], since)
@@ -123,13 +139,14 @@ async def run(house: House, count: int, profile: Profile, *, keep: bool = False)
         for spec in specs:
             families[spec.family] = families.get(spec.family, 0) + 1
         return Result(
-            gates=count,
+            gates=len(specs),
             families=families,
             registered_s=round(registered, 2),
             connected_s=round(connected, 2),
             phases=phases,
             repeats=crowd.repeats,
-            settled=settled,
+            settled=settled and not reading.behind,
+            reading=reading,
             proof=proof,
         )
     finally:
@@ -146,14 +163,36 @@ def _line(phase: Phase) -> str:
     )
 
 
+def _read(result: Result) -> str:
+    """What became of the lists of gates that are asked."""
+    reading, proof = result.reading, result.proof
+    behind = f"chưa đọc hết / not read through: {', '.join(reading.behind[:_SHOWN])}; " if reading.behind else ""
+    faults = "".join(f"\n  {device}: {said}" for device, said in list(reading.faults.items())[:_SHOWN])
+    return (
+        f"{reading.gates} cổng được hỏi danh sách / gates that are asked: {proof.listed:,} lượt trong danh sách / passages listed; "
+        f"{behind}tuổi khi được lưu / age when stored: p50 {proof.listed_p50_s} s, max {proof.listed_oldest_s} s; "
+        f"chờ đọc nốt / waited for the rest {reading.waited_s} s{faults}"
+    )
+
+
 def show(result: Result) -> None:
     """The result as two tables."""
     screen = Console(highlight=False, soft_wrap=True)
     table = Table(title=f"{result.gates} cổng / gates", title_justify="left")
-    for heading in ("Phần\nPart", "Gửi\nSent", "Xác nhận\nAcked", "Lưu sẵn\nStored", "ms\np50", "ms\np99", "ms\nmax"):
+    headings = (
+        "Phần\nPart",
+        "Gửi\nSent",
+        "Xác nhận\nAcked",
+        "Lưu sẵn\nStored",
+        "Ghi sổ\nListed",
+        "ms\np50",
+        "ms\np99",
+        "ms\nmax",
+    )
+    for heading in headings:
         table.add_column(heading, justify="left" if heading.startswith("Phần") else "right")
     for p in result.phases:
-        figures = (p.sent, p.acknowledged, p.released, p.p50_ms, p.p99_ms, p.worst_ms)
+        figures = (p.sent, p.acknowledged, p.released, p.listed, p.p50_ms, p.p99_ms, p.worst_ms)
         table.add_row(p.name, *(f"{n:,}" for n in figures))
     screen.print(table)
     proof = result.proof
@@ -164,5 +203,7 @@ def show(result: Result) -> None:
         f"chưa xác nhận / unacknowledged {proof.unacknowledged}, gửi lại / sent again {result.repeats}; "
         f"cổng không nghe phản hồi / gates that hear nothing: {proof.silent - proof.unheard:,}/{proof.silent:,}"
     )
+    if result.reading.gates:
+        screen.print(_read(result), markup=False)
     for example in proof.examples:
         screen.print(f"  [red]{example}[/red]")

@@ -6,6 +6,7 @@ system, nor a device or a school that is not its own.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 
@@ -21,8 +22,18 @@ from hub.simulated import is_simulated
 
 ACTOR = "simulate"
 SCHOOLS = 40
-MIX = (("face_mqtt", 55), ("native", 25), ("zkteco", 10), ("hikvision", 6), ("hanet", 2), ("hanet_mqtt", 2))
-"""Gates of a hundred, by what they speak: face terminals are the commonest, gates over HTTP nearly one in five."""
+OWN = re.compile(r"sim-gate-\d{4,}")
+"""What the gates of a fleet are called; nobody else's are."""
+MIX = (
+    ("face_mqtt", 53),
+    ("native", 25),
+    ("zkteco", 10),
+    ("hikvision", 6),
+    ("hanet", 2),
+    ("hanet_mqtt", 2),
+    ("dahua", 2),
+)
+"""Gates of a hundred, by what they speak: face terminals are the commonest, gates over HTTP nearly one in five; some are asked."""
 
 _REGISTERED = {"hanet_mqtt": "hanet"}
 """Families by what is spoken, where the two differ."""
@@ -34,6 +45,7 @@ _PROFILES = {
     "hikvision": "standard",
     "hanet": "",
     "hanet_mqtt": "",
+    "dahua": "standard",
 }
 
 

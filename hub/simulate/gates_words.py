@@ -271,6 +271,8 @@ class Hanet:
 
 MQTT: dict[str, MqttWords] = {"face_mqtt": Face(), "native": Native(), "hanet_mqtt": HanetAtBroker()}
 WEB: dict[str, WebWords] = {"zkteco": ZkTeco(), "hikvision": Hikvision(), "hanet": Hanet()}
+LISTED = frozenset({"dahua"})
+"""Families that say nothing until they are asked: `hub.simulate.gates_lists`."""
 
 
 def signing(gate: Spec) -> str:

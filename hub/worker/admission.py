@@ -54,7 +54,7 @@ class Admission:
         return ended
 
     async def _not_theirs(self, mapped: list[Claimed]) -> list[Conclusion]:
-        """Passages of staff, where a flow is about learners alone. Taken out of `mapped`."""
+        """Passages of those known as staff alone, where a flow is about learners. Taken out of `mapped`."""
         asked: dict[int, str] = {}
         for d in mapped:
             flow, out = self._core.router.targets.get((d.flow, self._target.number)), d.outgoing

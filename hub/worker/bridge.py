@@ -23,9 +23,19 @@ from hub.kernel.failpoints import reach
 from hub.kernel.firewall import clean_device
 from hub.kernel.gate_pictures import Onlooker, Picture
 from hub.kernel.intake import Accepted, Arrival, Source
-from hub.kernel.ports import DeviceFamily, Hasher
+from hub.kernel.ports import NO_PROPERTIES, DeviceFamily, Hasher
 from hub.worker import bridge_metrics as metrics
-from hub.worker.bridge_items import Delivered, Item, decode_of, key_of, outcome_of, reduce, retained, school_of
+from hub.worker.bridge_items import (
+    Delivered,
+    Item,
+    decode_of,
+    key_of,
+    outcome_of,
+    pictured,
+    reduce,
+    retained,
+    school_of,
+)
 from hub.worker.bridge_lanes import Lane, is_data_fault
 from hub.worker.bridge_registry import Gates
 from hub.worker.gate_album import Album
@@ -218,13 +228,15 @@ class Bridge:
             onlooker = Onlooker(self._hasher)
         cleaned = clean_device(original, onlooker or self._hasher)
         decoded = decode_where(
-            lambda known: decode_of(route, delivered.topic, cleaned, received_at, known), entry, received_at
+            lambda known: decode_of(route, delivered, cleaned, received_at, known), entry, received_at
         )
         if delivered.retain and decoded.advisory is None:
             decoded = retained(route.device)
         device = route.device if entry is not None else None
         item = Item(delivered, route.name, device, decoded, received_at)
-        item.cut = bool(cleaned.removed)
+        item.cut = bool(
+            cleaned.removed or (delivered.properties and pictured(delivered.properties, decoded, self._hasher))
+        )
         if decoded.advisory is None:
             for draft in decoded.drafts:
                 draft.body["images_removed"] = len(cleaned.removed)
@@ -257,7 +269,7 @@ class Bridge:
         if cleaned.removed:
             metrics.REMOVED.inc(len(cleaned.removed))
             metrics.REMOVED_BYTES.inc(sum(r.bytes for r in cleaned.removed))
-        delivered.payload = b""
+        delivered.payload, delivered.properties = b"", NO_PROPERTIES
         return item
 
     def _source(self, device: str | None) -> Source:

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from hub.kernel.firewall import Cleaned
+import orjson
+
+from hub.kernel.firewall import Cleaned, clean_device
 from hub.kernel.firewall_names import shown
 from hub.kernel.gate_pictures import Picture
 from hub.kernel.intake import Accepted, Arrival, Source, intake_key
-from hub.kernel.ports import Decoded, Publication, Reject, Text
+from hub.kernel.ports import LEFT_OUT, Decoded, Hasher, Publication, Reject, Text
 from hub.worker import bridge_metrics as metrics
 from hub.worker.bridge_registry import Route
 
@@ -34,6 +36,9 @@ class Delivered(Protocol):
     generation: int
     received_at: float
     """Time of arrival, seconds since 1970."""
+    properties: Mapping[str, str]
+    """MQTT 5's user properties, bounded; emptied with the payload. The firewall does not see them: nothing of them is kept but
+    what a family knows by its form."""
 
 
 class Item:
@@ -63,7 +68,11 @@ def retained(device: str | None) -> Decoded:
 
 
 def decode_of(
-    route: Route, topic: str, cleaned: Cleaned, received_at: datetime, entry: Mapping[str, Any] | None
+    route: Route,
+    delivered: Delivered,
+    cleaned: Cleaned,
+    received_at: datetime,
+    entry: Mapping[str, Any] | None,
 ) -> Decoded:
     if route.family is None:
         text = Text("Không họ thiết bị nào nhận chủ đề này.", "No device family takes this topic.")
@@ -74,12 +83,18 @@ def decode_of(
         text = Text("Nội dung không phải JSON hợp lệ (UTF-8).", "The content is not valid JSON (UTF-8).")
         return Decoded(invalid=Reject(pointer="", code="invalid_json", message=text, key=route.device))
     try:
-        return route.family.decode(topic, cleaned.tree, received_at, entry)
+        return route.family.decode(delivered.topic, cleaned.tree, received_at, entry, delivered.properties)
     except Exception:
         # A family's own fault must cost one message its meaning, not all of them the bridge.
-        log.exception("a decoder failed on topic %s", shown(topic))
+        log.exception("a decoder failed on topic %s", shown(delivered.topic))
         text = Text("Bộ giải mã gặp lỗi với bản tin này.", "The decoder failed on this message.")
         return Decoded(invalid=Reject(pointer="", code="decoder_failed", message=text, key=route.device))
+
+
+def pictured(properties: Mapping[str, str], decoded: Decoded, hasher: Hasher) -> bool:
+    """Whether a picture may be among the user properties. None is kept here; but the broker keeps them with a retained copy."""
+    rest = {name: value for name, value in properties.items() if value != decoded.trace}
+    return LEFT_OUT in rest or bool(rest and clean_device(orjson.dumps(rest), hasher).removed)
 
 
 def school_of(entry: Mapping[str, Any] | None, decoded: Decoded) -> str | None:

@@ -151,16 +151,19 @@ class CatchUp:
         self._alarmed_at = float("-inf")
 
     async def work(self, for_s: float) -> int:
-        """Ask what is due for at most about `for_s` seconds each; how many gates were asked."""
-        found = await gate_lists.claim(self._core, self._core.worker, _LEASE_S, _AT_ONCE)
-        if found:
+        """Ask what is due, round after round for about `for_s` seconds, each gate for at most as long; how many were asked."""
+        asked, ends = 0, time.monotonic() + for_s
+        while found := await gate_lists.claim(self._core, self._core.worker, _LEASE_S, _AT_ONCE):
             devices = entries(await parties.devices(self._core))
             until = time.monotonic() + for_s
             await asyncio.gather(*(self._one(asking, devices, until) for asking in found))
-        if found or time.monotonic() - self._alarmed_at > 60.0:
+            asked += len(found)
+            if len(found) < _AT_ONCE or time.monotonic() > ends:
+                break
+        if asked or time.monotonic() - self._alarmed_at > 60.0:
             self._alarmed_at = time.monotonic()
             await self._alarms()
-        return len(found)
+        return asked
 
     async def _one(self, asking: Asking, devices: Mapping[str, dict[str, Any]], until: float) -> None:
         """Ask one gate. Nothing that befalls it is another's: all of a round's run together."""
@@ -237,7 +240,7 @@ class CatchUp:
         if isinstance(reply, Fault):
             await self._fault(asking, reply)
             return False
-        received_at = datetime.now(asking.now.tzinfo)
+        received_at = self._core.moment()
         cleaned = clean_device(reply.body, self._core.hasher)
         told = Reply(status=reply.status, body=cleaned.body, headers=reply.headers, elapsed_ms=reply.elapsed_ms)
         tree = cleaned.tree if cleaned.is_json else None

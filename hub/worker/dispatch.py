@@ -33,7 +33,7 @@ from hub.worker.wire import Wire
 
 log = logging.getLogger("hub.dispatch")
 
-_LAST_STEP_S, _FINISH_S = 2.0, 5.5
+_LAST_STEP_S, _CANCEL_S, _FINISH_S = 2.0, 0.3, 5.2
 """How long an end waits for a claim or an inquiry under way, and for calls on the wire: within the ten seconds a process is given."""
 _CONVERSATION_MAX = 5
 
@@ -92,7 +92,8 @@ class Dispatcher:
             await asyncio.wait(loops, timeout=_LAST_STEP_S)
         finally:
             self._stopping = True
-            await _ended(*loops, asked)
+            # Who waits for a database that stands still does not hear that it is to end, so the rest does not wait for that.
+            await _ended(*loops, asked, patience_s=_CANCEL_S)
             # Once begun, a call is not abandoned half-way: its outcome is worth more than a quick exit. What is queued
             # is given back at once, also where every lane hangs; what is still out when patience ends is found by its lease.
             while not self._jobs.empty():
@@ -102,9 +103,9 @@ class Dispatcher:
                 self._jobs.put_nowait(None)
             ends = time.monotonic() + _FINISH_S
             await asyncio.wait(lanes, timeout=_FINISH_S)
-            await _ended(*lanes)
+            await _ended(*lanes, patience_s=_CANCEL_S)
             await self._concluder.finish(max(0.5, ends - time.monotonic()))
-            await _ended(keeper, concluder)
+            await _ended(*loops, *lanes, keeper, concluder)
             await self._wire.leave_quota()
             await self.target.connector.close()
         for part in parts:
@@ -391,8 +392,8 @@ class Dispatcher:
             )
 
 
-async def _ended(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel, and wait for the end."""
+async def _ended(*tasks: asyncio.Task[Any], patience_s: float | None = None) -> None:
+    """Cancel, and wait for the end, for so long at most."""
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait(tasks, timeout=patience_s)

@@ -45,8 +45,9 @@ class _Gate:
         self.chatter = options.chatter_burst, at
         self.history = options.history_burst, at
         self.claimed_until = 0.0
-        self.flaps: deque[float] = deque()
-        self.online: bool | None = None
+        # By `claimed`: counted together, one true going would hold back a gate that others spoke of.
+        self.flaps: tuple[deque[float], deque[float]] = deque(), deque()
+        self.online: dict[bool, bool] = {}
         self.held: dict[str, float] = {}
 
 
@@ -90,17 +91,18 @@ class Guard:
         return tokens - 1.0, now
 
     def presence(self, device: str, online: bool, claimed: bool = False) -> None:
-        """Note a coming or a going. `claimed`: said on a topic all gates share, where each could say it of the others. Such
-        words raise the alarm, and hold nobody back."""
+        """Note a coming or a going. `claimed`: seen where it need not be the gate's own doing (a topic all gates share, where
+        each could say it of the others; another address). Such words raise the alarm, and hold nobody back."""
         now = self._clock()
         gate = self._gate(device, now)
-        if gate.online is online:
+        if gate.online.get(claimed) is online:
             return
-        gate.online = online
-        gate.flaps.append(now)
-        while gate.flaps and gate.flaps[0] < now - self._o.flap_window_s:
-            gate.flaps.popleft()
-        if len(gate.flaps) > self._o.flaps:
+        gate.online[claimed] = online
+        flaps = gate.flaps[claimed]
+        flaps.append(now)
+        while flaps and flaps[0] < now - self._o.flap_window_s:
+            flaps.popleft()
+        if len(flaps) > self._o.flaps:
             if claimed:
                 gate.claimed_until = now + self._o.calm_s
             else:

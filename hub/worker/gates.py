@@ -37,6 +37,9 @@ _CLIENT_ID = "lien-thong-bridge-1"
 _CONNECTIONS = 5
 """Kept open from the start: commits side by side, history and the registry shall not wait for a new one."""
 
+_END_S = 4.0
+"""How long an end waits for the database: what is not committed the broker gives the next bridge."""
+
 
 def families() -> dict[str, DeviceFamily]:
     """The device families this hub speaks, by name."""
@@ -112,6 +115,7 @@ async def main(settings: Settings) -> None:
         others = [asyncio.create_task(lasting(name, loop)) for name, loop in beside.items()]
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        house.end_within(_END_S)
         for task in (running, stopping, *others):
             task.cancel()
         results = await asyncio.gather(running, stopping, *others, return_exceptions=True)

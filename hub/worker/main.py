@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from adapters import manifest as manifests
 from connectors.address import AddressPolicy
+from connectors.settings import picks_up
 from hub import lean
 from hub.kernel.file_tokens import token_of
 from hub.kernel.ledger import (
@@ -57,7 +58,7 @@ log = logging.getLogger("hub.worker")
 _ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 _PULL_S = 40.0
 _PICK_S = 5.0
-_END_S = 8.0
+_END_S = 7.5
 """How long an end waits for the database: while calls on the wire are waited for it is still needed."""
 
 
@@ -156,6 +157,9 @@ class Worker:
                 await running[1].stop()
                 await asyncio.gather(running[2], return_exceptions=True)
                 running = None
+            if picks_up(row["settings"]):  # a way in alone: nothing is sent there
+                self._running.pop(name, None)
+                continue
             if running is None or running[2].done():
                 if self._broken.get(name) == row["revision"]:
                     continue

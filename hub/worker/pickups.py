@@ -25,7 +25,7 @@ from connectors.address import AddressPolicy
 from connectors.connector import LiveConnector
 from connectors.errors import Refused
 from connectors.policy.calendar import Calendar
-from connectors.settings import validate
+from connectors.settings import picks_up, validate
 from connectors.transports.files_settings import FileSettings
 from hub.kernel.access import EVERYWHERE, Scope
 from hub.kernel.failpoints import reach
@@ -95,7 +95,7 @@ class Pickups:
         """
         async with self._core.pool.acquire() as connection:
             rows = await connection.fetch(sql.connectors_all)
-        wanted = {r["name"]: r for r in rows if r["state"] == "active" and _takes(r["settings"])}
+        wanted = {r["name"]: r for r in rows if r["state"] == "active" and picks_up(r["settings"])}
         for name in [n for n, p in self._places.items() if n not in wanted or wanted[n]["revision"] != p.revision]:
             await self._places.pop(name).connector.close()
         done = 0
@@ -229,11 +229,6 @@ class Pickups:
                 workbooks=manifests.workbooks(),
             )  # fmt: skip
         return self._hub
-
-
-def _takes(settings: dict[str, Any]) -> bool:
-    transport = settings.get("transport", {})
-    return transport.get("kind") in ("folder", "sftp") and transport.get("takes", "none") != "none"
 
 
 async def _never(name: str) -> Probe:

@@ -24,7 +24,7 @@ from connectors.address import AddressPolicy
 from connectors.connector import LiveConnector
 from connectors.errors import Refused
 from connectors.policy.calendar import Calendar
-from connectors.settings import validate
+from connectors.settings import picks_up, validate
 from hub.kernel.firewall import clean
 from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ledger import operations, pulls, quotas
@@ -237,7 +237,7 @@ class Pull(Asking):
 
     async def _page(self, run: Run, key: str, even_if_shrunk: bool) -> Run:
         call = run.next if run.next is not None else self._adapter.pull(self._what, run.cursor)
-        at = datetime.now(UTC)
+        at = self._core.moment()
         page, body, content_type = await self.ask(call)
         if page.fault is not None:
             raise await self.stopped(page.fault)
@@ -277,10 +277,10 @@ def _standing(run: Run, fault: Text | None, after_s: float | None) -> Standing:
 async def overdue(core: Core, rows: list[Any], factor: float = 2.0) -> list[tuple[Any, str]]:
     """(connector row, list) of what should have been pulled long ago: for when whoever keeps the schedule is away."""
     known = await pulls.standing(core)
-    now = datetime.now(UTC)
+    now = core.moment()
     found: list[tuple[Any, str]] = []
     for row in rows:
-        if row["state"] != "active":
+        if row["state"] != "active" or picks_up(row["settings"]):
             continue
         for what, declared in manifests.load(row["system"]).pulls.items():
             last = known.get((row["id"], what))

@@ -7,7 +7,6 @@ beside it. It must never send.
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
@@ -127,7 +126,7 @@ class Renderer:
     def _stale(self, d: Claimed) -> Conclusion | None:
         """Not sent when what happened is too long ago for its flow (`fresh_within_s`), however the delivery came to be sent."""
         out = d.outgoing
-        if out is None or self.core.router.fresh_enough(d.flow, self.target.number, out.updated_at, datetime.now(UTC)):
+        if out is None or self.core.router.fresh_enough(d.flow, self.target.number, out.updated_at, self.core.moment()):
             return None
         return judge.conclude_stale(d)
 

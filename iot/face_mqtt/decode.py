@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from hub.kernel.ports import Decoded, Draft, Publication
+from hub.kernel.ports import NO_PROPERTIES, Decoded, Draft, Publication
 from iot import profiles
 from iot.clock import Estimate, judge, read_local
 from iot.face_mqtt import capture
@@ -66,7 +66,14 @@ class FaceMqtt:
         levels = _levels(topic)
         return levels[0] if levels else None
 
-    def decode(self, topic: str, payload: Any, received_at: datetime, device: Mapping[str, Any] | None) -> Decoded:
+    def decode(
+        self,
+        topic: str,
+        payload: Any,
+        received_at: datetime,
+        device: Mapping[str, Any] | None,
+        properties: Mapping[str, str] = NO_PROPERTIES,
+    ) -> Decoded:
         """Decode one publication; see `hub.kernel.ports.DeviceFamily.decode`."""
         message = lowered(payload)
         operator = text(message.get("operator"))

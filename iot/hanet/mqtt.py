@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from hub.kernel.ports import Decoded
+from hub.kernel.ports import NO_PROPERTIES, Decoded
 from iot.fields import digest, homeless, lowered, mismatch, pick, refuse, text, unknown_device
 from iot.hanet.decode import PROFILES, seen
 from iot.web import noted, placed
@@ -27,7 +27,14 @@ class HanetMqtt:
         """The camera in the topic."""
         return _camera(topic)
 
-    def decode(self, topic: str, payload: Any, received_at: datetime, device: Mapping[str, Any] | None) -> Decoded:
+    def decode(
+        self,
+        topic: str,
+        payload: Any,
+        received_at: datetime,
+        device: Mapping[str, Any] | None,
+        properties: Mapping[str, str] = NO_PROPERTIES,
+    ) -> Decoded:
         """Decode one publication; see `hub.kernel.ports.DeviceFamily.decode`."""
         name = _camera(topic) or ""
         message = lowered(payload)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import orjson
 
-from hub.kernel.ports import Decoded, Draft, Publication
+from hub.kernel.ports import NO_PROPERTIES, Decoded, Draft, Publication
 from iot import profiles
 from iot.clock import Estimate, judge, read_epoch_ms
 from iot.fields import digest, is_identifier, mismatch, refuse, text, unknown_device
@@ -45,7 +45,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     similarity: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
     verify: Literal["none", "allowed", "refused", "unregistered"] = "allowed"
     traceparent: Any = None
-    """W3C's; one that is none costs no event: it is passed over."""
+    """W3C's; one that is none costs no event: it is passed over. May also come as MQTT 5's user property of that name."""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +76,14 @@ class Native:
         levels = _levels(topic)
         return levels[1] if levels else None
 
-    def decode(self, topic: str, payload: Any, received_at: datetime, device: Mapping[str, Any] | None) -> Decoded:
+    def decode(
+        self,
+        topic: str,
+        payload: Any,
+        received_at: datetime,
+        device: Mapping[str, Any] | None,
+        properties: Mapping[str, str] = NO_PROPERTIES,
+    ) -> Decoded:
         """Decode one publication; see `hub.kernel.ports.DeviceFamily.decode`."""
         levels = _levels(topic)
         if levels is None:
@@ -91,7 +98,7 @@ class Native:
             return mismatch("", school, registered)
         try:
             if channel == "evt":
-                return _event(school, name, msgspec.convert(payload, Event), received_at, device)
+                return _event(school, name, msgspec.convert(payload, Event), received_at, device, properties)
             if channel == "state":
                 state = msgspec.convert(payload, State)
                 return Decoded(advisory={"kind": "presence", "device": name, "trusted": True, **_state(state)})
@@ -141,7 +148,14 @@ def _ack(school: str, name: str, event: str) -> Publication:
     return Publication(f"campus/v1/{school}/{name}/cmd", orjson.dumps({"ack": [event]}))
 
 
-def _event(school: str, name: str, event: Event, received_at: datetime, device: Mapping[str, Any]) -> Decoded:
+def _event(
+    school: str,
+    name: str,
+    event: Event,
+    received_at: datetime,
+    device: Mapping[str, Any],
+    properties: Mapping[str, str],
+) -> Decoded:
     dedupe = digest(school, name, event.id)
     live = not event.is_historical
     known = device.get("clock")
@@ -187,11 +201,13 @@ def _event(school: str, name: str, event: Event, received_at: datetime, device: 
         acks=[_ack(school, name, event.id)],
         historical=not live,
         number=event.seq,
-        trace=_trace(event.traceparent) if event.traceparent is not None else None,
+        trace=_trace(event.traceparent) or (_trace(properties.get("traceparent")) if properties else None),
     )
 
 
 def _trace(said: Any) -> str | None:
+    """A trace in W3C's form, else None. The event's own member goes before the user property: it is what the gate keeps on
+    its disk and sends again, while a property may be set by whatever passes the publication on."""
     return said if isinstance(said, str) and _TRACE.fullmatch(said) else None
 
 

@@ -170,9 +170,13 @@ class Publisher:
                 self._sent[number] = (now + wait, tries + 1)
             event = json.loads(body)
             event |= {"id": name, "seq": number, "is_historical": tries > 0 or now_ms() - event["time"] > LIVE_S * 1000}
-            # In the event, for a user property ends at the broker where a subscriber speaks 3.1.1.
-            event["traceparent"] = f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01"
-            self._client.publish(f"{self._base}/evt", json.dumps(event), 1, retain=False)
+            # In both places: a user property ends at the broker where a subscriber speaks 3.1.1, and the member is hidden to
+            # whatever stands on the way.
+            trace = f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01"
+            event["traceparent"] = trace
+            beside = Properties(PacketTypes.PUBLISH)
+            beside.UserProperty = [("traceparent", trace)]
+            self._client.publish(f"{self._base}/evt", json.dumps(event), 1, retain=False, properties=beside)
 
     def _connected(self, client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:

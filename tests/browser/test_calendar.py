@@ -60,3 +60,32 @@ def test_the_evidence_of_a_record_checks_out(site: Any, sign_in: Any) -> None:
     assert found.state == "proven", verify.told(found)
     said = site.sql("SELECT data FROM journal WHERE kind = 'unmask' AND subject = $1", record)
     assert said and "khiếu nại" in str(said[0]["data"])
+
+
+@pytest.mark.parametrize(("width", "lang", "says"), [(1280, "vi", "không khớp"), (390, "en", "does not agree")])
+def test_evidence_that_does_not_agree_is_said_to_be_none(
+    site: Any, sign_in: Any, request: pytest.FixtureRequest, width: int, lang: str, says: str
+) -> None:
+    # Whoever may write to the database changes what was received.
+    (found,) = site.sql(
+        "SELECT r.id, m.id AS message, m.body FROM streams s JOIN records r ON r.id = s.record JOIN messages m ON m.id = r.message"
+        " WHERE s.type = 'learner' AND s.school = $1 ORDER BY s.key LIMIT 1",
+        SCHOOL,
+    )
+    record, change = found["id"], "UPDATE messages SET body = $2 WHERE id = $1"
+    request.addfinalizer(lambda: site.sql(change, found["message"], found["body"]))
+    site.sql(change, found["message"], b"{}")
+    page = sign_in(width=width, lang=lang)
+    page.goto(f"/records/{record}")
+    form = page.locator(f"form[action='/records/{record}/evidence']")
+    page.locator("details", has=form).locator("summary").click()
+    form.locator("input[name=purpose]").fill("Trả lời khiếu nại của phụ huynh")
+    form.locator("button").click()
+    assert says in page.locator("h1").inner_text() and page.locator("[role=alert]").count() == 1
+    assert page.evaluate(OVERFLOW) <= 0
+    assert page.evaluate(UNREADABLE) == []
+    if folder := os.environ.get("CONSOLE_SHOTS"):
+        page.screenshot(path=f"{folder}/evidence-altered-{lang}-{width}.png", full_page=True)
+    with page.expect_download() as download:
+        page.locator(f"form[action='/records/{record}/evidence'] button").click()
+    assert download.value.suggested_filename == f"evidence-{record}-does-not-agree.zip"

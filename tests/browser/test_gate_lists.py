@@ -102,6 +102,29 @@ def test_lists_and_pictures_read_well(kept: Any, sign_in: Any, lang: str, width:
     looked_at(page, f"gate-pictures-{lang}-{width}")
 
 
+def test_the_next_page_names_nobody(kept: Any, sign_in: Any) -> None:
+    prefix, first = "gate-03/HS31", 6_000_000
+    kept.sql(
+        "INSERT INTO streams (type, key, version, event, content, record, school) SELECT 'gate_person', $1 || to_char(n, 'FM000000'), 1, "
+        "'UPDATE', '', $2::bigint + 200 - n, school FROM devices, generate_series(1, 120) n WHERE id = 'gate-03'", prefix, first,
+    )  # fmt: skip
+    try:
+        page = sign_in(width=1280)
+        page.goto("/gates/gate-03/people")
+        assert page.locator("table tbody tr").count() == 100
+        more = page.locator("a[rel=next]")
+        assert "HS31" not in str(more.get_attribute("href")) and "HS31" not in page.content()
+        seen = set(page.locator("table tbody a").evaluate_all("all => all.map(a => a.href)"))
+        more.click()
+        page.wait_for_url("**after=**")
+        rest = page.locator("table tbody a").evaluate_all("all => all.map(a => a.href)")
+        assert len(rest) == 20 and not seen & set(rest) and "HS31" not in page.url
+        page.goto("/gates/gate-03/people?after=gate-03/HS31000100")
+        assert page.locator("table tbody tr").count() == 100, "an address of before begins anew"
+    finally:
+        kept.sql("DELETE FROM streams WHERE type = 'gate_person' AND key LIKE $1 || '%'", prefix)
+
+
 def test_a_picture_is_seen_for_a_purpose_and_the_view_is_noted(kept: Any, sign_in: Any) -> None:
     page = sign_in(width=1280)
     page.goto("/gates/gate-01")

@@ -22,6 +22,8 @@ def pages(site) -> dict[str, str]:
     task = site.sql("SELECT id FROM tasks WHERE cause = 'period_locked'")[0]["id"]
     return {
         "overview": "/", "connectors": "/connectors", "connector": "/connectors/public_service", "edit": "/connectors/population/edit",
+        "connector-new": "/connectors/new", "connector-new-form": "/connectors/new?system=public_service",
+        "connector-new-files": "/connectors/new?system=ministry&kind=sftp",
         "messages": "/messages", "message": f"/messages/{site.ids['roster']}", "message-gate": "/messages?type=checkin",
         "receipts": "/receipts", "receipt": f"/receipts/{receipt_code(site.keys.hmac('receipt'), site.ids['roster'])}", "record": f"/records/{record}",
         "record-uncertain": f"/records/{uncertain['record']}", "call": f"/calls/{uncertain['intent']}", "deliveries": "/deliveries?state=parked",

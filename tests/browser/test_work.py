@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.browser.seed import person
 
 
@@ -176,6 +178,36 @@ def test_pause_and_resume(site, sign_in) -> None:
         )
     ]
     assert kinds == ["pause", "resume"]
+
+
+@pytest.mark.parametrize("lang", ["vi", "en"])
+def test_a_pause_of_the_hubs_own_ends_by_going_on_alone(site, sign_in, lang: str) -> None:
+    text = '{"vi": "Bên nhận trả 410.", "en": "The receiver answers 410."}'
+    site.sql(
+        "UPDATE connectors SET state = 'paused', pause_cause = 'endpoint_gone', pause_message = $1::jsonb WHERE name = 'population'",
+        text,
+    )
+    (task,) = site.sql(
+        "INSERT INTO tasks (connector, cause, subject, text, data) SELECT id, 'endpoint_gone', name, $1::jsonb, "
+        """'{"pauses": "population"}' FROM connectors WHERE name = 'population' RETURNING id""",
+        text,
+    )
+    narrow = sign_in("vanhanh", width=390, lang=lang)
+    narrow.goto(f"/parked/{task['id']}")
+    assert narrow.evaluate("document.documentElement.scrollWidth") <= 390
+    page = sign_in("vanhanh", width=1280, lang=lang)
+    page.goto(f"/parked/{task['id']}")
+    assert page.locator("[type=radio]").count() == 0
+    token = page.locator("form[action$=resolve] [name=csrf]").input_value()
+    for way in ("give_up", "delivered", "cancel"):
+        form = {"csrf": token, "resolution": way, "note": "thử"}
+        reply = page.context.request.post(f"/parked/{task['id']}/resolve", form=form)
+        assert reply.status == 422 and ("tạm dừng" if lang == "vi" else "paused") in reply.text()
+    page.fill("[name=note]", "410?")
+    page.get_by_role("button", name="Cho kết nối chạy tiếp" if lang == "vi" else "Resume the connector").click()
+    assert page.locator(".flash").inner_text() == ("Kết nối chạy tiếp." if lang == "vi" else "Connector resumed.")
+    assert site.sql("SELECT state FROM connectors WHERE name = 'population'")[0]["state"] == "active"
+    assert site.sql("SELECT state FROM tasks WHERE id = $1", task["id"])[0]["state"] == "resolved"
 
 
 def test_probe_says_what_is_wrong(site, sign_in) -> None:

@@ -14,16 +14,20 @@ router = APIRouter(prefix="/audit")
 PAGE = 50
 DAYS = 92
 _LAST = (1 << 62) - 1
+_NAMED_MOST = 12
+"""Longer lists are told by their number."""
 KINDS = (
     "pause", "resume", "pause_share", "resume_share",
     "resolve", "approve_code", "cancel", "correct", "replay", "configure", "unmask", "sign_in", "sign_out", "sign_in_blocked",
     "person_linked", "person_unlinked", "gate_namespace", "gate_offset",
     "change_password", "first_admin", "add_user", "reset_password", "block_user", "unblock_user", "client", "client_blocked", "device", "device_revoked",
     "alarm_started", "alarm_ended", "compare", "send_anyway",
+    "reconcile", "pull", "filing_inbox", "callback_shown", "export", "file_read",
     "verification", "verification_done", "verification_cancelled", "verification_sheet",
     "day_off", "day_off_removed", "sessions", "rehearse", "query_granted", "query_withdrawn",
     "gate_registered", "gate_code", "gate_enrolled", "gate_rotated", "gate_signing", "gate_moved", "gate_replaced", "gate_revoked", "gate_traced",
     "gate_pictures_on", "gate_pictures_off", "gate_picture_seen",
+    "gate_list", "gate_list_dropped", "devices", "devices_revoked",
 )  # fmt: skip
 
 
@@ -47,6 +51,6 @@ async def index(request: Request, visitor: Visitor) -> Response:
             timeout=15,
         )
     return respond(
-        request, "audit.html", visitor=visitor, rows=rows[:PAGE], more=rows[PAGE - 1]["id"] if len(rows) > PAGE else None, kinds=KINDS,
+        request, "audit.html", visitor=visitor, rows=rows[:PAGE], more=rows[PAGE - 1]["id"] if len(rows) > PAGE else None, kinds=KINDS, most=_NAMED_MOST,
         names={n: k for k, n in core.connectors.items()},
     )  # fmt: skip

@@ -13,7 +13,7 @@ from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, taken, t
 from hub.console.pulse import Card, Pulses
 from hub.console.render import redirect, respond
 from hub.kernel.ledger import guards, operations
-from hub.kernel.ports import Text
+from hub.kernel.ports import Reject, Text
 from hub.kernel.store.db import sql
 
 router = APIRouter(prefix="/connectors")
@@ -61,7 +61,8 @@ async def _detail(request: Request, visitor: Any, name: str, probe: Any = None) 
             calls = await connection.fetch(sql.console_connector_calls, card.id)
             revisions = await connection.fetch(sql.console_connector_revisions, card.id)
         shares = await guards.paused(core_of(request), card.id)
-    manifest = hub_of(request).manifests.get(card.system)
+    takes = request.app.state.console_forms.picks_up(card.row["settings"])
+    manifest = None if takes else hub_of(request).manifests.get(card.system)
     flows = [
         {"flow": flow, "target": target}
         for flow in core_of(request).router.flows.values()
@@ -70,7 +71,7 @@ async def _detail(request: Request, visitor: Any, name: str, probe: Any = None) 
     ]
     return respond(
         request, "connector.html", visitor=visitor, card=card, calls=calls, revisions=_changes(revisions), manifest=manifest, flows=flows,
-        settings=_grouped(card.row["settings"]), probe=probe, shares=shares,
+        settings=_grouped(card.row["settings"]), probe=probe, shares=shares, takes=takes,
     )  # fmt: skip
 
 
@@ -116,6 +117,7 @@ async def pause(request: Request, visitor: Visitor, name: str) -> Response:
         return redirect(f"/connectors/{name}", done="done.reason_needed")
     await _row(request, name)
     done = await operations.pause(core_of(request), visitor.person.name, name, Text(reason, reason))
+    request.app.state.console_pulses.shared.forget()
     return redirect(f"/connectors/{name}", done="done.paused" if done else "done.nothing")
 
 
@@ -125,6 +127,7 @@ async def resume(request: Request, visitor: Visitor, name: str) -> Response:
     await taken(request, visitor, whole=True)
     await _row(request, name)
     done = await operations.resume(core_of(request), visitor.person.name, name)
+    request.app.state.console_pulses.shared.forget()
     return redirect(f"/connectors/{name}", done="done.resumed" if done else "done.nothing")
 
 
@@ -137,26 +140,63 @@ async def resume_share(request: Request, visitor: Visitor, name: str) -> Respons
     return redirect(f"/connectors/{name}", done="done.share" if done else "done.nothing")
 
 
-def _schema(request: Request, row: Any, kind: str, scheme: str) -> dict[str, Any]:
+def schema_of(request: Request, system: str, kind: str, scheme: str) -> dict[str, Any]:
     """The form's schema for this transport and scheme, with the adapter's own settings in their place.
 
-    What is decided elsewhere is left out: name and system for good, the state by pausing and resuming.
+    What is decided elsewhere is left out: name and system for good, the state by pausing and resuming; and where the hub
+    only takes files, what an adapter would need.
     """
     made: dict[str, Any] = request.app.state.console_forms.form(kind, scheme)
     properties = dict(made["properties"])
     for name in ("name", "system", "state"):
         properties.pop(name, None)
-    manifest = hub_of(request).manifests.get(row["system"])
-    if manifest is not None and "adapter" in properties:
+    manifest = hub_of(request).manifests.get(system)
+    if manifest is not None and kind in _folders(request, manifest):
+        for name in ("adapter", "profile"):
+            properties.pop(name, None)
+        properties |= {k: _asked(properties[k], first, only) for k, (first, only) in _OF_FILES.items()}
+    elif manifest is not None and "adapter" in properties:
         properties["adapter"] = {
             **manifest.form(),
             **{k: v for k, v in properties["adapter"].items() if k.startswith("x-")},
         }
     secrets = properties.pop("secrets", None) or {}
     if secrets.get("properties"):
-        # Leaving a secret empty keeps the stored one.
-        properties["secrets"] = {**secrets, "required": [], "x-title": {"vi": "Bí mật", "en": "Secrets"}}
+        properties["secrets"] = {**secrets, "x-title": {"vi": "Bí mật", "en": "Secrets"}}
     return {**made, "properties": properties}
+
+
+_OF_FILES: dict[str, tuple[tuple[str, ...], frozenset[str] | None]] = {
+    "transport": (("takes", "school"), None),
+    "policy": ((), frozenset({"timeouts", "calendar"})),
+}
+"""Of a group of settings where files are taken: what is asked first (without it nothing is), and what has any effect; None: all."""
+
+
+def _asked(group: dict[str, Any], first: tuple[str, ...], only: frozenset[str] | None) -> dict[str, Any]:
+    known = {k: v for k, v in group["properties"].items() if k != "out_folder" and (only is None or k in only)}
+    return {**group, "properties": {k: known[k] for k in first} | known}
+
+
+def _folders(request: Request, manifest: Any) -> set[str]:
+    """Kinds of transport a system may leave files by, beside those its adapter speaks over."""
+    known = request.app.state.console_forms
+    return {k for k in known.choices()["transport"] if known.picks_up({"transport": {"kind": k}}) is not None} - set(
+        manifest.transports
+    )
+
+
+def ways(request: Request, manifest: Any, kind: str, scheme: str, stored: bool = True) -> dict[str, dict[str, Text]]:
+    """The transports and schemes to choose from; with `stored`, what is given stays in view though it does not fit any more."""
+    choices: dict[str, dict[str, Text]] = request.app.state.console_forms.choices()
+    if manifest is None:
+        return choices
+    folders = _folders(request, manifest)
+    # A folder logs in by itself.
+    fit = {"transport": {*manifest.transports, *folders}, "auth": {"none"} if kind in folders else set(manifest.auth)}
+    if stored:
+        fit = {"transport": fit["transport"] | {kind}, "auth": fit["auth"] | {scheme}}
+    return {part: {k: v for k, v in known.items() if k in fit[part]} for part, known in choices.items()}
 
 
 def _edit_page(
@@ -169,17 +209,59 @@ def _edit_page(
     kind: str,
     scheme: str,
 ) -> Response:
-    other = [error for pointer, error in errors.items() if not _placed(schema, pointer)]
     manifest = hub_of(request).manifests.get(row["system"])
-    choices = request.app.state.console_forms.choices()
-    if manifest is not None:
-        # What is stored stays in view though it does not fit any more.
-        fit = {"transport": {*manifest.transports, kind}, "auth": {*manifest.auth, scheme}}
-        choices = {part: {k: v for k, v in known.items() if k in fit[part]} for part, known in choices.items()}
     return respond(
         request, "connector_edit.html", status=422 if errors else 200, visitor=visitor, row=row, fields=forms.fields(schema, value, "", errors),
-        kind=kind, scheme=scheme, choices=choices, errors=errors, other=other, manifest=manifest,
+        kind=kind, scheme=scheme, choices=ways(request, manifest, kind, scheme), errors=errors, other=unplaced(schema, errors), manifest=manifest,
     )  # fmt: skip
+
+
+def unplaced(schema: dict[str, Any], errors: dict[str, Text]) -> list[Text]:
+    """What is wrong that has no field of its own in the form."""
+    return [error for pointer, error in errors.items() if not _placed(schema, pointer)]
+
+
+def checked(
+    request: Request, name: str, system: str, kind: str, scheme: str, data: dict[str, Any], secrets: dict[str, str]
+) -> dict[str, Any]:
+    """Settings as they are stored, once everything about them fits. Raises a `ValueError`, with `errors` where it has places."""
+    known = request.app.state.console_forms
+    settings = known.validate({**data, "name": name, "system": system})
+    stored: dict[str, Any] = known.dump(settings)
+    manifest = hub_of(request).manifests.get(system)
+    if manifest is not None:
+        takes = known.picks_up(stored)
+        if takes and name in _led_to(request):
+            raise Led
+        manifest.check_way(kind, scheme, takes)
+        if not takes:
+            manifest.check_settings(data.get("adapter") or {})
+    known.check_secrets(settings, secrets)
+    return stored
+
+
+class Led(ValueError):
+    """Có luồng gửi tới kết nối này. / Flows lead to this connector."""
+
+    errors = (
+        Reject(
+            pointer="/transport/takes",
+            code="led",
+            message=Text(
+                "Có luồng dữ liệu gửi tới kết nối tên này, mà kết nối nhận tệp thì không gửi gì: hãy thêm kết nối khác tên.",
+                "Flows lead to a connector of this name, and one that takes files sends nothing: add one of another name.",
+            ),
+        ),
+    )
+
+
+def _led_to(request: Request) -> set[str]:
+    return {target.connector for flow in core_of(request).router.flows.values() for target in flow.to}
+
+
+def told(error: ValueError) -> dict[str, Text]:
+    """What was wrong with settings, by the pointer of its field."""
+    return {e.pointer: e.message for e in getattr(error, "errors", ())} or {"": Text(str(error), str(error))}
 
 
 def _placed(schema: dict[str, Any], pointer: str) -> bool:
@@ -197,7 +279,17 @@ def _chosen(request: Request, row: Any, given: Any) -> tuple[str, str]:
     scheme = given.get("scheme") or (row["settings"].get("auth") or {}).get("scheme", "none")
     if kind not in choices["transport"] or scheme not in choices["auth"]:
         raise Refused(404, "error.missing")
-    return kind, scheme
+    manifest = hub_of(request).manifests.get(row["system"])
+    return kind, "none" if manifest is not None and kind in _folders(request, manifest) else scheme
+
+
+def _fields_of(request: Request, row: Any, kind: str, scheme: str) -> dict[str, Any]:
+    """As `schema_of`; leaving a secret empty keeps the stored one."""
+    made = schema_of(request, row["system"], kind, scheme)
+    properties = made["properties"]
+    if "secrets" in properties:
+        properties = properties | {"secrets": {**properties["secrets"], "required": []}}
+    return {**made, "properties": properties}
 
 
 @router.get("/{name}/edit")
@@ -206,7 +298,7 @@ async def edit(request: Request, visitor: Visitor, name: str) -> Response:
     needs(visitor, "admin", whole=True)
     row = await _row(request, name)
     kind, scheme = _chosen(request, row, request.query_params)
-    return _edit_page(request, visitor, row, _schema(request, row, kind, scheme), row["settings"], {}, kind, scheme)
+    return _edit_page(request, visitor, row, _fields_of(request, row, kind, scheme), row["settings"], {}, kind, scheme)
 
 
 @router.post("/{name}/edit")
@@ -215,7 +307,7 @@ async def save(request: Request, visitor: Visitor, name: str) -> Response:
     form = await taken(request, visitor, "admin", whole=True)
     row = await _row(request, name)
     kind, scheme = _chosen(request, row, {k: text(form, k, 60) for k in ("kind", "scheme")})
-    schema = _schema(request, row, kind, scheme)
+    schema = _fields_of(request, row, kind, scheme)
     data, errors = forms.read(schema, form)
     typed = {k: v for k, v in (data.pop("secrets", None) or {}).items() if v}
     if text(form, "revision") != str(row["revision"]):
@@ -226,20 +318,14 @@ async def save(request: Request, visitor: Visitor, name: str) -> Response:
     stored: dict[str, Any] = {}
     secrets: dict[str, str] | None = None
     if not errors:
+        old = _secrets(request, row)
+        wanted = set((schema["properties"].get("secrets") or {}).get("properties", {}))
+        merged = {k: v for k, v in (old | typed).items() if k in wanted}
+        secrets = merged if merged != old else None
         try:
-            settings = request.app.state.console_forms.validate({**data, "name": row["name"], "system": row["system"]})
-            manifest = hub_of(request).manifests.get(row["system"])
-            if manifest is not None:
-                manifest.check_way(kind, scheme)
-                manifest.check_settings(data.get("adapter") or {})
-            stored = request.app.state.console_forms.dump(settings)
-            old = _secrets(request, row)
-            wanted = set((schema["properties"].get("secrets") or {}).get("properties", {}))
-            merged = {k: v for k, v in (old | typed).items() if k in wanted}
-            secrets = merged if merged != old else None
-            request.app.state.console_forms.check_secrets(settings, merged)
+            stored = checked(request, row["name"], row["system"], kind, scheme, data, merged)
         except ValueError as error:
-            errors = {e.pointer: e.message for e in getattr(error, "errors", ())} or {"": Text(str(error), str(error))}
+            errors = told(error)
     if errors:
         return _edit_page(request, visitor, row, schema, data, errors, kind, scheme)
     # What is set by pausing and resuming is not part of what is edited here.

@@ -6,30 +6,40 @@ A pack holds personal fields in clear: it is given as the answer to a form that 
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from hub.console.guard import Refused, Visitor, core_of, known_id
+from hub.console.guard import Refused, Visitor, core_of, known_id, purpose, taken, text
 from hub.console.pages.messages import one_record, purpose_of
-from hub.console.render import redirect
+from hub.console.render import redirect, respond
 from hub.evidence.pack import pack
-from hub.evidence.verify import check
+from hub.evidence.verify import Altered, check
 from hub.kernel.ledger import evidence
 
+log = logging.getLogger(__name__)
 router = APIRouter()
 
 
 @router.post("/records/{record}/evidence")
 async def download(request: Request, visitor: Visitor, record: str) -> Response:
-    """The pack of a record within the visitor's scope; without a purpose, back to the record."""
+    """The pack of a record within the visitor's scope; without a purpose, back to the record. Of one the ledger does not agree
+    with itself about, first a page that says so: the pack is given to whoever asks for it once more from there."""
     row = await one_record(request, visitor, known_id(record))
     if not await purpose_of(request, visitor, row["id"]):
-        return redirect(f"/records/{row['id']}", done="done.reason_needed")
+        return redirect(f"/records/{row['id']}", done="done.purpose_needed")
     found = await evidence.gather(core_of(request), row["id"], visitor.person.scope)
     if found is None:
         raise Refused(404, "error.missing")
-    data, state = await asyncio.to_thread(_checked, found)
+    data, state, why = await asyncio.to_thread(_checked, found)
+    if state == "altered":
+        log.error("record %d: the ledger does not agree with itself: %s", row["id"], why)
+        form = await taken(request, visitor)
+        if text(form, "anyway", 3) != "yes":
+            return respond(
+                request, "evidence.html", visitor=visitor, status=409, row=row, why=why, purpose=purpose(form)
+            )
     headers = {
         "Content-Disposition": f'attachment; filename="evidence-{row["id"]}{_NAMED[state]}.zip"',
         "Cache-Control": "no-store",
@@ -37,11 +47,22 @@ async def download(request: Request, visitor: Visitor, record: str) -> Response:
     return Response(data, 200, headers, media_type="application/zip")
 
 
-_NAMED = {"proven": "", "unsealed": "-not-sealed-yet", "unproven": "-not-all-proven"}
+@router.get("/records/{record}/evidence")
+async def back(request: Request, visitor: Visitor, record: str) -> Response:
+    """Nothing leaves by a plain address: the record, in the language the page before was to be read in."""
+    return redirect(f"/records/{known_id(record)}", **request.query_params)
+
+
+_NAMED = {
+    "proven": "", "unsealed": "-not-sealed-yet", "unproven": "-not-all-proven", "altered": "-does-not-agree",
+}  # fmt: skip
 """What the file's name says of it, so that nobody hands on as proof what is none yet."""
 
 
-def _checked(found: evidence.Gathered) -> tuple[bytes, str]:
-    """The pack and the state its own check gives it. Raises `Altered` when the ledger does not agree with itself."""
+def _checked(found: evidence.Gathered) -> tuple[bytes, str, str]:
+    """The pack, the state its own check gives it, and of one that is `altered` what does not agree."""
     data = pack(found)
-    return data, check(data).state
+    try:
+        return data, check(data).state, ""
+    except Altered as error:
+        return data, "altered", str(error)

@@ -162,7 +162,8 @@ async def _portal(request: Request, visitor: Any, secrets: tuple[str, str, str] 
     lists = [
         {"connector": c["name"], "what": what, "declared": declared, "row": pulled.get((c["id"], what))}
         for c in connectors
-        for what, declared in (hub.manifests[c["system"]].pulls.items() if c["system"] in hub.manifests else ())
+        if c["system"] in hub.manifests and not request.app.state.console_forms.picks_up(c["settings"])
+        for what, declared in hub.manifests[c["system"]].pulls.items()
     ]
     return respond(
         request, "filing_portal.html", visitor=visitor, lists=lists, changes=changes, secrets=secrets,

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData
 
-from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, number, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, number, purpose, taken, text
 from hub.console.pages.gates import show
 from hub.console.render import redirect
 from hub.kernel.ledger import gates
@@ -123,11 +123,11 @@ async def revoke(request: Request, visitor: Visitor, gate: str) -> Response:
 async def trace(request: Request, visitor: Visitor, gate: str) -> Response:
     """Note what it sends for a quarter of an hour."""
     form = await _order(request, visitor, gate)
-    purpose = text(form, "why", 300)
-    if len(purpose) < 8:
+    stated = purpose(form, name="why")
+    if stated is None:
         return await show(request, visitor, gate, error=_WHY)
     try:
-        await gates.trace(core_of(request), visitor.person.name, gate, purpose, _TRACE)
+        await gates.trace(core_of(request), visitor.person.name, gate, stated, _TRACE)
     except GateRefused as error:
         return await show(request, visitor, gate, error=error.text)
     return redirect(f"/gates/{gate}", done="done.gate")

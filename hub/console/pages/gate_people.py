@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from hub.console import masks
-from hub.console.guard import Refused, Visitor, core_of
+from hub.console.guard import Refused, Visitor, core_of, number
 from hub.console.render import respond
 from hub.kernel.ledger import gate_rolls
 from hub.kernel.lifecycle import State
@@ -42,7 +42,7 @@ async def detail(request: Request, visitor: Visitor, gate: str) -> Response:
     if not found:
         raise Refused(404, "error.missing")
     only_open = request.query_params.get("only") == "open"
-    after = request.query_params.get("after", "")[:200]
+    after = number(request.query_params.get("after"))
     rows = await gate_rolls.of_gate(core, gate, visitor.schools, after, PAGE + 1, only_open=only_open)
     shown = [
         (r, masks.mask_text(r["person"]), State(r["state"]).word if r["state"] is not None else None)
@@ -50,5 +50,5 @@ async def detail(request: Request, visitor: Visitor, gate: str) -> Response:
     ]
     return respond(
         request, "gate_people.html", visitor=visitor, row=found[0], rows=shown, only_open=only_open, schools=core.directory,
-        more=rows[PAGE - 1]["key"] if len(rows) > PAGE else None,
+        more=rows[PAGE - 1]["record"] if len(rows) > PAGE else None,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from hub.console import masks
-from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, needs, number, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, needs, number, purpose, taken, text
 from hub.console.render import HEADERS, redirect, respond
 from hub.kernel.ledger import gate_pictures
 from hub.kernel.ledger.gate_pictures import PURPOSE_LEAST, place_of
@@ -70,8 +70,8 @@ async def keep(request: Request, visitor: Visitor, gate: str) -> Response:
     """Switch the keeping of a gate's pictures on or off: the department's administrators alone."""
     form = await taken(request, visitor, "admin", whole=True)
     row = await _gate(request, visitor, gate)
-    kept, why, on = hub_of(request).settings.pictures, text(form, "why", 300), text(form, "on", 3) == "yes"
-    if len(why) < PURPOSE_LEAST:
+    kept, why, on = hub_of(request).settings.pictures, purpose(form, PURPOSE_LEAST, "why"), text(form, "on", 3) == "yes"
+    if why is None:
         return await _page(request, visitor, gate, error=_PURPOSE)
     if on and (not kept.hours or row["state"] != "active"):
         raise Refused(403, "error.forbidden")
@@ -84,13 +84,13 @@ async def see(request: Request, visitor: Visitor, gate: str, picture: str) -> Re
     """One picture, this once; the purpose is journaled first."""
     form = await taken(request, visitor, "operator")
     await _gate(request, visitor, gate)
-    purpose = text(form, "purpose", 300)
-    if len(purpose) < PURPOSE_LEAST:
+    stated = purpose(form, PURPOSE_LEAST)
+    if stated is None:
         return await _page(request, visitor, gate, error=_PURPOSE)
     if not hub_of(request).settings.pictures.hours:
         return await _page(request, visitor, gate, error=_GONE)
     row = await gate_pictures.see(
-        core_of(request), visitor.person.name, gate, known_id(picture), purpose, visitor.schools
+        core_of(request), visitor.person.name, gate, known_id(picture), stated, visitor.schools
     )
     if row is None:
         return await _page(request, visitor, gate, error=_GONE)

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from hub.api.intake import PUSHED
 from hub.console import masks, times
-from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, number, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, number, purpose, taken
 from hub.console.render import respond
 from hub.kernel.documents import documents_of
 from hub.kernel.ledger import files, operations
@@ -27,7 +27,6 @@ router = APIRouter()
 PAGE = 50
 OUTCOMES = {"pending": 1, "invalid": 2, "duplicate": 3, "routed": 4}
 _LAST = (1 << 62) - 1
-_SHORTEST_PURPOSE = 8
 
 
 async def _wanted_ids(request: Request, visitor: Guest, search: str) -> list[int] | None:
@@ -114,10 +113,10 @@ async def detail(request: Request, visitor: Visitor, message: str) -> Response:
 async def purpose_of(request: Request, visitor: Guest, subject: int) -> bool:
     """Journal an unmasking before anything is shown. False: the purpose is missing."""
     form = await taken(request, visitor)
-    purpose = text(form, "purpose", 300)
-    if len(purpose) < _SHORTEST_PURPOSE:
+    stated = purpose(form)
+    if stated is None:
         return False
-    await operations.unmask(core_of(request), visitor.person.name, subject, purpose)
+    await operations.unmask(core_of(request), visitor.person.name, subject, stated)
     return True
 
 

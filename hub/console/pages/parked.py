@@ -87,8 +87,13 @@ async def detail(request: Request, visitor: Visitor, task: str) -> Response:
         deliveries = await connection.fetch(sql.console_task_deliveries, row["id"], visitor.schools)
     return respond(
         request, "task.html", visitor=visitor, row=row, sizes=sizes, deliveries=deliveries, names={n: k for k, n in core.connectors.items()},
-        schools=core.directory,
+        schools=core.directory, ways=_ways(row),
     )  # fmt: skip
+
+
+def _ways(row: Any) -> list[str]:
+    """How a task can be resolved: one of a pause only by going on."""
+    return ["release"] if operations.of_pause(row) else list(_RESOLUTIONS)
 
 
 @router.post("/{task}/resolve")
@@ -100,7 +105,11 @@ async def resolve(request: Request, visitor: Visitor, task: str) -> Response:
         raise Refused(403, "error.scope")
     resolution = _RESOLUTIONS.get(text(form, "resolution"))
     why = text(form, "note", 500)
+    if resolution is not None and resolution not in _ways(row):
+        raise Refused(422, "task.only_released")
     if resolution is None or not why:
         return redirect(f"/parked/{row['id']}", done="done.reason_needed")
     moved = await operations.resolve_task(core_of(request), visitor.person.name, row["id"], resolution, why)
+    if operations.of_pause(row):
+        return redirect("/parked", done="done.resumed")
     return redirect("/parked", done="done.resolved", n=moved)

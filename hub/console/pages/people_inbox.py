@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from hub.console import masks, times
-from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, number, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, number, purpose, taken, text
 from hub.console.render import redirect, respond
 from hub.kernel.ledger import operations, persons
 from hub.kernel.ledger.persons import CannotLink
@@ -46,10 +46,10 @@ async def index(request: Request, visitor: Visitor) -> Response:
 async def show(request: Request, visitor: Visitor) -> Response:
     """The same page in clear, this once; the purpose is journaled first."""
     form = await taken(request, visitor)
-    purpose = text(form, "purpose", 300)
-    if not purpose:
-        return redirect("/people", done="done.reason_needed")
-    await operations.unmask(core_of(request), visitor.person.name, 0, purpose)
+    stated = purpose(form)
+    if stated is None:
+        return redirect("/people", done="done.purpose_needed")
+    await operations.unmask(core_of(request), visitor.person.name, 0, stated)
     return await _page(request, visitor, clear=True, skip=number(text(form, "from", 10)))
 
 

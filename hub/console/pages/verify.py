@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from hub.api.verify import sheet_response
-from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, needs, number, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, needs, number, purpose, taken, text
 from hub.console.masks import mask_text
 from hub.console.render import HEADERS, redirect, respond
 from hub.kernel.ledger import lookups, verifications
@@ -24,6 +24,7 @@ from mappings.verdicts import VERDICTS, words
 router = APIRouter(prefix="/verify")
 
 PAGE = 50
+_PURPOSE_MOST = 250
 _OFFICER = re.compile(r"[0-9A-Za-z][0-9A-Za-z._/:-]{0,58}[0-9A-Za-z]")
 
 
@@ -55,11 +56,12 @@ async def begin(request: Request, visitor: Visitor) -> Response:
     core = core_of(request)
     if not core.directory.permits(visitor.person.scope, given["school"]) or core.directory.get(given["school"]) is None:
         return await _index(request, visitor, given=given, wrong="verify.wrong_school")
-    if given["kind"] not in KINDS or len(given["purpose"]) < 8 or not given["purpose"].isprintable():
+    stated = purpose(form)
+    if given["kind"] not in KINDS or stated is None or len(stated) > _PURPOSE_MOST:
         return await _index(request, visitor, given=given, wrong="verify.wrong_purpose")
     if not _OFFICER.fullmatch(given["officer"]):
         return await _index(request, visitor, given=given, wrong="verify.wrong_officer")
-    wanted = Wanted(school=given["school"], kind=given["kind"], purpose=given["purpose"], officer=given["officer"])
+    wanted = Wanted(school=given["school"], kind=given["kind"], purpose=stated, officer=given["officer"])
     try:
         opened, _ = await verifications.open_verification(core, visitor.person.name, wanted)
     except AlreadyRunning as running:

@@ -6,7 +6,6 @@ The original is never changed. It must never accept what the parser would refuse
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -46,7 +45,7 @@ async def edit_and_resend(
     type stay the record's own. Raises `NoSuchRecord`.
     """
     old = await original(core, record)
-    now = datetime.now(UTC)
+    now = core.moment()
     found = parse_item(old["type"], {"event": "UPDATE", "updated_at": now.isoformat(), "data": data}, "", now)
     if isinstance(found, list):
         return found

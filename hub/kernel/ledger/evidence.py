@@ -91,7 +91,7 @@ async def exchange(core: Core, wanted: int) -> Exchanged | None:
         if call is None:
             return None
         found = await _exchanged(connection, call)
-        number = await connection.fetchval(sql.evidence_asked_about, call["id"])
+        number = await connection.fetchval(sql.evidence_asked_about, call["id"], call["deliveries"])
         if number is not None and (before := await connection.fetchrow(sql.evidence_call, number)) is not None:
             found.about = await _exchanged(connection, before)
         return found

@@ -83,9 +83,11 @@ async def revoke_devices(core: Core, actor: str, devices: Collection[str]) -> in
     return len(done)
 
 
-async def checkins(core: Core, schools: Sequence[str], since: datetime) -> AsyncIterator[tuple[str, str, str, int]]:
-    """The check-ins of these schools received since a moment: device, person's code, device time as sent, and how many
-    records say the same. Reads a whole day's records: for checks, not for a hot path."""
+async def checkins(
+    core: Core, schools: Sequence[str], since: datetime
+) -> AsyncIterator[tuple[str, str, str, int, datetime]]:
+    """The check-ins of these schools received since a moment: device, person's code, device time as sent, how many
+    records say the same, and when the first of them was stored. Reads a whole day's records: for checks, not for a hot path."""
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         async for r in connection.cursor(sql.fleet_checkins, list(schools), since.isoformat(), prefetch=_PAGE):
-            yield r["device"], r["person"], r["raw"], r["times"]
+            yield r["device"], r["person"], r["raw"], r["times"], r["stored_at"]

@@ -30,21 +30,26 @@ class Command(Struct, frozen=True, kw_only=True):
 
 
 async def add(core: Core, device: str, start: datetime, end: datetime, reason: str) -> int:
-    """Ask a gate for a span; the number of the command: an open one's when it covers the span already, or one that waits
-    and grows to cover it."""
-    async with core.pool.acquire() as connection, connection.transaction():
-        number = await connection.fetchval(sql.gate_command_add, device, start, end, reason)
-        if number is None:
-            number = await connection.fetchval(sql.gate_command_open, device, start, end)
-    return int(number)
+    """Ask a gate for a span; the number of the command: an open one's when it covers the span already, or one that grows to
+    cover it because it waits or was never answered."""
+    async with core.pool.acquire() as connection:
+        return int(await connection.fetchval(sql.gate_command_add, device, start, end, reason))
 
 
 async def take(core: Core, devices: Sequence[str], stale_s: float) -> list[Command]:
     """Commands to send now to these gates, at most one each; they stand as sent from here on. One that got no answer
-    within `stale_s`, then twice that and so on, is among them again; after `TRIES` of them it has failed as `silent`."""
+    within `stale_s`, then twice that and so on, is among them again; after `TRIES` of them it has failed as `silent`.
+
+    Leave gates out that are known to be away: a question nobody can hear is not a try."""
     async with core.pool.acquire() as connection:
         rows = await connection.fetch(sql.gate_command_take, list(devices), stale_s, TRIES)
     return [Command(**dict(r)) for r in rows]
+
+
+async def not_sent(core: Core, numbers: Sequence[int], again_s: float) -> None:
+    """These were taken and could not be handed to the gates' broker: they wait again, and the try does not count."""
+    async with core.pool.acquire() as connection:
+        await connection.execute(sql.gate_command_not_sent, list(numbers), again_s)
 
 
 async def waiting(core: Core, stale_s: float) -> frozenset[str]:

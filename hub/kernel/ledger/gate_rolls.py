@@ -18,8 +18,8 @@ async def open_by_gate(core: Core, schools: list[str] | None) -> list[Any]:
 
 
 async def of_gate(
-    core: Core, device: str, schools: list[str] | None, after: str, limit: int, *, only_open: bool = False
+    core: Core, device: str, schools: list[str] | None, after: int | None, limit: int, *, only_open: bool = False
 ) -> list[Any]:
-    """The people of one gate by their codes, beyond `after` (a key): each with the last that became of it."""
+    """The people of one gate by their codes, beyond that of `after` (a record's number): each with the last that became of it."""
     async with core.pool.acquire() as connection:
         return list(await connection.fetch(sql.gate_people_of, device, schools, after, only_open, limit))

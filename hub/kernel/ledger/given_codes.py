@@ -59,7 +59,13 @@ async def follow(core: Core, connection: Connection, works: list[Work], found: F
     """
     if any(d.type == _GIVEN for w in works for d in w.drafts):
         await know_schools(core, connection, works)
-    codes = {_code(d) for w in works for d in w.drafts if d.type in _OF_LEARNERS or d.type == _GIVEN}
+    # A withdrawal of a code given names only its key: the lasting code is not part of it.
+    codes = {
+        _code(d)
+        for w in works
+        for d in w.drafts
+        if d.type in _OF_LEARNERS or (d.type == _GIVEN and d.event != "CANCEL")
+    }
     anchors = {a for w in works for d in w.drafts if (a := _anchor(d)) is not None}
     locks = sorted({order_hash(c) for c in codes | anchors})
     known = {
@@ -149,8 +155,10 @@ async def _take(
     connection: Connection, work: Work, draft: Draft, known: dict[str, str], by_code: dict[str, str]
 ) -> list[Draft]:
     """A code given, and the learner's record under it; nothing but a reject when it contradicts what is known."""
+    if draft.event == "CANCEL":
+        return [draft]
     place, code = anchor_of(draft.body["school_code"], draft.body["temporary_code"]), _code(draft)
-    if draft.event == "CANCEL" or known.get(place) == code:
+    if known.get(place) == code:
         return [draft]
     rows = {r["key"]: r for r in await connection.fetch(sql.codes_current, [place, code])}
     if place in known or code in by_code or code in rows:

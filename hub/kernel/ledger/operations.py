@@ -29,6 +29,17 @@ BY_OPERATOR = "operator"
 """Why a connector is paused when a person did it."""
 PAUSES = "pauses"
 """In a task's data: it is about this connector, paused until the task is done with."""
+
+
+class OnlyReleased(Exception):
+    """Việc của một lần tạm dừng chỉ xử lý được bằng cách cho chạy tiếp. / A pause's task is done with by resuming alone."""
+
+
+def of_pause(task: Any) -> bool:
+    """Whether a task's row is about a connector that is paused until the task is done with."""
+    return PAUSES in (task["data"] or {})
+
+
 _ACTOR_CLASS = 3
 """What people did is kept as long as anything is."""
 
@@ -110,7 +121,8 @@ async def _close(
 async def resolve_task(core: Core, actor: str, task: int, resolution: Resolution, why: str) -> int:
     """Resolve a task and move everything that waited for it. Returns how many deliveries; 0 when it was resolved already.
 
-    A task about a paused connector that is *released* resumes it."""
+    A task about a paused connector is *released*, which resumes it. Raises `OnlyReleased` for anything else: the connector
+    would stay paused and nobody be told."""
     async with core.pool.acquire() as connection, connection.transaction():
         moved = await _resolve(core, connection, actor, task, resolution, why)
     core.on_commit("connectors")
@@ -119,18 +131,23 @@ async def resolve_task(core: Core, actor: str, task: int, resolution: Resolution
 
 
 async def _resolve(core: Core, connection: Connection, actor: str, task: int, resolution: Resolution, why: str) -> int:
+    if resolution == "release" and (paused := await connection.fetchval(sql.task_paused, task)) is not None:
+        # The connector before its task: the way whoever pauses or resumes it takes them.
+        await connection.fetchval(sql.connector_lock, paused)
     # Order locks before the task's row: the way TX4 takes them.
     await _lock_orders(connection, await connection.fetch(sql.task_deliveries, task))
     found = await connection.fetchrow(sql.task_lock, task)
     if found is None or found["state"] != "open":
         return 0
+    if of_pause(found) and resolution != "release":
+        raise OnlyReleased(task)
     rows = await connection.fetch(sql.task_deliveries, task)
     ids = sorted(r["id"] for r in rows)
     if resolution == "release":
         moved = len(await connection.fetch(sql.release_parked, ids))
         if found["cause"] == dependencies.OVERDUE:
             await connection.execute(sql.waits_anyway, ids)
-        if PAUSES in (found["data"] or {}):
+        if of_pause(found):
             await _resume(core, connection, actor, found["connector"])
     else:
         target, cause = _CLOSES[resolution]
@@ -250,10 +267,11 @@ async def update_connector(
 
 
 async def add_connector(
-    core: Core, keys: Any, actor: str, name: str, system: str, settings: dict[str, Any], secrets: dict[str, str]
-) -> int | None:
-    """Make a connector. None when one of that name exists: nothing is changed then."""
-    sealed = keys.encrypt(json.dumps(secrets).encode(), name.encode())
+    core: Core, keys: Any, actor: str, name: str, system: str, settings: dict[str, Any], secrets: dict[str, str],
+    paused: Text | None = None,
+) -> int | None:  # fmt: skip
+    """Make a connector. None when one of that name exists: nothing is changed then. `paused`: it begins so, and why."""
+    sealed = keys.encrypt(json.dumps(secrets).encode(), name.encode()) if secrets else None
     async with core.pool.acquire() as connection, connection.transaction():
         made = await connection.fetchval(sql.connector_add, name, system, settings, sealed)
         if made is not None:
@@ -261,6 +279,8 @@ async def add_connector(
             await connection.execute(sql.recovery_add, made)
             await connection.execute(sql.connector_revision_add, made, 1, settings, actor)
             await note(core, connection, actor, "configure", connector=made, revision=1)
+            if paused is not None:
+                await connection.fetchval(sql.connector_pause, made, BY_OPERATOR, to_builtins(paused))
     await core.refresh()
     core.router.bind(core.connectors)
     core.on_commit("connectors")

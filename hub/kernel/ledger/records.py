@@ -7,7 +7,6 @@ identity order: the order of versions is the order in which streams were locked.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -245,7 +244,7 @@ def _one(
     if spec.stream == "event":
         routes = core.router.route(draft, None) if disposition == FACT else []
         if any(r.fresh_within_s is not None for r in routes):
-            now = datetime.now(UTC)
+            now = core.moment()
             routes = [r for r in routes if r.takes(draft.updated_at, now)]
     else:
         prior = streams.get((name, key))

@@ -221,7 +221,7 @@ async def _add(
     core: Core, connection: Connection, out: Rows, message: int, row: Any, draft: Draft, disposition: int
 ) -> None:
     """The rows of one version. A withdrawal goes wherever it was told."""
-    now = datetime.now(UTC)
+    now = core.moment()
     routed = core.router.route(draft, None) if disposition == FACT or draft.event == "CANCEL" else []
     routes = [r for r in routed if r.takes(draft.updated_at, now)]
     ids = await core.ids.take(connection, 1 + len(routes))

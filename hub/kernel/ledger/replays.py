@@ -46,12 +46,12 @@ class ReplayPlan(Struct, kw_only=True):
 
 
 class ReplayResult(Struct, kw_only=True):
-    """How many were asked for and how many queued; those queued by an earlier run of the same order are not asked again."""
+    """How many were asked for and how many queued; what was replayed before is not asked again."""
 
     asked: int
     queued: int
     before: int = 0
-    """Queued by earlier runs of the same order."""
+    """Of those that are meant: replayed before, by an earlier run of this order or by any other."""
     done: int = 0
     """How many of those have ended by now. What this run queued has only begun: the same order given again says how far
     it came."""

@@ -30,12 +30,14 @@ from hub.kernel.ports.calls import (
     TryLater,
     Unknown,
 )
-from hub.kernel.ports.devices import Decoded, DeviceFamily, Publication
+from hub.kernel.ports.devices import LEFT_OUT, NO_PROPERTIES, Decoded, DeviceFamily, Publication
 from hub.kernel.ports.messages import Draft, Event, Hasher, Inbound, Reject, Text, said
 from hub.kernel.ports.removed import Purpose, Removed, purpose_of
 from hub.kernel.ports.workbooks import Book, BookRefused, BookRow, Workbooks
 
 __all__ = [
+    "LEFT_OUT",
+    "NO_PROPERTIES",
     "Adapter",
     "Book",
     "BookRefused",

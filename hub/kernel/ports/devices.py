@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from msgspec import Struct, field
 
 from hub.kernel.ports.messages import Draft, Reject
+
+NO_PROPERTIES: Mapping[str, str] = MappingProxyType({})
+"""Of a publication without user properties."""
+LEFT_OUT = "\0"
+"""Stands among user properties of which some were left out; the standard allows no such name."""
 
 
 class Publication(Struct, frozen=True):
@@ -51,7 +57,16 @@ class DeviceFamily(Protocol):
         """The device a topic belongs to; None for shared topics, whose payload is advisory only."""
         ...
 
-    def decode(self, topic: str, payload: Any, received_at: datetime, device: Mapping[str, Any] | None) -> Decoded:
+    def decode(
+        self,
+        topic: str,
+        payload: Any,
+        received_at: datetime,
+        device: Mapping[str, Any] | None,
+        properties: Mapping[str, str] = NO_PROPERTIES,
+    ) -> Decoded:
         """Decode one publication. `payload` is parsed JSON already stripped of biometrics; `device` is its registry
-        entry (profile, school, direction, zone), None when it is not registered. Raises nothing for any payload."""
+        entry (profile, school, direction, zone), None when it is not registered. `properties`: MQTT 5's user properties as
+        they came, stripped of nothing: only what is known by its form may be taken out of them. Raises nothing for any
+        payload."""
         ...

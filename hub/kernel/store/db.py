@@ -23,6 +23,10 @@ Connection: TypeAlias = Any
 Pool: TypeAlias = Any
 
 
+UNWRITABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
+"""What the database says to a text with NUL, plain or in JSON: whoever sent it is to hear so, nothing of ours broke."""
+
+
 class Statements:
     """The statements of `sql/*.sql` as attributes. Each starts with a line `-- name: <name>`."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from adapters import manifest as manifests
 from adapters.manifest import ROOT, Unfit
-from connectors.settings import KINDS, SCHEMES
+from connectors.settings import KINDS, SCHEMES, picks_up
 
 MANIFESTS = manifests.load_all()
 NATIONAL = ("ministry", "population", "public_service")
@@ -34,6 +34,21 @@ def test_another_kind_is_refused_with_its_place_in_both_languages(system: str) -
         with pytest.raises(Unfit) as refused:
             found.check_way(found.transports[0], scheme)
         assert [e.pointer for e in refused.value.errors] == ["/auth/scheme"]
+
+
+@pytest.mark.parametrize("system", MANIFESTS)
+def test_any_system_may_leave_files_in_a_folder_and_none_is_sent_any(system: str) -> None:
+    found = MANIFESTS[system]
+    for kind in ("sftp", "folder"):
+        stored = {"transport": {"kind": kind, "takes": "learner"}}
+        assert picks_up(stored) is True
+        found.check_way(kind, "none", picks_up(stored))
+        for takes in ({}, {"takes": "none"}):
+            with pytest.raises(Unfit) as refused:
+                found.check_way(kind, "none", picks_up({"transport": {"kind": kind, **takes}}))
+            assert [e.pointer for e in refused.value.errors] == ["/transport/takes"]
+    for kind in set(KINDS) - {"sftp", "folder"}:
+        assert picks_up({"transport": {"kind": kind, "takes": "learner"}}) is None
 
 
 @pytest.mark.parametrize("system", NATIONAL)

@@ -190,6 +190,14 @@ def test_a_list_taken_out_comes_back_without_a_change(gateway: Any, ledger: Any)
         ask = {"purpose": "Nộp báo cáo đầu năm"}
         assert c.get("/v1/exports/learner.xlsx", params=ask).json()["code"] == "unknown_school"
         assert c.get("/v1/exports/checkin.xlsx", params=ask | {"school": S1}).json()["code"] == "no_template"
+        for purpose in (
+            "\0abcde",
+            "Nộp\0 báo cáo",
+            "Nộp \u202ebáo cáo",
+            "data:image/png;base64," + "iVBORw0KGgoAAAAN" * 14,
+        ):
+            refused = c.get("/v1/exports/learner.xlsx", params={"purpose": purpose, "school": S1})
+            assert (refused.status_code, refused.json()["code"]) == (422, "purpose_needed"), purpose
         assert c.get("/v1/exports/learner.xlsx", params=ask | {"school": S1}).status_code == 200
     with gateway.client("key-of-school-2") as c:
         assert c.get("/v1/exports/learner.xlsx", params=ask).json()["code"] == "missing_right"

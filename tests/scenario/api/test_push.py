@@ -160,6 +160,17 @@ def test_a_character_the_database_cannot_hold_is_the_senders_fault_alone(
         assert len(receipt["rejects"]) == 1 and "\0" not in str(receipt["rejects"])
 
 
+def test_a_code_given_is_withdrawn_by_its_key_alone(gateway: Any) -> None:
+    place = {"school_code": S1, "temporary_code": "TAM-7"}
+    gone = {"event": "CANCEL", "data": place}
+    given = {"data": {**place, "temporary_code": "TAM-8", "learner_code": "3190000001"}}
+    with gateway.client("key-of-school-1") as c:
+        single = c.post("/v1/messages/code_given", json=gone)
+        assert (single.status_code, single.json()["records"]) == (202, 1), single.text
+        bulk = c.post("/v1/messages/code_given", json=[gone, given])
+        assert (bulk.status_code, bulk.json()["records"], bulk.json()["rejected"]) == (202, 2, 0), bulk.text
+
+
 def test_the_language_of_a_problem(gateway: Any) -> None:
     with gateway.client("key-of-school-1") as c:
         vi = c.post("/v1/messages/unicorn", json={}).json()

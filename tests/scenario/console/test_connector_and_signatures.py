@@ -85,6 +85,10 @@ CARDS = [
     ("vi", "Chữ ký trên tài liệu", {"good": "Hợp lệ", "bad": "Không hợp lệ", "unsigned": "Không có chữ ký"}),
     ("en", "Signatures on documents", {"good": "Holds", "bad": "Does not hold", "unsigned": "Not signed"}),
 ]
+TOLD = {
+    "vi": ("người ký ghi", "dấu thời gian chứng minh đã ký trước"),
+    "en": ("signer says", "time stamp proves signed by"),
+}
 CHIP = {"good": "s-delivered", "bad": "s-parked", "unsigned": ""}
 
 
@@ -93,7 +97,7 @@ def test_what_was_found_on_the_documents_of_a_filing_is_on_its_page(
     ledger: Any, tmp_path: Path, lang: str, title: str, words: dict[str, str]
 ) -> None:
     verdicts = {
-        "good": Verdict(signatures=(signature(),)),
+        "good": Verdict(signatures=(signature(stamped_at="2026-09-07T01:00:05+00:00"),)),
         "bad": Verdict(signatures=(signature(), signature(problems=(ALTERED, UNTRUSTED)))),
         "unsigned": Verdict(),
     }
@@ -104,7 +108,10 @@ def test_what_was_found_on_the_documents_of_a_filing_is_on_its_page(
             await led.school(SCHOOL)
             source = Source("client", "mot-cua")
             for state, file in kept.items():
-                found = verdicts[state].state, msgspec.to_builtins(verdicts[state].signatures) or None
+                told = msgspec.to_builtins(verdicts[state].signatures)
+                if state == "bad":  # as it was kept before time stamps were read
+                    told = [{k: v for k, v in one.items() if k != "stamped_at"} for one in told]
+                found = verdicts[state].state, told or None
                 await files.keep(led.core, source, file, SCHOOL, PDF, "Đơn.pdf", b"%PDF-1.7", led.keys.encrypt, found)
             item, plain = filing(1, SCHOOL), filing(2, SCHOOL)
             item["data"]["attachments"] = [
@@ -131,6 +138,9 @@ def test_what_was_found_on_the_documents_of_a_filing_is_on_its_page(
                 assert f'<span class="chip {CHIP[state]}">{words[state]}</span>' in line
                 assert [getattr(p, lang) in line for p in (ALTERED, UNTRUSTED)] == [state == "bad"] * 2
                 assert line.count("PAdES · ") == len(verdicts[state].signatures)
-                assert line.count("2026-09-07T08:00:00+07:00") == len(verdicts[state].signatures)
+                claimed, proved = TOLD[lang]
+                shown = re.sub("<time[^>]*>|</time>", "", line)
+                assert shown.count(f"{claimed} 07/09/2026 08:00:00") == len(verdicts[state].signatures)
+                assert (f"{proved} 07/09/2026 08:00:05" in shown) == (state == "good") == (proved in shown)
 
     asyncio.run(go())

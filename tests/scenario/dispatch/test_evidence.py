@@ -227,6 +227,19 @@ def test_a_pack_without_its_proofs_is_not_proven_whatever_anchor_is_genuine(made
         other = {call: verify.written(told), request.replace("request", "reply-1"): b"other"}
         with pytest.raises(verify.Altered, match="not the bytes"):
             verify.check(_forged(whole, other))
+        # What was sent is not what came back: neither the two exchanged, nor one of them shown as both.
+        sent, came = verify.json.loads(whole[call]), verify.json.loads(whole[call])["replies"][-1]
+        reply = request.replace("request", f"reply-{came['id']}")
+        for asked, answer in ((reply, request), (reply, reply), (request, request)):
+            hashes = {"request": verify.sha256(whole[asked]).hex(), "digest": verify.sha256(whole[answer]).hex()}
+            told = sent | {"request": hashes["request"], "replies": [came | {"digest": hashes["digest"]}]}
+            exchanged = {call: verify.written(told), request: whole[asked], reply: whole[answer]}
+            with pytest.raises(verify.Altered, match="that were concluded"):
+                verify.check(_forged(whole, exchanged))
+        # Nor is the request one more reply.
+        told = sent | {"replies": [*sent["replies"], came | {"id": 1, "digest": sent["request"]}]}
+        found = verify.check(_forged(whole, {call: verify.written(told)}))
+        assert found.unproven == [request.replace("request", "reply-1")]
         # Nor may an outcome be called what it was not, or seals stand in no chain.
         outcomes = verify.json.loads(whole["timeline.json"])["outcomes"]
         outcomes[0]["word"] = "delivered" if outcomes[0]["word"] != "delivered" else "dead"

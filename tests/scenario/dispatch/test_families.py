@@ -7,6 +7,8 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from adapters.subscriber.simulator import SECRET, Simulator
 from adapters.twin import Fault
 from hub import sampling
@@ -65,6 +67,25 @@ def test_a_fresh_passage_is_told_once_and_a_stale_one_not(stage: Any) -> None:
             assert told == {
                 "learner": "HS2", "school": SCHOOL, "direction": "in", "entrance": "Cổng chính", "change": "new", "version": 1,
             }  # fmt: skip
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0])
+def test_what_is_fresh_is_judged_by_the_databases_clock(
+    stage: Any, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    """A host whose clock is wrong neither tells what is stale nor keeps back what is fresh: gates' times are the database's."""
+
+    async def go() -> None:
+        async with stage() as s:
+            await families(s)
+            told = datetime.now(UTC) + timedelta(seconds=ahead_s)
+            monkeypatch.setattr(s.core, "moment", lambda at=None: told)
+            fresh, stale = passage("HS1", told, "fresh"), passage("HS2", told - timedelta(seconds=1000), "stale")
+            await intake.accept(s.core, [fresh, stale])
+            rows = await s.led.rows("SELECT key FROM deliveries")
+            assert [r["key"] for r in rows] == [fresh.drafts[0].key]
 
     asyncio.run(go())
 
@@ -147,7 +168,7 @@ def test_a_told_passage_becomes_a_sample_of_nobody(stage: Any) -> None:
     asyncio.run(go())
 
 
-def test_passages_of_staff_are_never_told(stage: Any) -> None:
+def test_passages_of_those_known_as_staff_alone_are_not_told(stage: Any) -> None:
     async def go() -> None:
         async with stage() as s:
             twin = await families(s)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
-import socket
-import subprocess
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -18,33 +15,10 @@ from adapters import manifest as manifests
 from hub.kernel.ledger import parties
 from iot.face_mqtt.simulator import FaceGate
 from iot.gate import GateOptions
+from tests.brokers import broker, needs_broker
 
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
+pytestmark = needs_broker
 SCHOOL = "31HP0123001"
-
-
-@contextlib.asynccontextmanager
-async def broker(folder: Path) -> AsyncIterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = folder / "mosquitto.conf"
-    config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence false\nlog_type error\n"
-    )
-    assert MOSQUITTO is not None
-    process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 0.2).close()
-                break
-            await asyncio.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @contextlib.asynccontextmanager
@@ -92,8 +66,8 @@ def test_people_reach_their_gates_and_one_gate_does_not_hold_up_another(
     ):
         monkeypatch.setitem(profile, name, seconds)
 
-    async def go() -> None:
-        async with broker(tmp_path) as port, stage() as s:
+    async def go(port: int) -> None:
+        async with stage() as s:
             await connect(s, port)
             for device in ("G1", "G2"):
                 await parties.add_device(
@@ -143,4 +117,5 @@ def test_people_reach_their_gates_and_one_gate_does_not_hold_up_another(
 
             await until(refused)
 
-    asyncio.run(go())
+    with broker(tmp_path) as mosquitto:
+        asyncio.run(go(mosquitto.port))

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
-import socket
-import subprocess
 import time
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,34 +19,9 @@ from hub.wiring import FLOWS, House
 from hub.worker.main import Worker
 from iot.face_mqtt.simulator import FaceGate
 from iot.gate import GateOptions
+from tests.brokers import broker, needs_broker
 
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 SCHOOL = "31HP0123001"
-
-
-@contextlib.asynccontextmanager
-async def broker(folder: Path) -> AsyncIterator[tuple[int, Path]]:
-    """A broker and its log, which tells every session that another took over."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config, told = folder / "mosquitto.conf", folder / "mosquitto.log"
-    config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence false\nlog_type all\nlog_dest stderr\n"
-    )
-    assert MOSQUITTO is not None
-    with told.open("wb") as log:
-        process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=log, stderr=log)
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 0.2).close()
-                break
-            await asyncio.sleep(0.05)
-        yield port, told
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 async def another(s: Any) -> tuple[Worker, asyncio.Task[None]]:
@@ -71,12 +41,12 @@ async def is_now(s: Any, query: str, wanted: str) -> bool:
     return bool(await s.led.value(query) == wanted)
 
 
-@pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
+@needs_broker
 def test_two_workers_share_no_session_and_keep_a_gates_pace(
     stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def go() -> None:
-        async with broker(tmp_path) as (port, told), stage() as s:
+    async def go(port: int, told: Path) -> None:
+        async with stage() as s:
             transport = {
                 "kind": "mqtt", "host": "127.0.0.1", "port": port, "client_id": "people", "answers": "mqtt/face/+/Ack", "answer_s": 1.0,
             }  # fmt: skip
@@ -115,7 +85,60 @@ def test_two_workers_share_no_session_and_keep_a_gates_pace(
             assert "already connected" not in told.read_text(errors="replace"), "no session was taken over"
             assert await s.led.value("SELECT count(*) FROM connector_serving") == 0, "whoever ends gives it back"
 
-    asyncio.run(go())
+    # Its log tells every session that another took over.
+    with broker(tmp_path, "log_type all") as mosquitto:
+        asyncio.run(go(mosquitto.port, mosquitto.log))
+
+
+@needs_broker
+def test_a_worker_whose_database_hangs_gives_the_session_up_by_the_clock(
+    stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: Any) -> set[int]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def go(port: int, told: Path) -> None:
+        async with stage() as s:
+            transport = {
+                "kind": "mqtt",
+                "host": "127.0.0.1",
+                "port": port,
+                "client_id": "people",
+                "answers": "mqtt/face/+/Ack",
+            }
+            await s.connect("face_gates", transport, {"scheme": "none"}, {}, {}, {})
+            await parties.add_device(
+                s.core, "test", "G1", family="face_mqtt", profile="push-ack", title="G1", school=SCHOOL, entrance="Cổng chính",
+                direction="in", zone="Asia/Ho_Chi_Minh", secret=b"sealed",
+            )  # fmt: skip
+            gate = FaceGate(GateOptions(device="G1", school=SCHOOL, port=port))
+            await gate._open()
+            try:
+                await s.work()
+                await people(s, range(1))
+                await s.until(lambda: len(gate.people) == 1)
+                assert ended(told) == 0
+                monkeypatch.setattr(ledger_serving, "take", hang)
+                monkeypatch.setattr(ledger_serving, "leave", nothing_of)
+                # Its lease at the database may have ended after SERVING_S, when another opens the session: gone by then.
+                async with asyncio.timeout(ledger_serving.SERVING_S):
+                    while not ended(told):
+                        await asyncio.sleep(0.05)
+            finally:
+                await gate._close()
+
+    with broker(tmp_path, "log_type all") as found:
+        asyncio.run(go(found.port, found.log))
+
+
+def ended(told: Path) -> int:
+    """How often the session of the connector was ended."""
+    return sum("people" in line and "disconnected" in line for line in told.read_text(errors="replace").splitlines())
+
+
+async def nothing_of(_core: Any) -> None:
+    """What a process that cannot reach its database gives back."""
 
 
 async def people(s: Any, numbers: range) -> None:
@@ -132,20 +155,26 @@ async def people(s: Any, numbers: range) -> None:
     await s.push("gate_person", *items)
 
 
+LONG = "UPDATE connector_serving SET until = clock_timestamp() + interval '1 minute'"
+OVER = "UPDATE connector_serving SET until = clock_timestamp() - interval '1 second'"
+LEFT = "SELECT until > clock_timestamp() + interval '1 minute' FROM connector_serving"
+
+
 def test_a_lease_is_one_workers_until_it_ends(ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_serving, "SERVING_S", 0.4)
+    """Its end is set in the database: a machine that is slow meanwhile changes nothing."""
+    monkeypatch.setattr(ledger_serving, "SERVING_S", 600.0)
 
     async def go() -> None:
         async with ledger(worker="w1") as one, ledger(worker="w2") as two:
             number = await one.connector("face_gates", "face_gates")
             assert await ledger_serving.take(one.core, [number]) == {number}
             assert await ledger_serving.take(two.core, [number]) == set(), "it is the first one's"
-            await asyncio.sleep(0.25)
+            await one.owner.execute(LONG)
             assert await ledger_serving.take(one.core, [number]) == {number}
-            await asyncio.sleep(0.25)
+            assert await one.value(LEFT)
             assert await ledger_serving.take(two.core, [number]) == set(), "asked for again, it stands longer"
             # The first is killed: it says nothing more.
-            await asyncio.sleep(0.5)
+            await one.owner.execute(OVER)
             assert await ledger_serving.take(two.core, [number]) == {number}
             assert await ledger_serving.take(one.core, [number]) == set(), "and a sleeper that wakes has lost it"
             await ledger_serving.leave(two.core)

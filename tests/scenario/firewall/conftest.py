@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-import socket
 import subprocess
 import threading
 import time
@@ -21,14 +18,15 @@ from pydantic import SecretStr
 
 from hub.api.auth import secret_digest
 from hub.app import create
-from hub.embedded.mosquitto import find_server as find_mosquitto
 from hub.embedded.postgres import ADMIN, APP, EmbeddedPostgres
+from hub.embedded.process import free_port
 from hub.embedded.redis import find_server as find_redis
 from hub.kernel.access import Scope
 from hub.kernel.ledger import parties
 from hub.kernel.ledger.gates import SIGNING
 from hub.keys import Keys
 from hub.settings import load
+from tests import brokers
 
 SCHOOL = "31HP0000001"
 
@@ -41,12 +39,6 @@ DO $$ DECLARE c record; BEGIN
   END LOOP;
 END $$;
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -69,26 +61,14 @@ class Store:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Store]:
-    binary = find_mosquitto()
-    if binary is None:
+    if brokers.MOSQUITTO is None:
         pytest.skip("mosquitto is not installed")
-    folder, port = tmp_path / "broker", free_port()
-    folder.mkdir()
-    (folder / "mosquitto.conf").write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\npersistence_location {folder}/\n"
-        "autosave_interval 1\nmax_queued_messages 100000\nlog_type error\nlog_type warning\nlog_type notice\nmessage_size_limit 20000000\n"
-    )
-    with (folder / "mosquitto.log").open("wb") as log:
-        process = subprocess.Popen([str(binary), "-c", str(folder / "mosquitto.conf")], stdout=log, stderr=log)
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-            break
-        time.sleep(0.05)
-    yield Store(process, folder, port, "")
-    process.send_signal(signal.SIGTERM)
-    process.wait(10)
+    folder = tmp_path / "broker"
+    with brokers.broker(
+        folder, "persistence true", f"persistence_location {folder}/", "autosave_interval 1", "max_queued_messages 100000",
+        "log_type error", "log_type warning", "log_type notice", "message_size_limit 20000000",
+    ) as made:  # fmt: skip
+        yield Store(made.process, folder, made.port, "")
 
 
 @pytest.fixture

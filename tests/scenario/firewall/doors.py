@@ -39,7 +39,7 @@ async def console(led: Any, gateway: Any, marks: Any) -> int:
     password = await people.add_user(led.core, "test", "an", "An", "admin", EVERYWHERE)
     sent = 0
     record = await led.value("SELECT id FROM records WHERE type = 'checkin' LIMIT 1")
-    for shape in (0, 2):
+    for shape in (0, 1, 2):
         token, _ = await people.sign_in(led.core, "an", password, 600)
         await led.owner.execute("UPDATE users SET must_change = false")
         session = await people.find_session(led.core, token, 600)
@@ -71,6 +71,7 @@ async def console(led: Any, gateway: Any, marks: Any) -> int:
                         await client.get(
                             path, timeout=3, params=dict.fromkeys(("q", "next", "before", "kind", "actor", "key"), text)
                         )
+        assert sent > 40 * (shape + 1), f"too few forms of shape {shape} were sent"
     return sent
 
 

@@ -23,6 +23,8 @@ import httpx
 import openpyxl
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from connectors.transports.mqtt import MqttClient, MqttSettings
 from hub.embedded.postgres import ADMIN
@@ -246,6 +248,17 @@ async def over_mqtt(core: Any, port: int, marks: Marks, album: Any = None) -> No
     for size in (100, 250, 3000):
         say(f"campus/v1/{SCHOOL}/{long[:size]}/evt", b'{"id":"1","seq":1,"time":1}')
         say(f"mqtt/face/{long[-size:]}/Rec", b'{"info":{}}')
+    newer = paho.Client(CallbackAPIVersion.VERSION2, client_id="gate-5", protocol=paho.MQTTv5)
+    newer.connect("127.0.0.1", port)
+    newer.loop_start()
+    apart = [f"campus/v1/{SCHOOL}/N5/{channel}" for channel in ("evt", "state")]  # no picture comes there in a payload
+    for number, (topic, retain) in enumerate((t, r) for t in topics + apart for r in (False, True)):
+        for pairs in beside(marks, f"MQTT {topic}, user property{', retained' if retain else ''}"):
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.UserProperty = pairs
+            event = {"id": f"5-{sent}", "seq": 100 + number, "time": int(time.time() * 1000), "person": "HS1"}
+            newer.publish(topic, json.dumps(event), 1, retain, properties)
+            sent += 1
     try:
         async with asyncio.timeout(90):
             while transport.stats.acked < sent:
@@ -256,8 +269,21 @@ async def over_mqtt(core: Any, port: int, marks: Marks, album: Any = None) -> No
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await transport.stop()
-        gate.disconnect()
-        gate.loop_stop()
+        for each in (gate, newer):
+            each.disconnect()
+            each.loop_stop()
+
+
+def beside(marks: Marks, door: str) -> Iterator[list[tuple[str, str]]]:
+    """User properties of MQTT 5 with an image in them, as value and as name, short and beyond what is read."""
+    for size in (200, 3000, 30_000):
+        text = base64.b64encode(marks.image(f"{door}: {size}", size)).decode()
+        yield [("traceparent", text)]
+        yield [("firmware", "1.2"), ("pic", text)]
+        yield [("pic", f"data:image/jpeg;base64,{text}"), ("traceparent", "00-x")]
+        yield [(text, "name")]
+        yield [*((f"p{n}", "x") for n in range(40)), ("pic", text)]
+        yield [("pic", "a"), ("pic", text), ("pictureURL", f"http://10.0.0.9/{SIGN.decode()}.jpg")]
 
 
 def _opened(text: bytes) -> bytes:
@@ -285,6 +311,34 @@ def files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
             yield path
+
+
+def leaks_everywhere(
+    marks: Marks, postgres: Any, database: str, gateway: Any, redis_server: Any, *folders: Path
+) -> list[str]:
+    """Every store searched: PostgreSQL's files and Redis', once each wrote everything there; these folders; the log."""
+
+    async def settle() -> None:
+        admin = await asyncpg.connect(postgres.dsn(database, ADMIN).url)
+        # The search itself must be able to find: something is written on purpose, and must show.
+        await admin.execute("CREATE TABLE seen (t text STORAGE EXTERNAL)")
+        await admin.execute("INSERT INTO seen VALUES ($1)", "anh-thay-duoc-" * 40)
+        await admin.execute("CHECKPOINT")
+        await admin.close()
+
+    asyncio.run(settle())
+    seen, leaks = False, []
+    for path in files(postgres.data):
+        data = path.read_bytes()
+        seen = seen or b"anh-thay-duoc-anh-thay-duoc-" in data
+        leaks += search(f"PostgreSQL {path.relative_to(postgres.data)}", data, marks)
+    assert seen, "the search does not find what is there"
+    saved(redis_server)
+    for folder in (redis_server.folder, *folders):
+        for path in files(folder):
+            leaks += search(f"{folder.name}/{path.name}", path.read_bytes(), marks)
+    ours = [r.getMessage() for r in gateway.log.records if r.name.split(".")[0] not in ("httpx", "httpcore")]
+    return leaks + search("log", "\n".join(ours).encode(), marks)
 
 
 def test_no_mark_of_any_image_is_written_anywhere(
@@ -319,32 +373,12 @@ def test_no_mark_of_any_image_is_written_anywhere(
                             )
             count = await led.value("SELECT count(*) FROM messages")
             removed = await led.value("SELECT count(*) FROM messages WHERE removed IS NOT NULL")
-            # The search itself must be able to find: one mark is written on purpose, and must show.
-            await led.owner.execute("CREATE TABLE seen (t text STORAGE EXTERNAL)")
-            await led.owner.execute("INSERT INTO seen VALUES ($1)", "anh-thay-duoc-" * 40)
             return count, removed, inside, metrics
 
     stored, removed, leaks, metrics = asyncio.run(scenario())
     assert stored > 100 and removed > 100, (stored, removed)
 
-    async def settle() -> None:
-        admin = await asyncpg.connect(postgres.dsn(database, ADMIN).url)
-        await admin.execute("CHECKPOINT")
-        await admin.close()
-
-    asyncio.run(settle())
-    seen = False
-    for path in files(postgres.data):
-        data = path.read_bytes()
-        seen = seen or b"anh-thay-duoc-anh-thay-duoc-" in data
-        leaks += search(f"PostgreSQL {path.relative_to(postgres.data)}", data, marks)
-    assert seen, "the search does not find what is there"
     broker.process.send_signal(signal.SIGUSR1)
-    saved(redis_server)
-    for folder in (broker.folder, redis_server.folder, tmp_path / "data"):
-        for path in files(folder):
-            leaks += search(f"{folder.name}/{path.name}", path.read_bytes(), marks)
     leaks += search("metrics", metrics, marks)
-    ours = [r.getMessage() for r in gateway.log.records if r.name.split(".")[0] not in ("httpx", "httpcore")]
-    leaks += search("log", "\n".join(ours).encode(), marks)
+    leaks += leaks_everywhere(marks, postgres, database, gateway, redis_server, broker.folder, tmp_path / "data")
     assert not leaks, f"{len(leaks)} leaks:\n" + "\n".join(leak[:900] for leak in leaks[:12])

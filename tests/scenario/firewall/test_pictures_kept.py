@@ -12,15 +12,13 @@ import asyncpg
 import httpx
 import pytest
 
-from hub.embedded.postgres import ADMIN
 from hub.kernel.access import EVERYWHERE
 from hub.kernel.ledger import gate_pictures, people
 from hub.kernel.ledger.gate_pictures import Sealed
 from hub.settings import SettingsError, load
 from hub.worker.gate_album import Album
 from tests.scenario.firewall import doors
-from tests.scenario.firewall.conftest import saved
-from tests.scenario.firewall.test_marked_images import Marks, files, over_mqtt, search
+from tests.scenario.firewall.test_marked_images import Marks, leaks_everywhere, over_mqtt, search
 
 BASIS = "Quyết định 00/QĐ-SGDĐT (thử), điều 2"
 
@@ -124,22 +122,8 @@ def test_pictures_are_kept_sealed_and_nowhere_else(
 
     leaks, metrics = asyncio.run(scenario())
 
-    async def settle() -> None:
-        admin = await asyncpg.connect(postgres.dsn(database, ADMIN).url)
-        await admin.execute("CHECKPOINT")
-        await admin.close()
-
-    asyncio.run(settle())
-    for path in files(postgres.data):
-        leaks += search(f"PostgreSQL {path.relative_to(postgres.data)}", path.read_bytes(), marks)
-    saved(redis_server)
-    for folder in (broker.folder, redis_server.folder, tmp_path / "data"):
-        for path in files(folder):
-            leaks += search(f"{folder.name}/{path.name}", path.read_bytes(), marks)
+    leaks += leaks_everywhere(marks, postgres, database, gateway, redis_server, broker.folder, tmp_path / "data")
     leaks += search("metrics", metrics, marks)
-    leaks += search(
-        "log", "\n".join(r.getMessage() for r in gateway.log.records if not r.name.startswith("http")).encode(), marks
-    )
     whole = doors.backup(postgres, database)
     leaks += search("backup", whole, marks)
     assert not leaks, f"{len(leaks)} leaks:\n" + "\n".join(leak[:900] for leak in leaks[:12])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import socket
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -17,38 +14,25 @@ import pytest
 
 from connectors.transports.mqtt import MqttClient, MqttSettings
 from hub.kernel.ledger import intake, parties
+from hub.simulate import gates_asked
 from hub.simulate import gates_fleet as fleet
 from hub.simulate.gates import Crowd, Profile
 from hub.simulate.gates_books import Books, prove
-from hub.simulate.gates_words import MQTT
+from hub.simulate.gates_words import LISTED, MQTT
 from hub.simulate.prepare import NotOurs
 from hub.worker.bridge import Bridge
+from hub.worker.catchup import CatchUp
 from hub.worker.gates import families
+from tests.brokers import broker, needs_broker
 
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
+pytestmark = needs_broker
 Opening = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number = probe.getsockname()[1]
-    config = tmp_path / "mosquitto.conf"
-    config.write_text(
-        f"listener {number} 127.0.0.1\nallow_anonymous true\nuser root\npersistence false\nmax_inflight_messages 4000\n"
-    )
-    assert MOSQUITTO is not None
-    child = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", number)) == 0:
-                break
-        child.poll()
-    yield number
-    child.terminate()
-    child.wait(10)
+    with broker(tmp_path, "max_inflight_messages 4000") as made:
+        yield made.port
 
 
 @asynccontextmanager
@@ -140,6 +124,79 @@ def test_a_hub_that_sends_to_a_real_system_is_left_alone(ledger: Opening) -> Non
             )
             with pytest.raises(NotOurs):
                 await fleet.ours_alone(stage.core)
+
+    asyncio.run(go())
+
+
+@asynccontextmanager
+async def asking(stage: Any, networks: list[str]) -> AsyncIterator[None]:
+    """A worker's own asking; every gate is due again a moment after it was read. It ends between two rounds: one cut off
+    would leave its lease behind."""
+    catch_up, ended = CatchUp(stage.core, stage.keys, networks), asyncio.Event()
+
+    async def go() -> None:
+        while not ended.is_set():
+            await catch_up.work(10)
+            await asyncio.sleep(0.3)
+            await stage.owner.execute(
+                "UPDATE gate_lists SET due_at = clock_timestamp() WHERE until IS NULL AND faults = 0"
+            )
+
+    running = asyncio.create_task(go())
+    try:
+        yield
+    finally:
+        ended.set()
+        await asyncio.wait_for(running, 30)
+
+
+def test_what_stands_in_the_lists_of_a_city_is_stored_once_or_said_to_be_lost(ledger: Opening, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with ledger() as stage:
+            core, since = stage.core, datetime.now(UTC)
+            specs = [s for s in fleet.specs(400) if s.family in LISTED]
+            await fleet.register(core, stage.keys, specs)
+            schools = [s.code for s in fleet.schools()]
+            crowd = Crowd(specs, ("127.0.0.1", 9), ("127.0.0.1", 9), tmp_path / "books.tsv", {})
+            await crowd.open()
+            await gates_asked.ask(core, stage.keys, specs, crowd.lists.address)
+            async with asking(stage, ["127.0.0.0/8"]):
+                live = await crowd.live(200, 2.0)
+                reading = await gates_asked.read(core, crowd.lists.last, 60)
+            assert live.sent == live.acknowledged == 0 and live.listed > 250 and len(specs) == 8
+            assert (reading.gates, reading.behind, reading.faults) == (8, [], {})
+            assert sum(len(g.store.asked) for g in crowd.listed) > 8, "lists were read while people passed"
+
+            crowd.listed[0].send(0.0)
+            late = await gates_asked.read(core, crowd.lists.last, 1.0)
+            assert late.behind == [crowd.listed[0].spec.device], "nobody asked again"
+            async with asking(stage, ["127.0.0.0/8"]):
+                assert (await gates_asked.read(core, crowd.lists.last, 60)).behind == []
+            await gates_asked.ask_no_more(core, specs)
+            await crowd.close()
+
+            proof = await prove(core, crowd.books, [], schools, since)
+            assert proof.holds and proof.acknowledged == 0 and proof.stored == proof.listed == live.listed + 1
+            assert -0.1 < proof.listed_p50_s <= proof.listed_oldest_s < 60
+
+            await stage.owner.execute(
+                "DELETE FROM records WHERE id = (SELECT min(id) FROM records WHERE type = 'checkin')"
+            )
+            broken = await prove(core, crowd.books, [], schools, since)
+            assert (broken.lost, broken.doubled, broken.strange) == (1, 0, 0) and len(broken.examples) == 1
+
+            # A later run begins anew with each list, wherever the one before left it.
+            await gates_asked.ask(core, stage.keys, specs, "http://127.0.0.1:9")
+            await gates_asked.ask(core, stage.keys, specs[:1], "http://127.0.0.1:9")
+            assert await stage.value("SELECT array_agg(device) FROM gate_lists") == [specs[0].device]
+            await gates_asked.ask(core, stage.keys, specs, "http://127.0.0.1:9")
+            assert await stage.value("SELECT count(*) FROM gate_lists WHERE done_to >= $1", since) == len(specs)
+            async with asking(stage, []):
+                refused = await gates_asked.read(core, dict.fromkeys((s.device for s in specs), datetime.now(UTC)), 60)
+            assert len(refused.behind) == len(refused.faults) == len(specs) and refused.waited_s < 60
+            assert all("not allowed" in said for said in refused.faults.values())
+            await gates_asked.ask_no_more(core, specs)
+            assert await stage.value("SELECT count(*) FROM gate_lists") == 0
 
     asyncio.run(go())
 

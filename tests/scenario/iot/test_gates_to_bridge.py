@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import shutil
-import socket
-import subprocess
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,44 +22,21 @@ from iot.face_mqtt.simulator import FaceGate
 from iot.gate import Gate, GateOptions, PlannedCheckin, entries_by_mark
 from iot.native.decode import FAMILY as NATIVE
 from iot.native.simulator import NativeGate
+from tests import brokers
+from tests.brokers import needs_broker
 
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
+pytestmark = needs_broker
 
 
 def hasher(data: bytes) -> str:
     return hmac.digest(b"test key", data, "sha256").hex()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextlib.asynccontextmanager
 async def broker(folder: Path) -> AsyncIterator[int]:
-    port = free_port()
-    config = folder / "mosquitto.conf"
-    config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence false\nmax_queued_messages 100000\n"
-        "max_inflight_messages 500\nlog_type error\n"
-    )
-    assert MOSQUITTO is not None
-    with (folder / "mosquitto.log").open("wb") as log:
-        process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=log, stderr=log)
-    try:
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port), 0.2).close()
-                break
-            except OSError:
-                await asyncio.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
+    """The port of one with room for what gates send while no bridge is there."""
+    with brokers.broker(folder, "max_queued_messages 100000", "max_inflight_messages 500") as made:
+        yield made.port
 
 
 class Ledger:

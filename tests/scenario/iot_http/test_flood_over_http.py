@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from hub.api.gate_sluice import Sluice
 from hub.kernel.ledger import gate_held
+from hub.worker import gate_held as saying
 from hub.worker.gate_guard import FLAPPING, FLOOD, Guard, GuardOptions, alarms_of
 
 FLOODED, CALM = 400, 20
@@ -93,6 +95,46 @@ def test_a_flood_over_http_stays_one_gates_own(gateway: Any) -> None:
     asyncio.run(go())
 
 
+def test_a_gate_held_back_takes_one_place_and_none_while_its_bytes_are_on_their_way(gateway: Any) -> None:
+    async def go() -> None:
+        async with gateway.ledger() as led, asyncio.timeout(60):
+            await gateway.register(led.core, "Z1", "zkteco", "z-greedy", "standard")
+            await gateway.register(led.core, "Z2", "zkteco", "z-modest", "standard")
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as client:
+                path = "/gates/{}/iclock/cdata?SN={}&table=ATTLOG&Stamp=1"
+                assert (await client.post(path.format("z-greedy", "Z1"), content=line(0))).status_code == 200
+                gateway.app.state.sluice.guard._o = GuardOptions(per_s=0.001, burst=0.001)
+                address = httpx.URL(gateway.url)
+                open_ends: list[asyncio.StreamWriter] = []
+                answers: list[bytes] = []
+                for _ in range(6):
+                    reader, writer = await asyncio.open_connection(address.host, address.port)
+                    head = f"POST {path.format('z-greedy', 'Z1')} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(line(1))}\r\n\r\n"
+                    writer.write(head.encode() + line(1)[:5])
+                    await writer.drain()
+                    if open_ends:  # the first one's body is waited for; all that come beside it are put off at once
+                        answers.append(await asyncio.wait_for(reader.readline(), 3))
+                    else:
+                        first = reader
+                        while not gateway.app.state.sluice._in_turn:
+                            await asyncio.sleep(0.01)
+                    open_ends.append(writer)
+                assert len(answers) == 5 and all(b" 503 " in a for a in answers)
+                # Another gate that is held back finds its place all the same.
+                began = time.monotonic()
+                assert (await client.post(path.format("z-modest", "Z2"), content=line(1))).status_code == 200
+                assert time.monotonic() - began < 3
+                open_ends[0].write(line(1)[5:])
+                assert b" 200 " in await first.readline()
+                for writer in open_ends:
+                    writer.close()
+            assert gateway.app.state.sluice.standing()[FLOOD] == ["Z1", "Z2"]
+            assert not gateway.app.state.sluice._in_turn
+            assert await led.value("SELECT count(*) FROM records WHERE type = 'checkin' AND version = 1") == 3
+
+    asyncio.run(go())
+
+
 def test_what_several_processes_hold_back_is_one_alarm_until_none_does(ledger: Any) -> None:
     async def go() -> None:
         async with ledger() as led:
@@ -122,6 +164,9 @@ def test_a_gate_of_two_addresses_and_an_account_of_many_cameras() -> None:
         sluice.came_from("zkteco", "steady", "10.0.0.9")
         sluice.came_from("hanet", "account", f"10.0.1.{n}")
     assert sluice.standing() == {FLOOD: [], FLAPPING: ["twins"]}
+    # One behind two lines looks the same: an alarm, and it is held back no more than before.
+    sluice.began("twins")
+    assert not guard.sent("twins", True)
 
     async def go() -> None:
         for _ in range(100):
@@ -135,3 +180,36 @@ def test_a_gate_of_two_addresses_and_an_account_of_many_cameras() -> None:
     assert sluice.standing() == {FLOOD: ["steady"], FLAPPING: ["twins"]}
     sluice.forget(lambda device: device == "account")
     assert sluice.standing() == {FLOOD: [], FLAPPING: []}
+
+
+def test_what_a_killed_process_held_back_ends_though_nobody_else_holds_anything(
+    ledger: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saying, "_SAY_S", 0.1)
+
+    async def go() -> None:
+        async with ledger() as led:
+            await gate_held.tell(led.core, "killed", {FLOOD: ["G1"], FLAPPING: []}, 0.6, alarms_of)
+            assert await alarm_subjects(led, FLOOD) == ["G1"]
+            task = asyncio.create_task(saying.say(led.core, lambda: {FLOOD: [], FLAPPING: []}, 0.05))
+            async with asyncio.timeout(20):
+                while await alarm_subjects(led, FLOOD):
+                    await asyncio.sleep(0.05)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(go())
+
+
+def test_a_process_that_ends_takes_its_word_back(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            task = asyncio.create_task(saying.say(led.core, lambda: {FLOOD: ["G1"], FLAPPING: []}, 0.05))
+            async with asyncio.timeout(20):
+                while await alarm_subjects(led, FLOOD) != ["G1"]:
+                    await asyncio.sleep(0.05)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert await alarm_subjects(led, FLOOD) == []
+
+    asyncio.run(go())

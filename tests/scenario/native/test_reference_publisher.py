@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import json
-import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,32 +24,19 @@ from hub.worker.bridge import Bridge, BridgeOptions
 from hub.worker.gate_gaps import Gaps
 from iot.native.decode import FAMILY
 from iot.native.host import HostState
+from tests import brokers
+from tests.brokers import needs_broker
 
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 PUBLISHER = Path(__file__).resolve().parents[3] / "iot" / "native" / "publisher.py"
 SCHOOL, DEVICE = "31HP0000001", "N1"
-pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
+pytestmark = needs_broker
 
 
-class Broker:
+class Broker(brokers.Broker):
+    """One that keeps what it holds on disk: it is killed in the middle."""
+
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\n"
-            f"persistence_location {folder}/\nautosave_interval 1\nlog_type error\n"
-        )
-        self.start()
-
-    def start(self) -> None:
-        assert MOSQUITTO is not None
-        self.process = subprocess.Popen([MOSQUITTO, "-c", str(self._config)], stderr=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
+        super().__init__(folder, "persistence true", f"persistence_location {folder}/", "autosave_interval 1")
 
 
 class Gate:

@@ -13,7 +13,7 @@ from benchmarks.city import figures
 def phase(name: str, **more: Any) -> dict[str, Any]:
     plain = {
         "name": name, "seconds": 10.0, "sent": 3_000, "acknowledged": 3_000, "p50_ms": 12.0, "p99_ms": 60.0, "worst_ms": 90.0,
-        "cpu": {}, "memory_mb": {}, "stored": 0, "released": 0, "held_back": 0, "late_p99_ms": 1.0, "note": "",
+        "cpu": {}, "memory_mb": {}, "stored": 0, "released": 0, "held_back": 0, "late_p99_ms": 1.0, "listed": 0, "note": "",
     }  # fmt: skip
     return {**plain, **more}
 
@@ -26,17 +26,19 @@ TOLD: dict[str, Any] = {
     "repeats": 3,
     "settled": True,
     "phases": [
-        phase("live"),
+        phase("live", listed=60),
         phase("flood", p99_ms=110.0, stored=30_000, released=30_000),
         phase("reconnect", seconds=4.0, sent=1_000, acknowledged=1_000),
         phase("images", memory_mb={"bridge": (100.0, 180.0), "mqtt": (10.0, 12.0), "postgres": (1.0, 900.0)}),
     ],
+    "reading": {"gates": 34, "waited_s": 20.0, "behind": [], "faults": {}},
     "proof": {
-        "acknowledged": 39_000, "unacknowledged": 0, "stored": 39_000, "lost": 0, "doubled": 0, "strange": 0, "differences": {},
+        "acknowledged": 39_000, "unacknowledged": 0, "stored": 39_060,
+        "listed": 60, "listed_p50_s": 12.0, "listed_oldest_s": 31.0, "lost": 0, "doubled": 0, "strange": 0, "differences": {},
         "silent": 100, "unheard": 0,
     },
 }  # fmt: skip
-LIVE, FLOOD, BACK, PICTURES = range(4)
+LIVE, FLOOD, BACK, PICTURES, LISTS = range(5)
 
 
 def met(**changed: Any) -> list[bool | None]:
@@ -52,12 +54,16 @@ def met(**changed: Any) -> list[bool | None]:
 
 
 def test_a_good_run_meets_everything() -> None:
-    assert met() == [True, True, True, True]
+    assert met() == [True] * 5
+    live, *_, lists = figures(TOLD)
+    assert "306 check-ins/s" in live.path and (lists.value, lists.unit) == (31.0, "s"), (
+        "passages at gates that are asked are passages"
+    )
 
 
 @pytest.mark.parametrize("released", [0, 29_999, 30_001])
 def test_a_flood_that_was_not_drained_is_not_met(released: int) -> None:
-    assert met(flood__released=released) == [True, False, True, True]
+    assert met(flood__released=released) == [True, False, True, True, True]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,8 @@ def test_a_flood_that_was_not_drained_is_not_met(released: int) -> None:
     ],
 )
 def test_a_run_that_is_not_sound_meets_no_latency(changed: dict[str, Any]) -> None:
-    assert met(**changed)[: FLOOD + 1] == [False, False]
+    found = met(**changed)
+    assert (found[LIVE], found[FLOOD], found[LISTS]) == (False, False, False)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +92,7 @@ def test_a_run_that_is_not_sound_meets_no_latency(changed: dict[str, Any]) -> No
         (BACK, {"reconnect__acknowledged": 999}),
         (PICTURES, {"images__acknowledged": 2_999}),
         (PICTURES, {"images__memory_mb": {"bridge": (100.0, 260.0)}}),
+        (LISTS, {"listed": 0}),
     ],
 )
 def test_each_line_has_its_own_target(place: int, changed: dict[str, Any]) -> None:

@@ -35,6 +35,7 @@ class Delivered:
         self.mid = mid
         self.generation = 1
         self.retain = False
+        self.properties: Mapping[str, str] = {}
         self.received_at = time.time()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hub.worker.gate_guard import GuardOptions
-from tests.unit.iot.rig import Delivered, Rig, face, play
+from tests.unit.iot.rig import IMAGE, Delivered, Rig, face, play
 
 
 def test_a_retained_copy_is_no_event() -> None:
@@ -31,6 +33,45 @@ def test_a_gates_own_trace_is_kept_beside_its_message() -> None:
     stored = play(scenario).ledger.stored
     assert [a.invalid for a in stored] == [None] * len(said), "one that is none costs no event"
     assert [a.attributes.get("traceparent") for a in stored] == [good] + [None] * (len(said) - 1)
+
+
+def test_a_trace_may_be_a_user_property_and_the_events_own_goes_before_it() -> None:
+    one, other = ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-" + end for end in ("01", "00"))
+    said: list[tuple[Any, dict[str, str], str | None]] = [
+        (None, {"traceparent": one}, one),
+        (other, {"traceparent": one}, other),
+        (one, {"traceparent": one}, one),
+        ("none", {"traceparent": one}, one),
+        (None, {"traceparent": one.upper()}, None),
+        (None, {"traceparent": one + " "}, None),
+        (None, {"traceparent": IMAGE}, None),
+        (None, {"Traceparent": one, "tracestate": "a=1", IMAGE: IMAGE, "": ""}, None),
+    ]
+
+    async def scenario(rig: Rig) -> None:
+        for number, (member, properties, _) in enumerate(said, 1):
+            event = {"id": f"N1-{number}", "seq": number, "time": 1795132802000, "person": "HS1", "traceparent": member}
+            sent = Delivered("campus/v1/31000102/N1/evt", event, 1, number)
+            sent.properties = properties
+            rig.send(sent)
+        await rig.until(lambda: len(rig.transport.pubacks) == len(said))
+
+    stored = play(scenario).ledger.stored
+    assert [a.attributes.get("traceparent") for a in stored] == [trace for _, _, trace in said]
+    assert all(set(a.attributes) <= {"topic", "family", "traceparent"} for a in stored), "nothing else of them is kept"
+    assert "MARK" not in repr([a.attributes for a in stored]) and IMAGE[30:90] not in repr(stored)
+
+
+def test_a_terminal_of_another_family_may_send_what_properties_it_likes() -> None:
+    async def scenario(rig: Rig) -> None:
+        sent = face(1, 1)
+        sent.properties = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "pic": IMAGE}
+        rig.send(sent)
+        await rig.until(lambda: rig.transport.pubacks == [1])
+        assert not sent.properties, "nothing of them waits with it"
+
+    (stored,) = play(scenario).ledger.stored
+    assert set(stored.attributes) == {"topic", "family"} and stored.invalid is None
 
 
 def test_a_flood_is_stored_behind() -> None:

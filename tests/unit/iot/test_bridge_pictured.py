@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from hub.kernel.ports import LEFT_OUT
 from hub.worker import gate_retained
 from hub.worker.bridge import Bridge, BridgeOptions
 from hub.worker.gate_retained import Pictured
 from iot.face_mqtt.decode import FAMILY as FACE
 from iot.native.decode import FAMILY as NATIVE
-from tests.unit.iot.rig import Delivered, Rig, face, hasher, native, play
+from tests.unit.iot.rig import IMAGE, Delivered, Rig, face, hasher, native, play
 
 
 def clearing(cleared: list[str], clear_s: float) -> Rig:
@@ -40,6 +41,33 @@ def test_a_topic_with_pictures_is_cleared_once_however_many_came() -> None:
 
     play(scenario, lambda: clearing(cleared, 0.25))
     assert cleared == ["mqtt/face/F1/Rec"]
+
+
+@pytest.mark.parametrize(
+    ("properties", "owed"),
+    [
+        ({"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, False),
+        ({"firmware": "1.2", "place": "cổng A"}, False),
+        ({"traceparent": IMAGE}, True),
+        ({"firmware": "1.2", "pic": IMAGE}, True),
+        ({IMAGE: ""}, True),
+        ({LEFT_OUT: ""}, True),
+    ],
+)
+def test_a_picture_in_a_user_property_is_not_left_at_the_broker(properties: dict[str, str], owed: bool) -> None:
+    cleared: list[str] = []
+
+    async def scenario(rig: Rig) -> None:
+        for sent in (native(1, 1), Delivered("campus/v1/31000102/N1/state", {"state": "birth", "bd": 1}, 1, 2)):
+            sent.properties = properties
+            rig.send(sent)
+        await rig.until(lambda: len(rig.transport.pubacks) == 2)
+        await asyncio.sleep(0.05)
+
+    play(scenario, lambda: clearing(cleared, 0.01))
+    state = "campus/v1/31000102/N1/state"
+    event = state.replace("state", "evt")
+    assert set(cleared) == ({state, event} if owed else set())
 
 
 def test_nothing_is_owed_before_the_commit() -> None:

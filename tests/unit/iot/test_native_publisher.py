@@ -54,6 +54,7 @@ def test_every_event_has_a_trace_of_its_own(publisher: tuple[Publisher, Client])
     traces = [body["traceparent"] for _, body, _ in client.sent]
     assert [body["person"] for _, body, _ in client.sent] == ["HS1", "HS2"] and len(set(traces)) == 2
     assert all(re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", trace) for trace in traces)
+    assert [beside.UserProperty for _, _, beside in client.sent] == [[("traceparent", trace)] for trace in traces]
 
 
 def test_an_answer_goes_where_it_was_asked_for_with_what_it_was_asked_with(publisher: tuple[Publisher, Client]) -> None:

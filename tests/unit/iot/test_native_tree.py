@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 
 from connectors.transports import mqtt_packets as packets
 from hub.gate_topics import gate_topics
+from hub.kernel.ledger.gate_memory import Numbers
 from hub.kernel.ports import Decoded, Publication
 from hub.worker.bridge_registry import Gates
 from hub.worker.gate_gaps import Gaps
@@ -128,6 +130,28 @@ def test_many_gates_with_holes_are_asked_a_few_at_a_time() -> None:
     for _ in range(10):
         gaps.ask()
     assert len(said) == len({(p.topic, p.payload) for p in said}) == 50 * 9, "everybody in the end, nobody twice"
+
+
+def test_a_birth_that_was_overtaken_forgets_no_hole() -> None:
+    """It came after an event with a higher number, or again, to the bridge after the one that had heard it."""
+    said: list[Publication] = []
+    gaps = Gaps(lambda p: said.append(p) is None, grace_s=0.0)
+    gaps.restore([Numbers("G1", "S1", 6, [(2, 2, 0)])])
+    gaps.hinted("native", {"device": "G1", "seq": 5}, {"school": "S1"})
+    gaps.seen("G1", "S1", 6)
+    gaps.ask()
+    assert [orjson.loads(p.payload)["resend"] for p in said] == [{"from": 2, "to": 2}]
+    gaps.seen("G1", "S1", 2)
+    assert gaps.changed() == [Numbers("G1", "S1", 6, [])]
+
+
+def test_events_that_overtake_each_other_leave_no_hole_in_any_order() -> None:
+    for order in permutations(range(1, 6)):
+        gaps = Gaps(lambda _p: True, grace_s=60.0)
+        gaps.seen("G1", "S1", 0)
+        for number in order:
+            gaps.seen("G1", "S1", number)
+        assert gaps.changed() == [Numbers("G1", "S1", 5, [])], order
 
 
 def test_a_late_event_is_no_hole() -> None:

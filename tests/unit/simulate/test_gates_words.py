@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
 from hub.kernel.ports import DeviceFamily
-from hub.simulate.gates_fleet import MIX, SCHOOLS, schools, specs
-from hub.simulate.gates_words import MQTT, WEB, Event, Spec, signing
+from hub.simulate.gates_fleet import MIX, OWN, SCHOOLS, schools, specs
+from hub.simulate.gates_words import LISTED, MQTT, WEB, Event, Spec, signing
 from iot.face_mqtt.decode import FAMILY as FACE
 from iot.hanet.decode import FAMILY as HANET
 from iot.hanet.mqtt import MQTT as HANET_AT_BROKER
@@ -32,6 +33,7 @@ PROFILES = {
     "hanet_mqtt": "",
 }
 NOW = datetime.now(UTC)
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def gate(family: str) -> Spec:
@@ -114,9 +116,20 @@ def test_nobody_passes_twice_in_one_second() -> None:
         assert len({(e.person, e.raw) for e in events}) == len({e.name for e in events}) == 400
 
 
+def test_the_mix_has_every_family_that_the_hub_knows() -> None:
+    folders = {path.parent.name for path in (ROOT / "iot").glob("*/profile.yaml")}
+    spoken = [family for family, _ in MIX]
+    assert {"hanet" if family == "hanet_mqtt" else family for family in spoken} == folders and "dahua" in folders
+    assert set(spoken) == {*MQTT, *WEB, *LISTED} and len(spoken) == len(MQTT) + len(WEB) + len(LISTED)
+    assert sum(share for _, share in MIX) == 100 and all(share > 0 for _, share in MIX)
+
+
 def test_a_fleet_has_every_family_in_the_mix_and_every_school() -> None:
     fleet = specs(1_700)
     assert len({s.device for s in fleet}) == len({s.secret for s in fleet}) == 1_700
+    assert all(OWN.fullmatch(s.device) for s in (*fleet, *specs(20_000)[-1:])) and not OWN.fullmatch(
+        "sim-gate-1-cong-2"
+    )
     for family, share in MIX:
         assert sum(s.family == family for s in fleet) == share * 17
         assert sum(s.family == family for s in fleet[:100]) == share

@@ -81,6 +81,10 @@ def test_what_others_could_have_said_raises_the_alarm_and_holds_nobody_back() ->
         clock.now += 1
         guard.presence("g", n % 2 == 0, claimed=True)
     assert guard.standing() == {FLOOD: [], FLAPPING: ["g"]} and not guard.sent("g", True)
+    # Nor does a word of its own beside them.
+    guard.presence("g", False)
+    guard.presence("g", True)
+    assert not guard.sent("g", True)
     clock.now += 101
     assert guard.standing()[FLAPPING] == []
 

@@ -94,9 +94,10 @@ ORDER BY EXISTS (SELECT FROM replies r WHERE r.call = a.call AND r.status IS NOT
 SELECT c.*, k.name AS connector_name, k.system, k.settings, k.secrets FROM calls c JOIN connectors k ON k.id = c.connector WHERE c.id = $1
 
 -- name: evidence_asked_about
--- The call an inquiry asks about: the last one sent before it for the same delivery. Nothing when the call is no inquiry.
+-- The call an inquiry ($1, about the deliveries $2) asks about: the last one sent before it for the same delivery. Nothing when
+-- the call is no inquiry. Attempts are found by their delivery, which is what there is an index for.
 SELECT o.call FROM attempts q JOIN attempts o ON o.delivery = q.delivery AND o.kind = 'send' AND o.call IS NOT NULL AND o.call < q.call
-WHERE q.call = $1 AND q.kind = 'inquire' ORDER BY o.call DESC LIMIT 1
+WHERE q.delivery = ANY ($2::bigint[]) AND o.delivery = ANY ($2::bigint[]) AND q.call = $1 AND q.kind = 'inquire' ORDER BY o.call DESC LIMIT 1
 
 -- name: evidence_heard
 -- What a connector's counterparty told outside a delivery: a page of a list, an event.

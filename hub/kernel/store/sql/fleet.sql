@@ -19,6 +19,7 @@ UPDATE devices SET state = 'revoked' WHERE id = ANY ($1::text[]) AND state = 'ac
 
 -- name: fleet_checkins
 -- The check-ins of a fleet received since a moment, as their devices named them.
-SELECT body->>'device' AS device, body->>'person_code' AS person, body->>'device_time_raw' AS raw, count(*) AS times
+SELECT body->>'device' AS device, body->>'person_code' AS person, body->>'device_time_raw' AS raw, count(*) AS times,
+  min(created_at) AS stored_at
 FROM records WHERE type = 'checkin' AND class = 1 AND version = 1 AND school = ANY ($1::text[]) AND body->>'received_at' >= $2
 GROUP BY 1, 2, 3

@@ -66,22 +66,23 @@ WHERE r.class = 1 AND r.id >= id_day(($2::timestamptz AT TIME ZONE 'UTC')::date 
   AND r.updated_at >= $2 AND r.updated_at < $3
 
 -- name: gate_command_add
--- Nothing where an open one covers the span; one that waits and is near grows, as a new question; else a new one.
+-- An open one that covers the span; else one that is near grows, as a new question, be it one that waits or one that was given up
+-- because nobody answered; else a new one. One that was given up grows no further back than thirty days.
 WITH covered AS (
-  SELECT 1 FROM gate_commands WHERE device = $1 AND state IN ('waiting', 'sent') AND span_start <= $2 AND span_end >= $3),
+  SELECT id FROM gate_commands WHERE device = $1 AND state IN ('waiting', 'sent') AND span_start <= $2 AND span_end >= $3 ORDER BY id LIMIT 1),
 grown AS (
-  UPDATE gate_commands SET span_start = least(span_start, $2), span_end = greatest(span_end, $3), tries = 0
+  UPDATE gate_commands SET span_start = least(span_start, $2), span_end = greatest(span_end, $3), tries = 0,
+    due_at = CASE WHEN state = 'failed' THEN clock_timestamp() ELSE due_at END, state = 'waiting', code = NULL, ended_at = NULL
   WHERE NOT EXISTS (SELECT 1 FROM covered) AND id = (
-    SELECT id FROM gate_commands WHERE device = $1 AND state = 'waiting' AND span_start <= $3::timestamptz + interval '1 day'
-      AND span_end >= $2::timestamptz - interval '1 day' ORDER BY id LIMIT 1 FOR UPDATE)
+    SELECT id FROM gate_commands WHERE device = $1
+      AND (state = 'waiting' OR (state = 'failed' AND code = 'silent' AND span_start > $2::timestamptz - interval '30 days'))
+      AND span_start <= $3::timestamptz + interval '1 day' AND span_end >= $2::timestamptz - interval '1 day'
+    ORDER BY id LIMIT 1 FOR UPDATE)
   RETURNING id),
 made AS (
   INSERT INTO gate_commands (device, span_start, span_end, reason)
   SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT 1 FROM covered) AND NOT EXISTS (SELECT 1 FROM grown) RETURNING id)
-SELECT id FROM grown UNION ALL SELECT id FROM made
-
--- name: gate_command_open
-SELECT id FROM gate_commands WHERE device = $1 AND state IN ('waiting', 'sent') AND span_start <= $2 AND span_end >= $3 ORDER BY id LIMIT 1
+SELECT id FROM covered UNION ALL SELECT id FROM grown UNION ALL SELECT id FROM made
 
 -- name: gate_command_take
 -- The next of every gate in use that has none on the way. One that was sent and never answered is sent again, each time after
@@ -99,6 +100,12 @@ next AS (
 UPDATE gate_commands g SET state = 'sent', sent_at = clock_timestamp(), tries = tries + 1
 FROM (SELECT id FROM gate_commands WHERE id IN (SELECT id FROM next) ORDER BY id FOR UPDATE SKIP LOCKED) n WHERE g.id = n.id
 RETURNING g.id, g.device, g.span_start, g.span_end, g.tries
+
+-- name: gate_command_not_sent
+-- What was taken and could not be handed over: no try was made of it.
+UPDATE gate_commands SET state = 'waiting', tries = greatest(tries - 1, 0), sent_at = NULL,
+  due_at = clock_timestamp() + $2::float8 * interval '1 second'
+WHERE id = ANY ($1::bigint[]) AND state = 'sent'
 
 -- name: gate_command_end
 UPDATE gate_commands SET state = CASE WHEN $3 THEN 'done' WHEN $4::float8 IS NULL THEN 'failed' ELSE 'waiting' END, code = $2,

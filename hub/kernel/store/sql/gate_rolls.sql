@@ -11,6 +11,8 @@ GROUP BY 1 ORDER BY count(*) FILTER (WHERE d.state = 5) DESC, min(d.created_at) 
 
 -- name: gate_people_of
 -- Everybody the hub would have a gate know, or no longer know, with the last that became of it. `only_open`: not those it has.
+-- A page goes on after a record's number ($3), which says nothing of anybody: its key by what stands, or by the record where another
+-- version has come meanwhile.
 SELECT s.key, substr(s.key, length($1::text) + 2) AS person, s.event, s.version, s.record, coalesce(d.id, c.id) AS delivery,
   coalesce(d.state, c.state) AS state, coalesce(d.cause, c.cause) AS cause, coalesce(d.since, c.closed_at) AS at, d.due_at,
   coalesce(d.attempts, c.attempts) AS attempts, t.text AS task, c.detail
@@ -21,6 +23,10 @@ LEFT JOIN LATERAL (
   SELECT x.* FROM deliveries_closed x JOIN connectors k ON k.id = x.connector AND k.system = 'face_gates'
   WHERE x.record = s.record AND d.id IS NULL ORDER BY x.id DESC LIMIT 1) c ON true
 LEFT JOIN tasks t ON t.id = d.task
-WHERE s.type = 'gate_person' AND s.key > greatest($1::text || '/', $3::text) AND s.key < $1::text || '0' AND ($2::text[] IS NULL OR s.school = ANY ($2))
+WHERE s.type = 'gate_person' AND s.key < $1::text || '0' AND s.key > coalesce(
+    (SELECT b.key FROM streams b WHERE b.type = 'gate_person' AND b.key > $1::text || '/' AND b.key < $1::text || '0' AND b.record = $3::bigint),
+    (SELECT r.key FROM records r WHERE r.id = $3::bigint AND r.type = 'gate_person' AND r.key > $1::text || '/' AND r.key < $1::text || '0'),
+    $1::text || '/')
+  AND ($2::text[] IS NULL OR s.school = ANY ($2))
   AND (NOT $4::bool OR coalesce(d.state, c.state) IS DISTINCT FROM 7)
 ORDER BY s.key LIMIT $5

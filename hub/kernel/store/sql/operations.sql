@@ -20,6 +20,13 @@ INSERT INTO connector_revisions (connector, revision, settings, actor) VALUES ($
 -- name: task_lock
 SELECT id, connector, cause, subject, state, data FROM tasks WHERE id = $1 FOR UPDATE
 
+-- name: task_paused
+SELECT connector FROM tasks WHERE id = $1 AND state = 'open' AND data ? 'pauses'
+
+-- name: connector_lock
+-- As an UPDATE locks it: whoever only refers to it goes on.
+SELECT id FROM connectors WHERE id = $1 FOR NO KEY UPDATE
+
 -- name: task_close
 UPDATE tasks SET state = 'resolved', resolved_at = clock_timestamp(), actor = $2, resolution = $3 WHERE id = $1
 

@@ -1,0 +1,101 @@
+"""A new connector: which system, by which way, and its settings. It begins paused: a person lets it go once its test is good.
+
+One concern: the form that makes one. It must never make one that would begin to send by itself, nor one under a name that
+is taken.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from hub.console import forms
+from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, taken, text
+from hub.console.pages.connectors import checked, schema_of, told, unplaced, ways
+from hub.console.render import redirect, respond
+from hub.kernel.ledger import operations
+from hub.kernel.ports import Text
+
+router = APIRouter(prefix="/connectors")
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_MADE = Text("Kết nối mới: hãy thử kết nối rồi bấm “Chạy tiếp”.", "A new connector: test it, then press “Resume”.")
+_TAKEN = Text("Đã có kết nối tên này.", "There is a connector of this name.")
+_MISNAMED = Text(
+    "Chỉ dùng chữ thường không dấu, số, “-” và “_”, tối đa 63 ký tự; không dùng “new”.",
+    "Small letters a to z, digits, “-” and “_” only, at most 63 of them; not “new”.",
+)
+
+
+def _chosen(request: Request, given: Any) -> tuple[str, str, str]:
+    """System, kind and scheme; what is not given, or does not fit the others, as the system's adapter has it first."""
+    manifests = hub_of(request).manifests
+    system = str(given.get("system") or "")
+    if not system:
+        return "", "", ""
+    manifest = manifests.get(system)
+    if manifest is None:
+        raise Refused(404, "error.missing")
+    kind, scheme = str(given.get("kind") or ""), str(given.get("scheme") or "")
+    if kind not in ways(request, manifest, kind, scheme, stored=False)["transport"]:
+        kind = manifest.transports[0]
+    fit = ways(request, manifest, kind, scheme, stored=False)["auth"]
+    return system, kind, scheme if scheme in fit else next(s for s in (*manifest.auth, "none") if s in fit)
+
+
+def _page(
+    request: Request, visitor: Any, chosen: tuple[str, str, str], name: str = "", value: Any = None, errors: dict[str, Text] | None = None,
+) -> Response:  # fmt: skip
+    system, kind, scheme = chosen
+    hub, wrong = hub_of(request), errors or {}
+    manifest = hub.manifests.get(system)
+    schema = schema_of(request, system, kind, scheme) if manifest is not None else {}
+    flows = core_of(request).router.flows.values()
+    free = sorted({target.connector for flow in flows for target in flow.to} - core_of(request).connectors.keys())
+    return respond(
+        request, "connector_new.html", status=422 if wrong else 200, visitor=visitor, system=system, kind=kind, scheme=scheme, name=name,
+        fields=forms.fields(schema, value or {}, "", wrong), systems=sorted(hub.manifests.items()), manifest=manifest, free=free,
+        choices=ways(request, manifest, kind, scheme, stored=False) if manifest is not None else {}, errors=wrong,
+        other=unplaced(schema, {p: e for p, e in wrong.items() if p not in ("/name", "/transport/kind", "/auth/scheme")}),
+    )  # fmt: skip
+
+
+@router.get("/new")
+async def new(request: Request, visitor: Visitor) -> Response:
+    """First which system; then the generated form."""
+    needs(visitor, "admin", whole=True)
+    return _page(request, visitor, _chosen(request, request.query_params))
+
+
+@router.post("/new")
+async def make(request: Request, visitor: Visitor) -> Response:
+    """Make it, paused; whatever is wrong comes back beside its field. Secrets are never shown again, not even then."""
+    form = await taken(request, visitor, "admin", whole=True)
+    chosen = _chosen(request, {k: text(form, k, 60) for k in ("system", "kind", "scheme")})
+    system, kind, scheme = chosen
+    if not system:
+        raise Refused(404, "error.missing")
+    name = text(form, "name", 100)
+    data, errors = forms.read(schema_of(request, system, kind, scheme), form)
+    secrets = {k: v for k, v in (data.pop("secrets", None) or {}).items() if v}
+    fits = _NAME.fullmatch(name) is not None and name != "new"
+    stored: dict[str, Any] = {}
+    if not errors:
+        try:  # under any name: what else is wrong is told at once
+            stored = checked(request, name if fits else "x", system, kind, scheme, data, secrets)
+        except ValueError as error:
+            errors = told(error)
+    if not fits or name in core_of(request).connectors:
+        errors["/name"] = _TAKEN if fits else _MISNAMED
+    if not errors:
+        made = await operations.add_connector(
+            core_of(request), hub_of(request).keys, visitor.person.name, name, system, stored, secrets, _MADE
+        )
+        if made is not None:
+            request.app.state.console_pulses.shared.forget()
+            return redirect(f"/connectors/{name}", done="done.added")
+        errors = {"/name": _TAKEN}
+    return _page(request, visitor, chosen, name, data, errors)

@@ -1,0 +1,135 @@
+"""Questions to terminals: one nobody could hear is not a try, and one that was given up is asked again with the next."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from hub.kernel.ledger import gate_commands, parties
+from hub.kernel.ports import Publication
+from hub.worker.gate_asks import STALE_S, GateAsks
+
+SCHOOL, GATE = "31HP0000001", "F1"
+ENTRY = {"family": "face_mqtt", "profile": "push-ack", "school": SCHOOL}
+HOUR = timedelta(hours=1)
+
+
+async def registered(led: Any) -> None:
+    await led.school(SCHOOL)
+    await parties.add_device(
+        led.core, "test", GATE, family="face_mqtt", profile="push-ack", title=GATE, school=SCHOOL, entrance="x", direction="in",
+        zone="Asia/Ho_Chi_Minh", secret=b"x",
+    )  # fmt: skip
+
+
+async def later(led: Any, seconds: float) -> None:
+    shift = "sent_at = sent_at - $1 * interval '1 second', due_at = due_at - $1 * interval '1 second'"
+    await led.owner.execute(f"UPDATE gate_commands SET {shift}", seconds)
+
+
+async def row(led: Any) -> Any:
+    (found,) = await led.rows("SELECT * FROM gate_commands")
+    return found
+
+
+class Session:
+    def __init__(self) -> None:
+        self.takes = True
+        self.sent = 0
+
+    def publish(self, _publication: Publication) -> bool:
+        self.sent += self.takes
+        return self.takes
+
+
+def test_nothing_is_asked_of_a_gate_that_is_away_and_no_try_is_counted(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await registered(led)
+            session = Session()
+            asks = GateAsks(led.core, session.publish)
+            asks.hinted("face_mqtt", {"device": GATE, "state": "online"}, ENTRY)
+            now = led.core.moment()
+            await gate_commands.add(led.core, GATE, now - HOUR, now, "asked")
+            assert await asks.step() == 1
+            asks.hinted("face_mqtt", {"device": GATE, "state": "offline"}, ENTRY)
+            for _ in range(2 * gate_commands.TRIES):
+                await later(led, 40 * STALE_S)
+                assert await asks.step() == 0
+            found = await row(led)
+            assert (found["state"], found["tries"], session.sent) == ("sent", 1, 1)
+            asks.hinted("face_mqtt", {"device": GATE, "state": "online"}, ENTRY)
+            assert await asks.step() == 0, "the one on its way is let go first"
+            assert await asks.step() == 1
+            assert [r["tries"] for r in await led.rows("SELECT tries FROM gate_commands ORDER BY id LIMIT 1")] == [2]
+
+    asyncio.run(go())
+
+
+def test_a_question_the_session_did_not_take_is_no_try(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await registered(led)
+            session = Session()
+            asks = GateAsks(led.core, session.publish)
+            asks.hinted("face_mqtt", {"device": GATE, "state": "online"}, ENTRY)
+            now = led.core.moment()
+            number = await gate_commands.add(led.core, GATE, now - HOUR, now, "asked")
+            session.takes = False
+            for _ in range(2 * gate_commands.TRIES):
+                assert await asks.step() == 0
+                found = await row(led)
+                assert (found["state"], found["tries"]) == ("waiting", 0)
+                assert await gate_commands.waiting(led.core, STALE_S) == frozenset(), "not at every round"
+                await later(led, STALE_S)
+            session.takes = True
+            assert await asks.step() == 1
+            assert ((await row(led))["id"], (await row(led))["tries"]) == (number, 1)
+
+    asyncio.run(go())
+
+
+def test_a_wider_span_takes_up_what_was_given_up(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await registered(led)
+            now = led.core.moment()
+            first = await gate_commands.add(led.core, GATE, now - 2 * HOUR, now - HOUR, "offline")
+            for _ in range(gate_commands.TRIES):
+                assert await gate_commands.take(led.core, [GATE], 1.0)
+                await later(led, 60.0)
+                await gate_commands.take(led.core, [GATE], 1.0)
+            found = await row(led)
+            assert (found["state"], found["code"]) == ("failed", "silent")
+            assert await gate_commands.add(led.core, GATE, now - HOUR / 2, now, "offline") == first
+            found = await row(led)
+            assert (found["state"], found["code"], found["ended_at"], found["tries"]) == ("waiting", None, None, 0)
+            assert (found["span_start"], found["span_end"]) == (now - 2 * HOUR, now)
+            (command,) = await gate_commands.take(led.core, [GATE], 1.0)
+            assert command.id == first
+            # A gate's refusal is its answer: that span is not asked again.
+            await gate_commands.end(led.core, first, "400", done=False)
+            assert await gate_commands.add(led.core, GATE, now - HOUR, now + HOUR, "offline") != first
+
+    asyncio.run(go())
+
+
+def test_a_question_that_is_open_already_names_its_command_whatever_becomes_of_it(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await registered(led)
+            now = led.core.moment()
+
+            async def asking() -> None:
+                for _ in range(60):
+                    assert await gate_commands.add(led.core, GATE, now - HOUR / 2, now, "asked")
+
+            async def answering() -> None:
+                for _ in range(60):
+                    for command in await gate_commands.take(led.core, [GATE], 100.0):
+                        await gate_commands.end(led.core, command.id, "200", done=True)
+
+            await asyncio.gather(asking(), asking(), answering(), answering())
+
+    asyncio.run(go())

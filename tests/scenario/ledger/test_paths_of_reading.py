@@ -1,0 +1,73 @@
+"""Reads that must find their way by an index however much is stored: what would read every day's partition takes minutes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from hub.kernel.ledger import gate_rolls, parties
+from hub.kernel.ledger.intake import accept
+from hub.kernel.ports import Draft
+from hub.kernel.store.db import sql
+
+SCHOOL = "31030001"
+
+
+def scans(plan: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a plan that reads a table."""
+    for node in plan if isinstance(plan, list) else [plan]:
+        if "Relation Name" in node:
+            yield node
+        yield from scans(node.get("Plans", [node["Plan"]] if "Plan" in node else []))
+
+
+def test_what_an_inquiry_asks_about_is_found_by_its_deliveries(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            async with led.owner.acquire() as connection, connection.transaction():
+                await connection.execute("SET LOCAL enable_seqscan = off")
+                plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {sql.evidence_asked_about}", 7, [1, 2])
+                reads = list(scans(plan if isinstance(plan, list) else json.loads(plan)))
+                assert len(reads) > 10, "every day's partition has its own"
+                assert all("delivery = ANY" in s.get("Index Cond", s.get("Recheck Cond", "")) for s in reads), reads
+            at = "INSERT INTO attempts (id, class, delivery, call, number, kind, outcome, worker) VALUES "
+            await led.owner.execute(
+                at + "(1, 2, 11, 5, 1, 'send', 'Unknown', 'w'), (2, 2, 12, 6, 1, 'send', 'Unknown', 'w'), (3, 2, 11, 8, 2, 'send', 'Accepted', 'w'), "
+                "(4, 2, 11, 7, 1, 'inquire', 'Absent', 'w')"
+            )  # fmt: skip
+            found = [await led.core.pool.fetchval(sql.evidence_asked_about, call, [11]) for call in (7, 5, 8)]
+            assert found == [5, None, None]
+
+    asyncio.run(go())
+
+
+def test_the_next_page_of_a_gates_people_goes_on_after_one_who_has_changed_meanwhile(ledger: Any, make: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await led.school(SCHOOL)
+            await parties.add_device(
+                led.core, "test", "G1", family="face_mqtt", profile="push-ack", title="G1", school=SCHOOL, entrance="", direction="in",
+                zone="Asia/Ho_Chi_Minh", secret=b"sealed",
+            )  # fmt: skip
+
+            def person(code: str, name: str) -> Draft:
+                body = {"device": "G1", "person_code": code, "full_name": name}
+                return Draft(
+                    type="gate_person", key=f"G1/{code}", body=body, updated_at=make.draft().updated_at, school=SCHOOL
+                )
+
+            await accept(led.core, [make.arrival(*(person(f"HS{n}", "An") for n in range(1, 6)))])
+            first = await gate_rolls.of_gate(led.core, "G1", None, None, 2)
+            assert [r["person"] for r in first] == ["HS1", "HS2"]
+            mark = first[-1]["record"]
+            for _ in range(2):
+                rest = await gate_rolls.of_gate(led.core, "G1", None, mark, 10)
+                assert [r["person"] for r in rest] == ["HS3", "HS4", "HS5"]
+                await accept(led.core, [make.arrival(person("HS2", "Bình"))])
+            # A number of another gate's or of nothing is no place on this page.
+            for stranger in (1, 1 << 60):
+                assert len(await gate_rolls.of_gate(led.core, "G1", None, stranger, 10)) == 5
+
+    asyncio.run(go())
