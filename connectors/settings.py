@@ -233,6 +233,17 @@ def _named(data: Mapping[Any, Any], part: str, tag: str, known: Mapping[str, Any
     return name if isinstance(name, str) and name in known else next(iter(known))
 
 
+def picks_up(settings: Mapping[str, Any]) -> bool | None:
+    """Whether a connector, by its stored settings, takes files out of a folder; None: its transport has none.
+
+    One that does is a way in alone: nothing is sent there, and it needs no adapter."""
+    transport = settings.get("transport")
+    given = transport if isinstance(transport, Mapping) else {}
+    if "files" not in CAPABILITIES.get(str(given.get("kind")), frozenset()):
+        return None
+    return bool(given.get("takes", "none") != "none")
+
+
 def dump(settings: ConnectorSettings) -> dict[str, Any]:
     """Plain data that `validate` takes again: what is stored."""
     return settings.model_dump(mode="json")

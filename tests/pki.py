@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ class Party:
         authority: bool = False,
         since: datetime = NOW - YEAR,
         until: datetime = NOW + YEAR,
+        purposes: Sequence[x509.ObjectIdentifier] = (),
+        critical: bool = True,
     ) -> None:
         self.name = x509.Name(
             [x509.NameAttribute(NameOID.COMMON_NAME, name), x509.NameAttribute(NameOID.COUNTRY_NAME, "VN")]
@@ -36,7 +39,7 @@ class Party:
             digital_signature=not authority, content_commitment=not authority, key_encipherment=False, data_encipherment=False,
             key_agreement=False, key_cert_sign=authority, crl_sign=authority, encipher_only=False, decipher_only=False,
         )  # fmt: skip
-        self.certificate = (
+        made = (
             x509.CertificateBuilder()
             .subject_name(self.name)
             .issuer_name(issuer.name)
@@ -48,8 +51,10 @@ class Party:
             .add_extension(usage, critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False)
-            .sign(issuer.key, hashes.SHA256())
         )
+        if purposes:
+            made = made.add_extension(x509.ExtendedKeyUsage(purposes), critical=critical)
+        self.certificate = made.sign(issuer.key, hashes.SHA256())
 
     @property
     def pem(self) -> bytes:
@@ -61,8 +66,10 @@ class Party:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
-    def revoke(self, *parties: Party, at: datetime = NOW - timedelta(days=30)) -> bytes:
-        """A revocation list (DER)."""
+    def revoke(
+        self, *parties: Party, at: datetime = NOW - timedelta(days=30), doubted: datetime | None = None
+    ) -> bytes:
+        """A revocation list (DER); `doubted`: since when their keys are said to have been known to others."""
         made: Any = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.name)
@@ -70,13 +77,11 @@ class Party:
             .next_update(NOW + YEAR)
         )
         for party in parties:
-            entry = (
-                x509.RevokedCertificateBuilder()
-                .serial_number(party.certificate.serial_number)
-                .revocation_date(at)
-                .build()
-            )
-            made = made.add_revoked_certificate(entry)
+            entry = x509.RevokedCertificateBuilder().serial_number(party.certificate.serial_number).revocation_date(at)
+            if doubted is not None:
+                entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags.key_compromise), critical=False)
+                entry = entry.add_extension(x509.InvalidityDate(doubted.replace(tzinfo=None)), critical=False)
+            made = made.add_revoked_certificate(entry.build())
         made = made.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
         )

@@ -1,4 +1,4 @@
-"""The MQTT client: a persistent session with acknowledgements given by hand.
+"""The MQTT client: a persistent session with acknowledgements given by hand, in MQTT 5 or 3.1.1 as the broker has it.
 
 One concern: bringing publications to the caller in batches, and PUBACKs back in arrival order. Everything happens on
 the caller's event loop, so there is no thread to wait for. It must never acknowledge anything the caller has not, or
@@ -7,8 +7,8 @@ send an acknowledgement that belongs to an earlier connection.
 When the hand-off queue is full the client stops reading, and what waits, waits at the broker. Not for long, though: a
 broker would pile up QoS 0 publications without bound. After `patience_s` it reads on and *sheds*: a QoS 0 publication
 is lost, as QoS 0 allows; a QoS 1 one is left unacknowledged and counted, and once everything else is acknowledged the
-client reconnects and the broker delivers it again. A QoS 1 publication of our own is sent once: when its connection
-ends first, nobody confirms it.
+client reconnects and the broker delivers it again. In MQTT 5 the broker is told how many QoS 1 publications the queue
+holds; not every broker keeps to it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ from functools import partial
 import msgspec
 
 from connectors.address import AddressPolicy
+from connectors.transports import mqtt_five as five
 from connectors.transports import mqtt_packets as packets
 from connectors.transports.mqtt_link import Link, Refused, dial
+from connectors.transports.mqtt_offer import Offer
+from connectors.transports.mqtt_outbox import Outbox
 from connectors.transports.mqtt_packets import Malformed
 from connectors.transports.mqtt_settings import MqttSettings
 from connectors.transports.mqtt_shapes import Arrived, MqttStats, Presence
@@ -33,7 +36,6 @@ from connectors.transports.tls import tls_context
 
 _CONNECT_S = 10.0
 _AGAIN_S, _AGAIN_MOST_S = 0.25, 15.0
-_SILENT_BEATS = 2
 _BATCH_BYTES = 8 << 20
 """A batch ends behind so much: of publications with pictures few are in work at a time."""
 
@@ -67,6 +69,8 @@ class MqttClient:
         self._hello = partial(
             packets.connect, settings.client_id, settings.keepalive_s, not persistent, settings.username, password
         )
+        self._session = five.session(persistent, min(settings.capacity, 0xFFFF))
+        self._offer = Offer()
         self._queue: deque[Arrived] = deque()
         self._queued_bytes = 0
         self._order: deque[Arrived] = deque()  # QoS 1 of this generation, in arrival order, not yet PUBACKed
@@ -80,8 +84,8 @@ class MqttClient:
         self._stopped = False
         self._refused = False
         self._refusal: str | None = None
-        self._confirming: dict[int, asyncio.Future[bool]] = {}
-        self._mid = 0
+        self._outbox = Outbox()
+        self._granted = five.EVERYTHING
         self._link: Link | None = None  # only while the session stands
         self._answer: asyncio.Future[bool] | None = None  # while an attempt waits for CONNACK
         self._redelivering = False
@@ -119,7 +123,7 @@ class MqttClient:
         link = self._link
         if link is not None:
             if self._presence is not None:
-                link.write(packets.publish(self._presence.topic, self._presence.death(), retain=True))
+                self._announce(link, self._presence.topic, self._presence.death())
             link.close(packets.GOODBYE)
             await link.ended
         if self._keeping is not None:
@@ -143,7 +147,7 @@ class MqttClient:
             link = await self._open()
             if link is not None:
                 wait = _AGAIN_S
-                beating = asyncio.create_task(self._beat(link))
+                beating = asyncio.create_task(link.beat(self._granted.keepalive_s or self._settings.keepalive_s))
                 try:
                     await asyncio.shield(link.ended)
                 finally:
@@ -151,19 +155,23 @@ class MqttClient:
                 if self._redelivering:
                     self._redelivering = False
                     continue
+            elif self._offer.at_once:
+                continue
             await asyncio.sleep(wait * random.uniform(0.7, 1.3))  # noqa: S311 - so that clients do not come all at once
             wait = min(wait * 2, _AGAIN_MOST_S)
 
     async def _open(self) -> Link | None:
         """One attempt: a connection, CONNECT, the broker's yes. None when it did not come to that."""
         s = self._settings
+        offered = self._offer.next()
         answer = self._answer = asyncio.get_running_loop().create_future()
         link: Link | None = None
         try:
             async with asyncio.timeout(_CONNECT_S):
                 link = await dial(s.host, s.port, self._tls, self._guard, self._heard, self._over, s.capacity_bytes)
                 will = (self._presence.topic, self._presence.will()) if self._presence is not None else None
-                link.write(self._hello(will))
+                link.five = offered
+                link.write(self._hello(will, self._session if offered else None))
                 if await answer:
                     return link
         except Refused as error:
@@ -179,31 +187,49 @@ class MqttClient:
 
     def _connack(self, link: Link, body: bytes | memoryview) -> None:
         """The broker's answer. Taken where it is heard: publications may stand right behind it."""
-        if len(body) != 2 or self._answer is None or self._answer.done():
+        if self._answer is None or self._answer.done():
             raise Malformed("a CONNACK that nobody waits for")
-        self._refused = body[1] != 0
-        if self._refused:
-            self._stats.last_error = packets.REFUSALS.get(body[1], f"CONNACK {body[1]}")
+        code, kept, reason, granted = five.connack(body, link.five)
+        self._refused = False
+        if not code:
+            self._stand(link, kept, granted)
         else:
-            self._refusal = self._stats.last_error = None
-            self._stats.connected = True
-            self._link = link
-            if body[0] & 1:
-                # The broker still has what was not acknowledged and sends it again: keeping ours too would double it.
-                # Without a session our copies may be the only ones, and stay.
-                self._queue = deque(a for a in self._queue if a.qos == 0)
-                self._queued_bytes = sum(len(a.payload) for a in self._queue)
-            if self._subscriptions:
-                link.write(packets.subscribe(self._number(), self._subscriptions))
-            if self._presence is not None:
-                link.write(packets.publish(self._presence.topic, self._presence.birth(), retain=True))
-            self._tell()
-        self._answer.set_result(not self._refused)
+            self._stats.last_error = reason
+            if link.five and code == five.BAD_VERSION:
+                self._offer.refused()
+            else:
+                self._refused = True
+        self._answer.set_result(not code)
+
+    def _stand(self, link: Link, kept: bool, granted: five.Granted) -> None:
+        """The session stands; `kept`: the broker had it already."""
+        self._offer.taken()
+        self._refusal = self._stats.last_error = None
+        self._stats.connected = True
+        self._link = link
+        self._granted = granted
+        self._outbox.opened(granted.window)
+        if kept:
+            # The broker still has what was not acknowledged and sends it again: keeping ours too would double it.
+            # Without a session our copies may be the only ones, and stay.
+            self._queue = deque(a for a in self._queue if a.qos == 0)
+            self._queued_bytes = sum(len(a.payload) for a in self._queue)
+        if self._subscriptions:
+            link.write(packets.subscribe(self._outbox.number(), self._subscriptions, link.five))
+        if self._presence is not None:
+            self._announce(link, self._presence.topic, self._presence.birth())
+        self._tell()
+
+    def _announce(self, link: Link, topic: str, payload: bytes) -> None:
+        if self._granted.retain:
+            link.write(packets.publish(topic, payload, retain=True, five=link.five))
 
     def _over(self, link: Link, reason: str | None) -> None:
         """A connection is over, and with it every number given on it."""
         if self._answer is not None and not self._answer.done():
             self._stats.last_error = reason
+            if link.five:
+                self._offer.hung_up()
             self._answer.set_result(False)
         if self._link is not link:
             return
@@ -215,51 +241,32 @@ class MqttClient:
         self._order.clear()
         self._owed = False  # the next connection brings all of it
         self._read_on()
-        for future in self._confirming.values():
-            if not future.done():
-                future.set_result(False)
+        self._outbox.over()
         self._tell()
 
     def _tell(self) -> None:
-        for event, so in (
-            (self._up, self._stats.connected),
-            (self._answered, self._stats.connected or self._refused or self._refusal is not None),
-        ):
-            if so:
-                event.set()
-            else:
-                event.clear()
-
-    async def _beat(self, link: Link) -> None:
-        """Keep the session alive, and end a connection whose other side has gone silent. Silence is counted in our own
-        beats: a process that was stopped for a while must not take its own sleep for the broker's."""
-        silent, heard = 0, link.heard
-        while True:
-            await asyncio.sleep(self._settings.keepalive_s * 0.75)
-            silent = silent + 1 if link.heard == heard and self._losing_patience is None else 0
-            heard = link.heard
-            if silent >= _SILENT_BEATS:
-                link.abort("the broker has gone silent")
-                return
-            link.write(packets.PING)
+        up = self._stats.connected
+        for event, so in ((self._up, up), (self._answered, up or self._refused or self._refusal is not None)):
+            (event.set if so else event.clear)()
 
     # -- what arrives
 
     def _heard(self, link: Link, found: list[tuple[int, bytes | memoryview]]) -> None:
-        now = time.time()
+        now, generation, speaks_five = time.time(), self._stats.generation, link.five
         for head, body in found:
             kind = head >> 4
             if kind == packets.PUBLISH:
-                self._take(Arrived(head, body, self._stats.generation, now))
+                self._take(Arrived(head, body, generation, now, speaks_five))
             elif kind == packets.PUBACK:
-                future = self._confirming.get(packets.number(body))
-                if future is not None and not future.done():
-                    future.set_result(True)
+                self._outbox.heard(link, *five.puback(body))
             elif kind == packets.CONNACK:
                 self._connack(link, body)
             elif kind == packets.SUBACK:
-                if 0x80 in body[2:]:
-                    self._stats.last_error = "the broker refused a subscription"
+                if (refusal := five.refusal(body, speaks_five)) is not None:
+                    self._stats.last_error = refusal
+            elif kind == packets.DISCONNECT and speaks_five:
+                link.abort(five.farewell(body))
+                return
             elif kind != packets.PINGRESP:
                 raise Malformed(f"a packet of kind {kind}")
         if self._held(1.0):
@@ -349,36 +356,27 @@ class MqttClient:
 
     def publish(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> int | None:
         """Publish without waiting; nothing at all, retained, has the broker forget what it keeps under the topic. None when it
-        was not taken: no connection, a broker that does not read (QoS 0), a topic that cannot be published to; else its
-        number, which at QoS 1 must be given to `confirmed`."""
+        was not taken: no connection, a broker that does not read (QoS 0), what cannot be published or the broker has said
+        not to take; else its number, which at QoS 1 must be given to `confirmed`."""
         link = self._link
         if link is None or (link.clogged and not qos):
             return None
-        mid = self._number() if qos else 0
+        mid = self._outbox.number() if qos else 0
         try:
-            link.write(packets.publish(topic, payload, min(qos, 1), mid, retain=retain))
+            packet = packets.publish(topic, payload, min(qos, 1), mid, retain=retain, five=link.five)
         except ValueError:
             return None
+        if not self._granted.takes(packet, min(qos, 1), retain):
+            return None
         if qos:
-            self._confirming[mid] = asyncio.get_running_loop().create_future()
+            self._outbox.send(link, mid, packet)
+        else:
+            link.write(packet)
         return mid
 
     async def confirmed(self, mid: int, timeout_s: float) -> bool:
-        """Wait for the broker's PUBACK of a QoS 1 publication; False when it does not come in time, or can no longer
-        come because the connection has ended."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._confirming[mid]
-        except TimeoutError:
-            return False
-        finally:
-            del self._confirming[mid]
-
-    def _number(self) -> int:
-        while True:
-            self._mid = self._mid % 65535 + 1
-            if self._mid not in self._confirming:
-                return self._mid
+        """See `mqtt_outbox.Outbox.confirmed`."""
+        return await self._outbox.confirmed(mid, timeout_s)
 
     def _ask_again_if_due(self) -> None:
         """End the connection so that the broker delivers what was shed; `_keep` makes the next one at once. Only when

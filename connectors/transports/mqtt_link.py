@@ -13,13 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 from connectors.address import AddressPolicy
-from connectors.transports.mqtt_packets import Malformed, Packets
+from connectors.transports.mqtt_packets import PING, Malformed, Packets
 
 Hear = Callable[["Link", list[tuple[int, bytes | memoryview]]], None]
 Over = Callable[["Link", str | None], None]
 
 _WRITE_MOST = 4 << 20
 _HANG_UP_S = 1.0
+_SILENT_BEATS = 2
 
 
 class Refused(OSError):
@@ -34,6 +35,7 @@ class Link(asyncio.Protocol):
         self._hear = hear
         self._tell_over = over
         self._over = False
+        self._paused = False
         self._packets = Packets(most)
         self._out: list[bytes] = []
         self._loop = asyncio.get_running_loop()
@@ -43,6 +45,8 @@ class Link(asyncio.Protocol):
         """Times something arrived."""
         self.clogged = False
         """The broker does not read: what may be left out should be."""
+        self.five = False
+        """Whether MQTT 5 is spoken on it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -78,12 +82,27 @@ class Link(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stop reading."""
+        self._paused = True
         self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read on; nothing to do once it is over."""
+        self._paused = False
         if not self._over:
             self._transport.resume_reading()
+
+    async def beat(self, keepalive_s: float) -> None:
+        """Keep the session alive, and end a connection whose other side has gone silent. Silence is counted in our own
+        beats: a process that was stopped for a while must not take its own sleep for the broker's."""
+        silent, heard = 0, self.heard
+        while True:
+            await asyncio.sleep(keepalive_s * 0.75)
+            silent = silent + 1 if self.heard == heard and not self._paused else 0
+            heard = self.heard
+            if silent >= _SILENT_BEATS:
+                self.abort("the broker has gone silent")
+                return
+            self.write(PING)
 
     def close(self, last: bytes) -> None:
         """Write what is left and `last`, then wait for the broker to hang up: only then has it read everything, and a

@@ -1,17 +1,19 @@
-"""MQTT 3.1.1 on the wire, as far as a client at QoS 0 and 1 needs it: packets out of bytes, and bytes for packets.
+"""MQTT on the wire, as far as a client at QoS 0 and 1 needs it: packets out of bytes, and bytes for packets.
 
-One concern: the standard's layout (OASIS MQTT 3.1.1, chapters 2 and 3). Pure. It must never decide what is answered,
-and never hold more than one unfinished packet.
+One concern: the standard's layout (OASIS MQTT 3.1.1, chapters 2 and 3), and where 5 puts its properties in what is written;
+what 5 says in what is read is `mqtt_five`'s. Pure. It must never decide what is answered, and never hold more than one
+unfinished packet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP = 2, 3, 4, 9, 13
+CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP, DISCONNECT = 2, 3, 4, 9, 13, 14
 
 PING = b"\xc0\x00"
 GOODBYE = b"\xe0\x00"
+_NO_PROPERTIES = b"\x00"
 
 REFUSALS = {
     1: "Unacceptable protocol version",
@@ -127,13 +129,16 @@ def connect(
     username: str | None,
     password: str | None,
     will: tuple[str, bytes] | None = None,
+    session: bytes | None = None,
 ) -> bytes:
-    """CONNECT. `will`: topic and payload the broker publishes, retained and at QoS 1, when the session breaks off. Raises
-    `ValueError` for texts that are too long."""
+    """CONNECT. `will`: topic and payload the broker publishes, retained and at QoS 1, when the session breaks off; at once.
+    `session`: properties of version 5; None asks for 3.1.1. Raises `ValueError` for texts that are too long."""
     flags = 0x02 if clean else 0
     rest = [_text(client_id)]
     if will is not None:
         flags |= 0x2C
+        if session is not None:
+            rest.append(_NO_PROPERTIES)
         rest += (_text(will[0]), len(will[1]).to_bytes(2, "big") + will[1])
     if username is not None:
         flags |= 0x80
@@ -141,25 +146,31 @@ def connect(
         if password is not None:
             flags |= 0x40
             rest.append(_text(password))
-    return _packet(0x10, b"\x00\x04MQTT\x04" + bytes([flags]) + keepalive_s.to_bytes(2, "big") + b"".join(rest))
+    head = b"\x00\x04MQTT" + bytes([4 if session is None else 5, flags]) + keepalive_s.to_bytes(2, "big")
+    return _packet(0x10, head + (session or b"") + b"".join(rest))
 
 
-def subscribe(mid: int, topics: Sequence[tuple[str, int]]) -> bytes:
+def subscribe(mid: int, topics: Sequence[tuple[str, int]], five: bool = False) -> bytes:
     """SUBSCRIBE to filters, each with the QoS asked for."""
-    return _packet(0x82, mid.to_bytes(2, "big") + b"".join(_text(topic) + bytes([qos]) for topic, qos in topics))
+    head = mid.to_bytes(2, "big") + (_NO_PROPERTIES if five else b"")
+    return _packet(0x82, head + b"".join(_text(topic) + bytes([qos]) for topic, qos in topics))
 
 
-def publish(topic: str, payload: bytes, qos: int = 0, mid: int = 0, retain: bool = False) -> bytes:
+def publish(
+    topic: str, payload: bytes, qos: int = 0, mid: int = 0, retain: bool = False, *, five: bool = False
+) -> bytes:
     """PUBLISH. Raises `ValueError` for a topic that cannot be published to, or too long a payload."""
     if not topic or "+" in topic or "#" in topic or "\x00" in topic:
         raise ValueError("not a topic to publish to")
+    if five:
+        payload = _NO_PROPERTIES + payload
     if qos:
         return _packet(0x32 | retain, _text(topic) + mid.to_bytes(2, "big") + payload)
     return _packet(0x30 | retain, _text(topic) + payload)
 
 
 def puback(mid: int) -> bytes:
-    """PUBACK."""
+    """PUBACK, of both versions: in 5 so short a one says success."""
     return b"\x40\x02" + mid.to_bytes(2, "big")
 
 

@@ -16,6 +16,7 @@ from connectors.errors import AddressRefused, CredentialsRefused
 from connectors.transports.base import Request
 from connectors.transports.mqtt import MqttClient
 from connectors.transports.mqtt_answers import Answers, wanted
+from connectors.transports.mqtt_outbox import NotTaken
 from connectors.transports.mqtt_settings import CAPABILITIES, MqttSettings
 from hub.kernel.ports import Call, MaybeSent, NotSent, Reply
 
@@ -97,7 +98,11 @@ class MqttTransport:
         if published is not None:
             published.set()
         spent = time.perf_counter() - started
-        if not await client.confirmed(mid, max(deadline_s - spent, 0)):
+        try:
+            confirmed = await client.confirmed(mid, max(deadline_s - spent, 0))
+        except NotTaken as error:
+            raise NotSent(f"the broker does not take the publication: {error}") from None
+        if not confirmed:
             raise MaybeSent("no PUBACK within the deadline")
         return Reply(status=200, body=b"", elapsed_ms=(time.perf_counter() - started) * 1000)
 
@@ -137,7 +142,7 @@ class MqttTransport:
             error = self._client.stats.last_error
             if self._client.refusal is not None:
                 raise AddressRefused(self._client.refusal)
-            if error is not None and any(word in error.lower() for word in _REFUSALS):
+            if error is not None and error.lower().startswith(_REFUSALS):
                 raise CredentialsRefused(f"the broker refused the session: {error}")
             raise NotSent(f"no MQTT session: {error or 'timed out'}")
         return self._client

@@ -20,7 +20,7 @@ CAPABILITIES = frozenset({"mqtt", "tls", "single"})
 class MqttSettings(Declared):
     """A broker and a session with it."""
 
-    ABOUT = Text("MQTT 3.1.1", "MQTT 3.1.1")
+    ABOUT = Text("MQTT 5, hoặc 3.1.1 với máy chủ chưa có 5", "MQTT 5, or 3.1.1 with a broker that has no 5")
     SECRETS = (Secret(name="mqtt_password", title=Text("Mật khẩu MQTT", "MQTT password"), required=False),)
     kind: Literal["mqtt"] = "mqtt"
     host: str = setting("Máy chủ", "Host", example="mqtt.example.vn", min_length=1, pattern=r"^[^\s/@]+$")

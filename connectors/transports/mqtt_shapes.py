@@ -5,20 +5,44 @@ One concern: shapes. It must never acknowledge, queue or connect.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct
 
+from connectors.transports import mqtt_five as five
 from connectors.transports import mqtt_packets as packets
+from hub.kernel.ports import NO_PROPERTIES
 
 
 class Arrived:
-    """One publication as it came. `generation` tells the connection it came on; `settled` is the client's own."""
+    """One publication as it came. `generation` tells the connection it came on; `settled` is the client's own.
 
-    __slots__ = ("dup", "generation", "mid", "payload", "qos", "received_at", "retain", "settled", "topic")
+    `properties`: the user properties of MQTT 5, bounded (see `mqtt_properties`); whoever sent them may have put anything there,
+    so nothing of them may be stored or logged unseen.
+    """
 
-    def __init__(self, head: int, body: bytes | memoryview, generation: int, received_at: float) -> None:
-        self.topic, self.payload, self.qos, self.mid = packets.publication(head, body)
+    __slots__ = (
+        "dup",
+        "generation",
+        "mid",
+        "payload",
+        "properties",
+        "qos",
+        "received_at",
+        "retain",
+        "settled",
+        "topic",
+    )
+
+    def __init__(
+        self, head: int, body: bytes | memoryview, generation: int, received_at: float, of_five: bool = False
+    ) -> None:
+        self.properties: Mapping[str, str] = NO_PROPERTIES
+        if of_five:
+            self.topic, self.payload, self.qos, self.mid, self.properties = five.publication(head, body)
+        else:
+            self.topic, self.payload, self.qos, self.mid = packets.publication(head, body)
         self.retain = bool(head & 1)
         self.dup = bool(head & 8)
         self.generation = generation

@@ -101,19 +101,27 @@ class Gaps:
             self._fill(device, gate, number)
 
     def hinted(self, family: str, facts: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
-        """A birth tells the last number given: what lies between is missing, or on its way; a lower one than was seen is a
-        gate that counts anew."""
+        """A birth tells the last number given: what lies between is missing, or on its way. A lower one than was seen is a gate
+        that counts anew, or a birth that was overtaken, or brought again to the next bridge: what it leaves open below its number
+        is still asked for, and what came above it counts as unseen, to be known again if it is sent."""
         device, number, school = facts.get("device"), facts.get("seq"), entry.get("school")
         if family != "native" or not isinstance(device, str) or type(number) is not int or not isinstance(school, str):
             return
         self._changed.add(device)
         gate = self._gates.get(device)
-        if gate is None or gate.school != school or number < gate.highest:
+        if gate is None or gate.school != school:
             self._gates[device] = _Gate(school, number)
             self._waiting.discard(device)
         elif number > gate.highest:
             self._open(device, gate, gate.highest + 1, number)
             gate.highest = number
+        elif number < gate.highest:
+            gate.highest = number
+            gate.holes = [hole for hole in gate.holes if hole.first <= number]
+            for hole in gate.holes:
+                hole.last = min(hole.last, number)
+            if not gate.holes:
+                self._waiting.discard(device)
 
     def _open(self, device: str, gate: _Gate, first: int, last: int) -> None:
         if last - first >= _SPAN_MOST:

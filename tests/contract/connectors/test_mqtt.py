@@ -1,5 +1,5 @@
-"""What the MQTT client promises, against a real broker: nothing lost, PUBACKs in order, no acknowledgement of another
-connection."""
+"""What the MQTT client promises, against a real broker and in both versions: nothing lost, PUBACKs in order, no
+acknowledgement of another connection."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from connectors.connector import build
 from connectors.errors import AddressRefused, CredentialsRefused
 from connectors.settings import validate
 from connectors.transports.mqtt import MqttClient
+from connectors.transports.mqtt_offer import Offer
 from connectors.transports.mqtt_publish import MqttTransport
 from connectors.transports.mqtt_settings import MqttSettings
 from connectors.transports.mqtt_shapes import Arrived
@@ -27,6 +28,14 @@ from hub.kernel.ports import Call, NotSent
 
 _BROKER = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 pytestmark = pytest.mark.skipif(_BROKER is None, reason="needs mosquitto")
+
+
+@pytest.fixture(autouse=True, params=["5", "3.1.1"])
+def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the clients of a test speak."""
+    if request.param != "5":
+        monkeypatch.setattr(Offer, "next", lambda _: False)
+    return str(request.param)
 
 
 class Broker:
@@ -191,7 +200,7 @@ def test_acknowledgements_of_an_ended_connection_are_thrown_away(broker: Broker)
     asyncio.run(go())
 
 
-def test_a_full_queue_sheds_without_acknowledging_and_gets_everything_later(broker: Broker) -> None:
+def test_a_full_queue_loses_nothing_of_qos_1(broker: Broker, version: str) -> None:
     async def go() -> None:
         c = client(broker.port, capacity=10)
         await c.start()
@@ -200,11 +209,13 @@ def test_a_full_queue_sheds_without_acknowledging_and_gets_everything_later(brok
         await publish(broker.port, sent[:10])
         await publish(broker.port, sent[10:])
         await publish(broker.port, [b"0"], qos=0)
-        await until(lambda: c.stats.received >= 41)
+        # In 5 the broker knows what the queue holds and keeps the others itself; in 3.1.1 they are shed and come again.
+        kept_back = 30 if version == "5" else 0
+        await until(lambda: c.stats.received >= 41 - kept_back)
         stats = c.stats
         assert stats.lost == 1
         # What arrives in one piece with the last that fits is kept: how much that is, is the network's doing.
-        assert stats.shed + stats.queued == 40 and stats.queued >= 10
+        assert stats.shed + stats.queued == 40 - kept_back and stats.queued >= 10
         seen: set[bytes] = set()
         async with asyncio.timeout(40):
             while len(seen) < 40:

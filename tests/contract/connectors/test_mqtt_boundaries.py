@@ -15,7 +15,7 @@ from connectors.settings import validate
 from hub.kernel.ports import Call, MaybeSent, NotSent, Reply
 
 CALL = Call(operation="o", deliveries=(1,), body=b"{}", content_type="application/json", idempotent=False, path="t/ra")
-CONNACK = b"\x20\x02\x00\x00"
+CONNACKS = {4: b"\x20\x02\x00\x00", 5: b"\x20\x03\x00\x00\x00"}
 WAYS = ("close", "reset", "stall")
 BEFORE = [f"{place}_{way}" for place in ("accept", "connect") for way in WAYS]
 """Before the broker lets the session in."""
@@ -25,10 +25,11 @@ ACKNOWLEDGED = [f"puback_{way}" for way in WAYS]
 
 
 class Broker:
-    """Speaks as much of MQTT 3.1.1 as it takes to break off; `published` is the truth about delivery."""
+    """Speaks as much MQTT as it takes to break off, 5 or 3.1.1 alone; `published` is the truth about delivery."""
 
-    def __init__(self, boundary: str) -> None:
+    def __init__(self, boundary: str, level: int) -> None:
         self.place, _, self.way = boundary.partition("_")
+        self.level = level
         self.published = 0
         self._open: list[asyncio.StreamWriter] = []
 
@@ -37,10 +38,13 @@ class Broker:
         try:
             if self.place == "accept":
                 return await self._end(writer)
-            await self._packet(reader)
+            _, hello = await self._packet(reader)
             if self.place == "connect":
                 return await self._end(writer)
-            writer.write(CONNACK)
+            if hello[6] > self.level:
+                writer.write(b"\x20\x02\x00\x01")
+                return writer.close()
+            writer.write(CONNACKS[self.level])
             while True:
                 first, body = await self._packet(reader)
                 if first >> 4 == 8:
@@ -72,9 +76,15 @@ class Broker:
         writer.close()
 
 
-def _spoken(boundary: str) -> tuple[Reply | Exception, int]:
+@pytest.fixture(params=[5, 4])
+def level(request: pytest.FixtureRequest) -> int:
+    """The protocol level the broker speaks."""
+    return int(request.param)
+
+
+def _spoken(boundary: str, level: int) -> tuple[Reply | Exception, int]:
     async def go() -> tuple[Reply | Exception, int]:
-        broker = Broker(boundary)
+        broker = Broker(boundary, level)
         tasks: set[asyncio.Task[Any]] = set()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -103,18 +113,18 @@ def _spoken(boundary: str) -> tuple[Reply | Exception, int]:
 
 
 @pytest.mark.parametrize("boundary", BEFORE)
-def test_without_a_session_nothing_was_published(boundary: str) -> None:
-    found, published = _spoken(boundary)
+def test_without_a_session_nothing_was_published(boundary: str, level: int) -> None:
+    found, published = _spoken(boundary, level)
     assert isinstance(found, NotSent) and published == 0
 
 
 @pytest.mark.parametrize("boundary", UNACKNOWLEDGED)
-def test_without_its_acknowledgement_a_publication_is_in_doubt(boundary: str) -> None:
-    found, published = _spoken(boundary)
+def test_without_its_acknowledgement_a_publication_is_in_doubt(boundary: str, level: int) -> None:
+    found, published = _spoken(boundary, level)
     assert isinstance(found, MaybeSent) and published >= 1
 
 
 @pytest.mark.parametrize("boundary", ACKNOWLEDGED)
-def test_what_was_acknowledged_was_taken_whatever_comes_after(boundary: str) -> None:
-    found, published = _spoken(boundary)
+def test_what_was_acknowledged_was_taken_whatever_comes_after(boundary: str, level: int) -> None:
+    found, published = _spoken(boundary, level)
     assert isinstance(found, Reply) and found.status == 200 and published == 1
