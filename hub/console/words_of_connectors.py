@@ -18,7 +18,10 @@ CONNECTOR_WORDS: dict[str, tuple[str, str]] = {
     "connector.last_error": ("Lỗi gần nhất", "Last error"),
     "connector.flows": ("Luồng dữ liệu", "Flows"),
     "connector.no_flows": ("Không có luồng nào gửi tới đây.", "No flow leads here."),
-    "connector.takes": ("Tệp đối tác để lại được nhận vào ({what}).", "The files its counterparty leaves are taken in ({what})."),
+    "connector.takes": (
+        "Tệp đối tác để lại được nhận vào ({what}).",
+        "The files its counterparty leaves are taken in ({what}).",
+    ),
     "connector.order_key": ("theo thứ tự từng đối tượng", "in order per entity"),
     "connector.order_none": ("không cần thứ tự", "no order"),
     "connector.adapter": ("Bộ chuyển đổi", "Adapter"),
@@ -44,8 +47,14 @@ CONNECTOR_WORDS: dict[str, tuple[str, str]] = {
     ),
     "connector.next": ("Tiếp tục", "Go on"),
     "connector.name": ("Tên", "Name"),
-    "connector.name_help": ("Luồng dữ liệu gửi theo tên này; sau này không đổi được.", "Flows send by this name; it cannot be changed later."),
-    "connector.name_files": ("Không dùng tên mà luồng dữ liệu gửi tới; sau này không đổi được.", "Not one that flows send to; it cannot be changed later."),
+    "connector.name_help": (
+        "Luồng dữ liệu gửi theo tên này; sau này không đổi được.",
+        "Flows send by this name; it cannot be changed later.",
+    ),
+    "connector.name_files": (
+        "Không dùng tên mà luồng dữ liệu gửi tới; sau này không đổi được.",
+        "Not one that flows send to; it cannot be changed later.",
+    ),
     "connector.name_free": ("Có luồng đang chờ kết nối tên:", "Flows wait for connectors named:"),
     "connector.begins": (
         "Kết nối mới ở trạng thái tạm dừng: thử kết nối xong mới bấm “Chạy tiếp”.",

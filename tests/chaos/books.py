@@ -55,6 +55,8 @@ class Passage(Struct, frozen=True, kw_only=True):
     person: str
     acked: bool
     clock_right: bool
+    overtaken: bool = False
+    """Said for the first time after a later one of the same gate."""
 
 
 class Books(Struct, kw_only=True):

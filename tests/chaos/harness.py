@@ -60,9 +60,11 @@ class Run:
         await pain
         await self.world.heal()
         await working
-        source.books.passages = await playing.finish() + await over_http.finish() + await listed.finish()
+        source.books.passages = await playing.still() + await over_http.finish() + await listed.finish()
         self.report.injuries += hurting.log
-        self.report.verdicts[part] = await judge(self.world, source.books, windows=hurting.windows)
+        numbers = playing.numbers()
+        self.report.verdicts[part] = await judge(self.world, source.books, windows=hurting.windows, numbers=numbers)
+        await playing.finish()
         self.report.kills = self.world.kills
 
     async def herd(self, count: int, *, within_s: float) -> None:
@@ -76,7 +78,7 @@ class Run:
             gates.everybody_passes()
             took["first_acked_s"] = await gates.until("acked", within_s)
             self.world.kill("mqtt")
-            gates.everybody_passes()
+            gates.everybody_passes(2)
             cut = time.monotonic()
             await gates.until("down", 10.0)
             await gates.until("up", within_s)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.chaos.books import Passage
+from tests.chaos.overtaking import SHARE
 from tests.chaos.world import SCHOOL, World
 
 _RESEND_S = 2.0
@@ -43,8 +44,12 @@ class Member(asyncio.Protocol):
         self.events: dict[str, str] = {}
         """Event → the person who passed."""
         self.acked: set[str] = set()
+        self.overtaken: set[str] = set()
+        """Said for the first time after a later one."""
         self.up = False
         self._herd = herd
+        self._dice = random.Random(f"{herd.seed}/{device}")
+        self._said: set[int] = set()
         self._hello = _packet(
             0x10, b"\x00\x04MQTT\x04\xc0\x00\x3c" + _text(f"herd-{device}") + _text(device) + _text(secret)
         )  # user and password, session kept, keep-alive 60 s
@@ -104,27 +109,38 @@ class Member(asyncio.Protocol):
                 skip += 2
             told = json.loads(body[skip:])
             self.acked.update(e for e in told.get("ack", ()) if e in self.events)
+            if (span := told.get("resend")) is not None:
+                self._say([n for n in self._said if span["from"] <= n <= span["to"]])
 
     def speak(self) -> None:
-        """Say everything that is not acknowledged yet."""
+        """Say everything that is not acknowledged yet; now and then two neighbours change places."""
+        waiting = [n for n, event in enumerate(self.events, 1) if event not in self.acked]
+        for at in range(len(waiting) - 1):
+            if self._dice.random() < SHARE:
+                waiting[at], waiting[at + 1] = waiting[at + 1], waiting[at]
+        self._say(waiting)
+
+    def _say(self, numbers: list[int]) -> None:
         if not self.up or self._transport is None:
             return
-        for event, person in self.events.items():
-            if event not in self.acked:
-                self._mid = self._mid % 65_000 + 1
-                said = {
-                    "id": event, "seq": int(event.rpartition("-")[2]), "person": person, "time": round(datetime.now(UTC).timestamp() * 1000),
-                    "is_historical": False, "direction": "in", "method": "face", "similarity": 97.5, "verify": "allowed",
-                }  # fmt: skip
-                payload = json.dumps(said).encode()
-                self._transport.write(
-                    _packet(0x32, _text(f"{self._topic}/evt") + self._mid.to_bytes(2, "big") + payload)
-                )
+        for number in numbers:
+            event = f"{self.device}-{number}"
+            if number not in self._said and any(later > number for later in self._said):
+                self.overtaken.add(event)
+            self._said.add(number)
+            self._mid = self._mid % 65_000 + 1
+            said = {
+                "id": event, "seq": number, "person": self.events[event], "time": round(datetime.now(UTC).timestamp() * 1000),
+                "is_historical": False, "direction": "in", "method": "face", "similarity": 97.5, "verify": "allowed",
+            }  # fmt: skip
+            payload = json.dumps(said).encode()
+            self._transport.write(_packet(0x32, _text(f"{self._topic}/evt") + self._mid.to_bytes(2, "big") + payload))
 
-    def passes(self) -> None:
-        """Somebody who has never passed passes."""
-        number = len(self.events) + 1
-        self.events[f"{self.device}-{number}"] = f"H.{self.device}.{number}"
+    def passes(self, times: int) -> None:
+        """Somebody who has never passed passes, so often."""
+        for _ in range(times):
+            number = len(self.events) + 1
+            self.events[f"{self.device}-{number}"] = f"H.{self.device}.{number}"
         self.speak()
 
 
@@ -144,6 +160,7 @@ class Herd:
 
     def __init__(self, world: World, seed: int, count: int, *, prefix: str) -> None:
         self.world = world
+        self.seed = seed
         self.rng = random.Random(seed)
         self.host, self.port = world.broker.host, world.broker.port
         self.refused = 0
@@ -169,10 +186,10 @@ class Herd:
                 if n % 100 == 99:
                     await asyncio.sleep(0)
 
-    def everybody_passes(self) -> None:
-        """One more event at every gate, whether it is connected or not."""
+    def everybody_passes(self, times: int = 1) -> None:
+        """More events at every gate, whether it is connected or not."""
         for member in self.members:
-            member.passes()
+            member.passes(times)
 
     async def until(self, what: str, timeout_s: float) -> float:
         """Wait until all are `up`, `down`, or everything said is `acked`. Seconds it took; raises TimeoutError."""
@@ -197,7 +214,9 @@ class Herd:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         return [
-            Passage(device=m.device, person=person, acked=event in m.acked, clock_right=True)
+            Passage(
+                device=m.device, person=person, acked=event in m.acked, clock_right=True, overtaken=event in m.overtaken
+            )
             for m in self.members
             for event, person in m.events.items()
         ]

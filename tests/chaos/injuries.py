@@ -54,6 +54,7 @@ class Injuries:
             **{f"kill {n}": self._kill(n) for n in (*HUB, "postgres", "redis", "mqtt", *SYSTEMS)},
             **{f"freeze {n}": self._freeze(n) for n in (*HUB, "postgres", "redis", "mqtt", *SYSTEMS)},
             **{f"end {n}": self._end(n) for n in HUB},
+            **{f"end {n} while postgres stands still": self._end_unanswered(n) for n in HUB},
             **{f"fault {kind} at {system}": self._fault(system, kind) for kind in _FAULTS for system in SYSTEMS},
             **{f"wrong clock at {n}": self._clock(n) for n in ("gateway", "bridge", "worker-1")},
             "two owners": self._two_owners,
@@ -110,21 +111,39 @@ class Injuries:
 
     def _end(self, name: str) -> Callable[[], Awaitable[str | None]]:
         async def work() -> str | None:
-            started = time.monotonic()
-            pid = self.world.supervisor.pid(name)
-            if pid is None:
-                return None
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-            while self.world.supervisor.pid(name) == pid:
-                if time.monotonic() - started > GRACE_S:
-                    self.world.kill(name)
-                    return f"{name} had not ended {GRACE_S:g} s after SIGTERM"
-                await asyncio.sleep(0.02)
+            failed = await self._told_to_end(name)
             await self._up(name)
-            return None
+            return failed
 
         return work
+
+    def _end_unanswered(self, name: str) -> Callable[[], Awaitable[str | None]]:
+        async def work() -> str | None:
+            self.world.freeze("postgres")
+            try:
+                await asyncio.sleep(self.rng.uniform(0.2, 1.0))
+                failed = await self._told_to_end(name)
+            finally:
+                self.world.thaw("postgres")
+            self._recovered_at = time.monotonic() + LEASE_S + 3.0
+            await self._up(name)
+            return failed
+
+        return work
+
+    async def _told_to_end(self, name: str) -> str | None:
+        started = time.monotonic()
+        pid = self.world.supervisor.pid(name)
+        if pid is None:
+            return None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        while self.world.supervisor.pid(name) == pid:
+            if time.monotonic() - started > GRACE_S:
+                self.world.kill(name)
+                return f"{name} had not ended {GRACE_S:g} s after SIGTERM"
+            await asyncio.sleep(0.02)
+        return None
 
     def _clock(self, name: str) -> Callable[[], Awaitable[str | None]]:
         """A process that comes back believing it is yesterday, or tomorrow, works on, and is put right."""

@@ -19,16 +19,15 @@ import orjson
 from adapters.population.simulator import number_hash
 from hub.simulate.people import People
 from hub.simulate.places import places
-from iot.face_mqtt.simulator import FaceGate
-from iot.gate import Gate, GateOptions, PlannedCheckin
-from iot.native.simulator import NativeGate
+from iot.gate import GateOptions, PlannedCheckin
 from tests.chaos.books import Books, Passage, Push
+from tests.chaos.overtaking import SHARE, Overtaking, OvertakingFace, OvertakingNative
 from tests.chaos.world import SCHOOL, World, now
 
 CLIENTS = ("truong-a", "truong-b")
 _AGENCY = "000.00.12.H24"
 _DAY = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
-_GATES: dict[str, type[FaceGate] | type[NativeGate]] = {"face_mqtt": FaceGate, "native": NativeGate}
+_GATES: dict[str, type[Overtaking]] = {"face_mqtt": OvertakingFace, "native": OvertakingNative}
 
 
 def crowd(seed: int, count: int) -> list[dict[str, str]]:
@@ -230,16 +229,20 @@ class Source:
 
 
 class Gates:
-    """Gates of both families, one with its clock a day off. Every passage is by a person who passes but once."""
+    """Gates of both families, one with its clock a day off. Every passage is by a person who passes but once; a share of
+    them overtake each other on their way."""
 
-    def __init__(self, world: World, seed: int, *, prefix: str, count: int = 4, crowd: int = 0) -> None:
+    def __init__(
+        self, world: World, seed: int, *, prefix: str, count: int = 4, crowd: int = 0, overtaking: float = SHARE
+    ) -> None:
         self.world = world
         self.rng = random.Random(seed)
+        self._seed, self._overtaking = seed, overtaking
         self.ids = [f"{prefix}-cong-{n}" for n in range(count + crowd)]
         self.families = ["face_mqtt" if n % 2 == 0 and n < count else "native" for n in range(count + crowd)]
         self.wrong = {self.ids[count - 1]} if count > 3 else set()
         self._few = set(self.ids[count:])
-        self._gates: list[Gate] = []
+        self._gates: list[Overtaking] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._plans: dict[str, list[str]] = {}
 
@@ -252,19 +255,22 @@ class Gates:
                 device=device, school=SCHOOL, host=mqtt.host, port=mqtt.port, username=device, password=self.world.devices[device].secret,
                 image_bytes=1_500, resend_s=1.5, patience_s=patience_s, clock_error_s=86_400.0 if device in self.wrong else 0.0,
             )  # fmt: skip
-            gate = _GATES[family](options)
+            gate = _GATES[family](options, random.Random(f"{self._seed}/{device}"), self._overtaking)
             self._gates.append(gate)
             plan = self._plan(device, seconds, 2 if device in self._few else int(seconds * per_s))
             self._tasks.append(asyncio.create_task(self._play(gate, plan)))
         await asyncio.sleep(0.2)
 
-    async def _play(self, gate: Gate, plan: list[PlannedCheckin]) -> None:
-        while True:
-            try:
-                await gate.run(plan)
-                return
-            except ConnectionError:  # the broker was away just when it wanted to log in: it comes back, as gates do
-                await asyncio.sleep(0.5)
+    async def _play(self, gate: Overtaking, plan: list[PlannedCheckin]) -> None:
+        try:
+            while True:
+                try:
+                    await gate.run(plan)
+                    return
+                except ConnectionError:  # the broker was away just when it wanted to log in: it comes back, as gates do
+                    await asyncio.sleep(0.5)
+        finally:
+            gate.still.set()
 
     def _plan(self, device: str, seconds: float, count: int) -> list[PlannedCheckin]:
         at = datetime.now(UTC)
@@ -284,16 +290,30 @@ class Gates:
             )
         return plan
 
-    async def finish(self) -> list[Passage]:
-        """Wait until the gates have all they want, or their patience is over; what they know of their passages."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def still(self) -> list[Passage]:
+        """Wait until the gates have all they want, or their patience is over; what they know of their passages. They stay
+        connected, for what they may still be asked."""
+        await asyncio.gather(*(g.still.wait() for g in self._gates))
         return [
             Passage(
                 device=g.options.device,
                 person=e.plan.person,
                 acked=e.acked,
                 clock_right=g.options.device not in self.wrong,
+                overtaken=e.event in g.overtaken,
             )
             for g in self._gates
             for e in g.books()
         ]
+
+    def numbers(self) -> dict[str, int]:
+        """The last number each gate that counts has given."""
+        return {g.options.device: g.last for g in self._gates if isinstance(g, OvertakingNative)}
+
+    async def finish(self) -> list[Passage]:
+        """`still`, and disconnect."""
+        passages = await self.still()
+        for gate in self._gates:
+            gate.enough.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return passages

@@ -2,7 +2,8 @@
 
 One concern: finding what was lost, doubled, disordered or left hanging. It reads the sources' own books, the
 simulators' own books, `GET /v1/receipts/{code}` and the accounting identity; of passages whose gate had a wrong clock,
-which may go to nobody, that the ledger shows them. It must never read anything else of the hub's, nor forgive.
+which may go to nobody, that the ledger shows them; of gates that count, which numbers the hub believes missing. It must never
+read anything else of the hub's, nor forgive.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import aiohttp
 from msgspec import Struct, field
 
+from hub.kernel.ledger import gate_memory
 from hub.kernel.ledger.accounting import Account, account
 from tests.chaos.books import Books, Effect, Push
 from tests.chaos.world import SYSTEMS, World
@@ -30,6 +32,8 @@ SELECT body->>'local_id', body->>'person_code' FROM records
 WHERE type = 'checkin' AND (body->>'local_id' = ANY ($1::text[]) OR body->>'person_code' = ANY ($1::text[]))
   AND (body->>'quarantine' IS NOT NULL OR body->>'corrected_time' IS NOT NULL)"""
 _OPEN = ("held", "ready", "sending", "waiting", "uncertain")
+_GAPS_S = 80.0
+"""A gate is asked again after a minute, for a request can get lost as well."""
 _GOES_TO = {"learner": {"ministry"}, "filing": {"public_service"}, "filing_progress": {"public_service"}}
 
 
@@ -38,6 +42,8 @@ class Verdict(Struct, kw_only=True):
 
     acknowledged: int = 0
     passages: int = 0
+    overtaken: int = 0
+    """Of these, said by their gate after a later one."""
     effects: dict[str, int] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
@@ -86,9 +92,13 @@ async def quiet(world: World, timeout_s: float) -> tuple[Account, float]:
         await asyncio.sleep(0.2)
 
 
-async def judge(world: World, books: Books, *, windows: list[Window] | None = None, timeout_s: float = 45.0) -> Verdict:
-    """Judge one run, once its sources are still and everything runs again."""
+async def judge(
+    world: World, books: Books, *, windows: list[Window] | None = None, numbers: dict[str, int] | None = None, timeout_s: float = 45.0,
+) -> Verdict:  # fmt: skip
+    """Judge one run, once its sources are still and everything runs again. `numbers`: the last number of each gate that counts, has
+    heard that all it said is stored, and still answers."""
     verdict = Verdict()
+    await _numbers(world, numbers or {}, verdict)
     accounted, _ = await quiet(world, timeout_s)
     if not accounted.balanced:
         verdict.wrong.append(f"the account does not add up: {accounted.differences}")
@@ -249,10 +259,28 @@ async def _shown(world: World, books: Books) -> set[str]:
     return {name for row in rows for name in row if name is not None}
 
 
+async def _numbers(world: World, numbers: dict[str, int], verdict: Verdict) -> None:
+    """What came late closes the gap it left. After a kill the hub may believe in one that is none: it asks, and is told."""
+    end = time.monotonic() + _GAPS_S
+    while True:
+        known = (await world.patiently(lambda: gate_memory.load(world.house.core)))[0]
+        gaps = [one for one in known if one.device in numbers and one.holes]
+        if not gaps or time.monotonic() > end:
+            break
+        await asyncio.sleep(0.5)
+    for one in gaps:
+        spans = ", ".join(f"{first}-{last}" for first, last, _tries in one.holes)
+        verdict.hanging.append(f"{one.device}: numbers {spans} of {numbers[one.device]} are told to be missing")
+    for one in known:
+        if one.highest > numbers.get(one.device, one.highest):
+            verdict.wrong.append(f"{one.device}: number {one.highest} was never given")
+
+
 def _passages(books: Books, effects: list[Effect], shown: set[str], verdict: Verdict) -> None:
     done = Counter(str(e.content.get("ma")) for e in effects if e.type == "diemdanh")
     for p in books.passages:
         verdict.passages += p.acked
+        verdict.overtaken += p.acked and p.overtaken
         verdict.doubled += [f"passage {p.person}: {done[p.person]} times"] * (done[p.person] > 1)
         if p.acked and p.clock_right and not done[p.person]:
             verdict.lost.append(f"passage {p.person}, acknowledged to {p.device}")

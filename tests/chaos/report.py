@@ -62,6 +62,7 @@ class Report(Struct, kw_only=True):
             "part",
             "acknowledged",
             "passages",
+            "overtaken",
             "effects",
             "lost",
             "doubled",
@@ -76,6 +77,7 @@ class Report(Struct, kw_only=True):
             counts = (
                 v.acknowledged,
                 v.passages,
+                v.overtaken,
                 sum(v.effects.values()),
                 len(v.lost),
                 len(v.doubled),

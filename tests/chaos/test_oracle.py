@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from hub.kernel.ledger.gate_memory import Numbers
 from tests.chaos import oracle
 from tests.chaos.books import Books, Effect, Passage, Push, read_effects
 from tests.chaos.oracle import Verdict, Window
@@ -92,6 +94,24 @@ def test_an_acknowledged_passage_arrives_once_or_is_seen_to_be_doubtful(
     verdict = Verdict()
     books = Books(passages=[Passage(device="d", person="P", acked=acked, clock_right=clock_right)])
     oracle._passages(books, [effect("diemdanh", "d/1", ma="P")] * times, shown, verdict)
+    assert bool(verdict.objections) == (kind is not None)
+    assert kind is None or getattr(verdict, kind)
+
+
+@pytest.mark.parametrize(
+    ("highest", "holes", "kind"), [(50, [], None), (50, [[2, 2, 1]], "hanging"), (51, [], "wrong"), (40, [], None)]
+)
+def test_a_gap_that_was_filled_is_told_no_more(
+    monkeypatch: pytest.MonkeyPatch, highest: int, holes: list[list[int]], kind: str | None
+) -> None:
+    monkeypatch.setattr(oracle, "_GAPS_S", 0.0)
+
+    class Told:
+        async def patiently(self, _look: Any) -> Any:
+            return [Numbers("d", "s", highest, holes), Numbers("another", "s", 9, [[1, 1, 0]])], {}
+
+    verdict = Verdict()
+    asyncio.run(oracle._numbers(Told(), {"d": 50}, verdict))  # type: ignore[arg-type]
     assert bool(verdict.objections) == (kind is not None)
     assert kind is None or getattr(verdict, kind)
 

@@ -13,6 +13,7 @@ from tests.chaos.sweep import FEW
 _INJURIES = [
     "two owners", "freeze redis", "kill worker-1", "fault commit_then_timeout at public_service", "kill bridge", "kill mqtt",
     "fault down_503 at ministry", "kill postgres", "fault garbage at public_service", "end gateway", "flush redis", "wrong clock at bridge",
+    "end bridge while postgres stands still",
 ]  # fmt: skip
 
 
@@ -33,5 +34,6 @@ def test_a_short_run_under_fire_loses_and_doubles_nothing(tmp_path: Path) -> Non
     verdict = report.verdicts["under fire"]
     assert verdict.acknowledged > 80
     assert verdict.passages > 50
+    assert verdict.overtaken > 5, "at every gate now and then a later event came first"
     assert verdict.windows >= 1, "at least once others were seen to go on while one was hurt"
     assert all(report.caught.values()), "an oracle that does not object to a missing safety proves nothing"

@@ -37,13 +37,14 @@ from hub.broker_keeper import BrokerKeeper
 from hub.embedded import supervisor as supervising
 from hub.embedded.area import open_area, remove_area
 from hub.embedded.broker import Broker
-from hub.embedded.process import free_port, session_members, tcp_open
+from hub.embedded.process import free_port, tcp_open
 from hub.embedded.supervisor import ChildSpec, Supervisor
 from hub.kernel.access import EVERYWHERE
 from hub.kernel.ledger import gates, operations, parties
 from hub.kernel.ledger.core import TRANSIENT
 from hub.settings import load
 from hub.wiring import ROOT, House, open_house
+from tests.chaos import families
 from tests.chaos.books import Effect, read_effects
 
 SYSTEMS = ("ministry", "population", "public_service")
@@ -236,15 +237,13 @@ class World:
         """SIGSTOP the process and all it has started."""
         self.ill[name] += 1
         with contextlib.suppress(ProcessLookupError):
-            for pid in session_members(self.pid(name)):
-                os.kill(pid, signal.SIGSTOP)
+            families.tell(self.pid(name), signal.SIGSTOP)
             self.stopped.add(name)
 
     def thaw(self, name: str) -> None:
         """SIGCONT."""
         with contextlib.suppress(ProcessLookupError):
-            for pid in session_members(self.pid(name)):
-                os.kill(pid, signal.SIGCONT)
+            families.tell(self.pid(name), signal.SIGCONT)
         self.stopped.discard(name)
 
     async def ended(self, name: str, timeout_s: float) -> bool:
