@@ -106,7 +106,7 @@ async def judge(
     people = await _receipts(world, books, verdict)
     _learners(books, effects["ministry"], verdict)
     _portal(books, effects["public_service"], people, verdict)
-    _people(people, world.ill["public_service"], verdict)
+    _people(people, world.ill.pop("public_service", 0), verdict)  # what it suffered since the part before was judged
     _passages(books, effects["ministry"], await _shown(world, books), verdict)
     _lookups(books, effects["population"], verdict)
     verdict.effects = {system: len(found) for system, found in effects.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -102,7 +103,8 @@ class Sweep:
         await working
 
     async def _died(self, visit: Visit) -> None:
-        died = await self.world.ended(visit.process, 20)
+        # By the point's own kill: one that could not start, or broke off otherwise, met nothing.
+        died = await self.world.ended(visit.process, 20) == -signal.SIGKILL
         (self.visited if died else self.missed).append(visit)
         self.world.kills += died
         if not died:

@@ -246,14 +246,15 @@ class World:
             families.tell(self.pid(name), signal.SIGCONT)
         self.stopped.discard(name)
 
-    async def ended(self, name: str, timeout_s: float) -> bool:
-        """Whether a process started with `restart=False` has ended within the time."""
+    async def ended(self, name: str, timeout_s: float) -> int | None:
+        """How a process started with `restart=False` has ended; None when it has not within the time."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             if self.supervisor.state(name) == "stopped":
-                return True
+                code: int | None = self.supervisor.status()["children"][name]["exit_code"]
+                return code
             await asyncio.sleep(0.03)
-        return False
+        return None
 
     async def fault(self, system: str, kind: str, **more: Any) -> None:
         """Switch a fault of a counterparty on."""
