@@ -18,7 +18,7 @@ from hub.kernel.lifecycle import State
 from hub.kernel.ports import Draft
 from mappings.engine import TYPES, parse_item, today_of
 
-_DAY = "((extract(epoch FROM now()) / 86400)::int - 18262)::bigint << 37"
+_DAY = "((now() AT TIME ZONE 'UTC')::date - date '2020-01-01')::bigint << 37"
 
 
 def learner(number: int, mark: str = "31", **data: Any) -> dict[str, Any]:

@@ -88,7 +88,7 @@ async def measure(rig: Rig) -> list[Figure]:
         seen = await books(url)
         await worker.stop()
         assert seen["records"] == count == int(await stage.value(_REPLAYS)), (
-            f"{seen['records']:,} came again for {count:,}"
+            f"{seen['records']:,} came again for {count:,}; {int(await stage.value(_REPLAYS)):,} replays"
         )
     await other.stop()
     how = (

@@ -95,7 +95,8 @@ ORDER BY c.id LIMIT $9
 -- name: replayed_before
 SELECT replay_of, false AS ended FROM deliveries WHERE replay_of = ANY ($1::bigint[])
 UNION ALL
-SELECT replay_of, true FROM deliveries_closed WHERE replay_of = ANY ($1::bigint[]) AND id > $2
+-- From the day before: within a day, ids of two processes are in no order.
+SELECT replay_of, true FROM deliveries_closed WHERE replay_of = ANY ($1::bigint[]) AND id >= (($2::bigint >> 37) - 1) << 37
 
 -- name: replay_count
 SELECT c.connector, c.state, count(*) AS n
@@ -108,7 +109,7 @@ WHERE ($1::bigint[] IS NULL OR c.id = ANY ($1))
   AND ($6::timestamptz IS NULL OR c.closed_at >= $6)
   AND ($7::timestamptz IS NULL OR c.closed_at < $7)
   AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.replay_of = c.id)
-  AND NOT EXISTS (SELECT 1 FROM deliveries_closed o WHERE o.replay_of = c.id AND o.class = c.class AND o.id > c.id)
+  AND NOT EXISTS (SELECT 1 FROM deliveries_closed o WHERE o.replay_of = c.id AND o.class = c.class AND o.id >= ((c.id >> 37) - 1) << 37)
 GROUP BY 1, 2
 
 -- name: account
