@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOWS = ROOT / "flows"
 _DATABASE_PATIENCE_S = 60.0
 _REFRESH_S = 5.0
+_AGAIN_S = 0.5
 _CLOSE_S = 1.0
 """How long the database is waited for to see its connections off."""
 
@@ -77,7 +78,16 @@ class House:
         """The process was told to end: the database is waited for so long at most. Then its connections are cut off, and whoever
         waits hears that they are gone: a server that stands still keeps nobody from ending. What it had not answered is
         unknown, as after a kill."""
-        asyncio.get_running_loop().call_later(seconds, self.core.pool.terminate)
+        asyncio.get_running_loop().call_later(seconds, self._cut)
+
+    def _cut(self) -> None:
+        self.core.pool.terminate()
+        # Who was cancelled within a transaction waits for its ROLLBACK, and hears of the cut instead of the cancellation:
+        # the database's fault, which is tried again for ever. So it is told again, until it has ended.
+        for task in asyncio.all_tasks():
+            if task.cancelling():
+                task.cancel()
+        asyncio.get_running_loop().call_later(_AGAIN_S, self._cut)
 
 
 def airflow_link(settings: Settings) -> Link | None:

@@ -112,18 +112,18 @@ class GateAsks:
                 raise
         while self._spans:
             span = self._spans[0]
-            device, start, end = span
-            kept = False
+            owed = False
             try:
-                await gate_commands.add(self._core, device, start, end, "offline")
-            except TRANSIENT:
-                kept = True
+                await gate_commands.add(self._core, *span, "offline")
+            except BaseException as error:
+                owed = isinstance(error, (asyncio.CancelledError, *TRANSIENT))
                 raise
             finally:
-                if not kept and self._spans and self._spans[0] is span:
+                if not owed and self._spans and self._spans[0] is span:
                     self._spans.popleft()
         waiting = await gate_commands.waiting(self._core, STALE_S)
-        there = sorted((waiting & self._entries.keys()) - self._away.keys())
+        # Also to those said to be away: whoever may write to the topic all gates share can say it of any of them.
+        there = sorted(waiting & self._entries.keys())
         taken = await gate_commands.take(self._core, there, STALE_S) if there else []
         left = [c.id for c in taken if not self._ask(c)]
         if left:

@@ -201,11 +201,14 @@ class Worker:
         database may be what hangs."""
         while True:
             await asyncio.sleep(LOST_LOOK_S)
-            for _revision, dispatcher, task in list(self._running.values()):
-                target = dispatcher.target
-                if target.single and not task.done() and not self._serving.mine(target.number):
-                    await dispatcher.stop()
-                    await target.connector.close()
+            lost = [
+                dispatcher
+                for _revision, dispatcher, task in self._running.values()
+                if dispatcher.target.single and not task.done() and not self._serving.mine(dispatcher.target.number)
+            ]
+            for dispatcher in lost:
+                await dispatcher.stop()
+            await asyncio.gather(*(d.target.connector.close() for d in lost), return_exceptions=True)
 
     def _file_address(self, connector: int, file: str) -> str:
         """Where one connector's counterparty can fetch a document, for as long as the settings say."""
@@ -241,7 +244,7 @@ class Worker:
         await waits.sweep(self.core)
         await upkeep.seal(self.core)
         await alarms.watch(self.core, self.settings.alarms.oldest_minutes * 60.0)
-        await recovery_watch.watch(self.core, self.settings.alarms.recovery_hours * 3600.0, datetime.now(UTC))
+        await recovery_watch.watch(self.core, self.settings.alarms.recovery_hours * 3600.0, self.core.moment())
         await guards.watch(self.core)
         await retime.find(self.core)
 
@@ -278,7 +281,7 @@ class Worker:
         import holidays  # with the first look: no start waits for it
 
         public = holidays.country_holidays("VN")
-        now = datetime.now(UTC)
+        now = self.core.moment()
         if self._learnt_at is None or now - self._learnt_at > timedelta(hours=1):
             await silence.learn(self.core, now.astimezone(_ZONE).date(), public.__contains__)
             self._learnt_at = now

@@ -38,9 +38,7 @@ async def add(core: Core, device: str, start: datetime, end: datetime, reason: s
 
 async def take(core: Core, devices: Sequence[str], stale_s: float) -> list[Command]:
     """Commands to send now to these gates, at most one each; they stand as sent from here on. One that got no answer
-    within `stale_s`, then twice that and so on, is among them again; after `TRIES` of them it has failed as `silent`.
-
-    Leave gates out that are known to be away: a question nobody can hear is not a try."""
+    within `stale_s`, then twice that and so on, is among them again; after `TRIES` of them it has failed as `silent`."""
     async with core.pool.acquire() as connection:
         rows = await connection.fetch(sql.gate_command_take, list(devices), stale_s, TRIES)
     return [Command(**dict(r)) for r in rows]

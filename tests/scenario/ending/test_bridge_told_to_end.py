@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
+import pytest
 
 from hub.kernel.ledger import parties
 from iot.native.host import STATE_TOPIC
@@ -47,7 +48,12 @@ class Gate:
         self._client.loop_stop()
 
 
-def test_a_batch_whose_commit_hangs_stays_with_the_broker(ledger: Any, processes: Processes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["before", "within"])
+def test_a_batch_whose_commit_hangs_stays_with_the_broker(
+    ledger: Any, processes: Processes, tmp_path: Path, where: str
+) -> None:
+    """PostgreSQL stands still before the batch comes, or within its transaction."""
+
     async def go() -> None:
         folder = tmp_path / "broker"
         folder.mkdir()
@@ -72,11 +78,22 @@ def test_a_batch_whose_commit_hangs_stays_with_the_broker(ledger: Any, processes
                 await until(listened, "the bridge listens")
                 gate.passes(1, 5)
                 await until(lambda: len(acked) == 5, "the first are stored and acknowledged")
-                with processes.database_frozen():
+                holder = await led.owner.acquire()
+                locked = holder.transaction()
+                if where == "within":
+                    await locked.start()
+                    await holder.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
                     gate.passes(6, 25)
-                    await asyncio.sleep(1.5)
+                    await asyncio.sleep(1.0)
+                with processes.database_frozen():
+                    if where == "before":
+                        gate.passes(6, 25)
+                        await asyncio.sleep(1.5)
                     await first.told_to_end()
                     assert len(acked) == 5, "nothing is acknowledged that is not committed"
+                if where == "within":
+                    await locked.rollback()
+                await led.owner.release(holder)
                 assert await led.value("SELECT count(*) FROM records") >= 5
                 assert not gate.listened, "it said goodbye"
                 processes.start("bridge", **settings)
