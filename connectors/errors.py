@@ -78,6 +78,17 @@ class HostKeyRefused(Refused):
     )
 
 
+class QosRefused(Refused):
+    """Máy chủ MQTT không nhận QoS 1. / The MQTT broker takes QoS 0 only, and so answers no publication: what was sent could never
+    be known to have arrived."""
+
+    cause = "qos_refused"
+    TEXT = Text(
+        "Máy chủ MQTT chỉ nhận QoS 0 nên không xác nhận bản tin nào; hãy cho phép QoS 1 rồi mở lại kết nối.",
+        "The MQTT broker takes QoS 0 only and confirms no publication; allow QoS 1 there, then resume the connector.",
+    )
+
+
 class SettingError(Struct, frozen=True, kw_only=True):
     """One thing wrong with settings: RFC 6901 pointer, a stable code, and the sentence for people."""
 

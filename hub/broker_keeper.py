@@ -18,6 +18,7 @@ from hub.embedded.supervisor import Supervisor
 from hub.gate_topics import gate_topics
 from hub.kernel.ledger import parties
 from hub.kernel.ledger.gates import username
+from hub.kernel.ports import COMMANDS_USER, PROBE
 from hub.keys import CannotDecrypt, Keys
 from hub.setting_groups import Mqtt
 from hub.wiring import House
@@ -27,7 +28,6 @@ log = logging.getLogger("hub.broker")
 LOOK_S = 30.0
 """How often drift is looked for, and users written without the bell: it may be lost."""
 _CERT_LOOK_S = 3600.0
-_COMMANDS = "lt-commands"
 
 
 def users_of(rows: list[Any], keys: Keys, own: Collection[str] = ()) -> list[BrokerUser]:
@@ -58,7 +58,12 @@ def users_of(rows: list[Any], keys: Keys, own: Collection[str] = ()) -> list[Bro
 def commands_user(keys: Keys) -> BrokerUser:
     """Who a connector that sends people to gates is at the embedded broker: it writes to gates and hears their answers."""
     secret = keys.hmac("broker commands", 24).hex()
-    return BrokerUser(_COMMANDS, secret, reads=["mqtt/face/+/Ack"], writes=["mqtt/face/+"])
+    return BrokerUser(COMMANDS_USER, secret, reads=["mqtt/face/+/Ack"], writes=["mqtt/face/+"])
+
+
+def probe_user(keys: Keys) -> BrokerUser:
+    """Who tries that connector's account: the same secret, a session of its own, and no topics."""
+    return BrokerUser(COMMANDS_USER + PROBE, commands_user(keys).secret)
 
 
 async def _kept(work: Awaitable[None]) -> None:
@@ -91,7 +96,8 @@ class BrokerKeeper:
             return
         async with self._one_at_a_time:
             rows, keys = await parties.devices(self._house.core), self._house.keys
-            users = [commands_user(keys), *users_of(rows, keys, (_COMMANDS, self._settings.username))]
+            own = [commands_user(keys), probe_user(keys)]
+            users = [*own, *users_of(rows, keys, (*(u.name for u in own), self._settings.username))]
             if users != self._written:
                 await asyncio.to_thread(self._broker.set_devices, users, self._pid())
                 self._written = users

@@ -5,7 +5,8 @@ picture's address unless the deployment allows it, or delete a person before the
 
 What a kill leaves: every command is harmless twice. A deletion is a conversation: the gate is asked for its records, then whether
 it has sent them all (where its dialect can tell; else it is given time), and only then told to delete; where it stood is the
-ledger's to know.
+ledger's to know. That it takes a question proves that it sent them only while every question since was answered: after a silence,
+a kill, a broker that was away or a person's release it may have been restarted in the middle, and is asked for its records again.
 """
 
 from __future__ import annotations
@@ -75,23 +76,35 @@ class FaceGates:
         return calls
 
     def resume(self, one: Outgoing, state: Mapping[str, str]) -> Call:
-        """The gate was asked for its records: ask whether it has sent them all where it can tell, else delete."""
-        if state.get("proof") != _ASKED:
-            return self._commands.deletion(device_of(one), [one])
-        # Those that began before these were kept count as new ones, alone.
+        """Ask whether the gate has sent all its records, where it can tell; ask for them again where it may have been broken off
+        while it sent them; delete once they are here, or have had their time."""
+        device, proof = device_of(one), state.get("proof")
+        if proof not in (_ASKED, _AGAIN):
+            return self._commands.deletion(device, [one])
+        # Those that began before these were kept count as new ones, alone, and as broken off.
         asks, size = int(state.get("asks", "0")), int(state.get("size", "1"))
-        return self._commands.all_sent(device_of(one), one, asks, size)
+        if state.get("attempt") != str(one.attempt):
+            return self._commands.records(device, [one], asks=0, size=size)
+        if proof == _AGAIN:
+            return self._commands.records(device, [one], asks=asks, size=size)
+        return self._commands.all_sent(device, one, asks, size)
 
     def read(self, call: Call, reply: Reply) -> Reading:
         """Read a gate's answer: `code` says it for the whole command."""
         outcome = self._outcome(call, reply)
-        if call.operation != "drain" or not isinstance(outcome, InProgress):
+        if not isinstance(outcome, InProgress):
             return everyone(call, outcome)
+        # A step that was answered is no attempt: while the number stays, no question remained without its answer.
+        attempts = {int(one): str(attempt) for one, attempt in call.meta.get("attempts", {}).items()}
         # Each goes on by itself, and a gate takes about one command a second: they set out one after the other, so that
         # none waits for its gate while it holds a place among the connector's calls.
         return Reading(
             outcomes={
-                delivery: replace(outcome, after_s=outcome.after_s + place * self._turn_s)
+                delivery: replace(
+                    outcome,
+                    state=outcome.state | {"attempt": attempts.get(delivery, "")},
+                    after_s=outcome.after_s + place * self._turn_s,
+                )
                 for place, delivery in enumerate(call.deliveries)
             }
         )
@@ -114,8 +127,9 @@ class FaceGates:
         code = code_of(said.get("code", info.get("code") if isinstance(info, dict) else None))
         if said.get("operator") != f"{operator}-Ack" or code is None:
             return Unknown(reason="the gate's answer cannot be read")
-        if call.operation == "drained" and code in self._profile["sending"]:
-            return self._still_sending(device, int(call.meta.get("asks", 0)) + 1, int(call.meta.get("size", 1)))
+        if "asks" in call.meta and code in self._profile["sending"]:
+            proof = _ASKED if call.operation == "drained" else _AGAIN
+            return self._still_sending(device, proof, int(call.meta["asks"]) + 1, int(call.meta["size"]))
         if code in self._profile["later"]:
             return TryLater(reason=f"gate_busy {code}", after_s=self._profile["busy_s"])
         if (known := self._profile["person"].get(code)) is not None:
@@ -128,15 +142,17 @@ class FaceGates:
             return InProgress(state={"drained": device, "proof": "free"}, after_s=self._profile["drain_settle_s"])
         if call.operation == "drain":
             if self._profile["drain_evidence"] == "one_at_a_time":
-                return self._ask_again(device, 0, len(call.deliveries), self._profile["drain_ask_s"])
+                size = int(call.meta.get("size", len(call.deliveries)))
+                return self._ask_again(device, _ASKED, 0, size, self._profile["drain_ask_s"])
             return InProgress(state={"drained": device}, after_s=self._profile["drain_wait_s"])
         return Receipt(reference=code)
 
-    def _still_sending(self, device: str, asks: int, size: int) -> Outcome:
-        """The gate refused the question for the `asks`th time: again in a while, and in the end a person's to look into."""
+    def _still_sending(self, device: str, proof: str, asks: int, size: int) -> Outcome:
+        """The gate refused the question for the `asks`th time: again in a while, and in the end a person's to look into. A
+        person's release begins with the question for its records: their advice is to restart it."""
         wait = max(self._profile["drain_ask_s"], size * self._turn_s)
         if asks * wait < self._profile["drain_give_up_s"]:
-            return self._ask_again(device, asks, size, wait)
+            return self._ask_again(device, proof, asks, size, wait)
         minutes = round(asks * wait / 60)
         text = Text(
             f"Cổng {device} vẫn báo đang gửi bản ghi sau khoảng {minutes} phút, nên người ở cổng chưa được xóa. Kiểm tra cổng "
@@ -146,9 +162,12 @@ class FaceGates:
         )
         return NeedsPerson(cause="gate_still_sending", subject=device, message=text)
 
-    def _ask_again(self, device: str, asks: int, size: int, after_s: float) -> InProgress:
-        state = {"drained": device, "proof": _ASKED, "asks": str(asks), "size": str(size)}
+    def _ask_again(self, device: str, proof: str, asks: int, size: int, after_s: float) -> InProgress:
+        state = {"drained": device, "proof": proof, "asks": str(asks), "size": str(size)}
         return InProgress(state=state, after_s=after_s)
 
 
 _ASKED = "asked"
+"""Its records were asked for, and it took the question."""
+_AGAIN = "again"
+"""They are to be asked for again, and it has not taken the question yet."""

@@ -54,12 +54,14 @@ class Commands:
             device, "delete_persons", "DeletePersons", ones, info, {"PersonNum": len(ones), **_FLAGS}, "plain"
         )
 
-    def records(self, device: str, ones: Sequence[Outgoing]) -> Call:
-        """The question for what the gate has stored of the last days (`drain_days`)."""
+    def records(self, device: str, ones: Sequence[Outgoing], **again: int) -> Call:
+        """The question for what the gate has stored of the last days (`drain_days`). `again`: `asks` and `size` as in `all_sent`,
+        where it is asked once more for one of those it was asked for before."""
         last = max(one.updated_at for one in ones).astimezone(_LOCAL) + timedelta(days=1)
         first = last - timedelta(days=self._profile["drain_days"] + 1)
         info = {"facesluiceId": device, "TimeS": f"{first:%Y-%m-%d %H:%M:%S}", "TimeE": f"{last:%Y-%m-%d %H:%M:%S}"}
-        return self._call(device, "drain", "ManualPushRecords", ones, info, {}, "plain")
+        made = self._call(device, "drain", "ManualPushRecords", ones, info, {}, "plain")
+        return replace(made, meta=made.meta | _attempts(ones) | again)
 
     def all_sent(self, device: str, one: Outgoing, asks: int, size: int) -> Call:
         """A question for one second long ago: refused while the gate still answers the one before, else without records.
@@ -68,7 +70,7 @@ class Commands:
         then = (one.updated_at.astimezone(_LOCAL) - timedelta(days=3650)).replace(month=1, day=1)
         info = {"facesluiceId": device, "TimeS": f"{then:%Y-%m-%d} 00:00:00", "TimeE": f"{then:%Y-%m-%d} 00:00:01"}
         made = self._call(device, "drained", "ManualPushRecords", [one], info, {}, "plain")
-        return replace(made, meta=made.meta | {"asks": asks, "size": size})
+        return replace(made, meta=made.meta | _attempts([one]) | {"asks": asks, "size": size})
 
     def _call(
         self,
@@ -103,6 +105,10 @@ class Commands:
 def device_of(one: Outgoing) -> str:
     """The gate a person goes to."""
     return str(one.body.get("device") or one.key.partition("/")[0])
+
+
+def _attempts(ones: Sequence[Outgoing]) -> dict[str, Any]:
+    return {"attempts": {str(one.delivery): one.attempt for one in ones}}
 
 
 def _person_code(one: Outgoing) -> str:

@@ -43,10 +43,9 @@ _BATCH_BYTES = 8 << 20
 class MqttClient:
     """A client for one event loop. `subscriptions` are `(filter, qos)`; a QoS of 2 is taken as 1.
 
-    With `persistent` the broker keeps the session under the client id while the client is away. `guard` limits the
-    addresses it connects to; without one, any: for the broker the hub's own configuration names. `redeliver_gap_s`: at
-    least this long between two reconnects for what was shed. `patience_s`: how long a full queue stops the reading. `presence`:
-    what the session tells about itself.
+    With `persistent` the broker keeps the session under the client id while the client is away. `guard` limits the addresses
+    it connects to; without one, any: for the hub's own broker. `redeliver_gap_s`: at least this long between two reconnects
+    for what was shed. `patience_s`: how long a full queue stops the reading. `presence`: what the session tells of itself.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class MqttClient:
         self._hello = partial(
             packets.connect, settings.client_id, settings.keepalive_s, not persistent, settings.username, password
         )
-        self._session = five.session(persistent, min(settings.capacity, 0xFFFF))
+        self._session = five.session(persistent, settings.capacity, settings.capacity_bytes)
         self._offer = Offer()
         self._queue: deque[Arrived] = deque()
         self._queued_bytes = 0
@@ -105,8 +104,7 @@ class MqttClient:
         self._keeping = asyncio.create_task(self._keep())
 
     async def connected(self, timeout_s: float, *, patient: bool = True) -> bool:
-        """Wait until the session stands; False when it does not within the time. Without patience also False as soon
-        as an attempt has been answered with a refusal; the client goes on trying."""
+        """Whether the session stands within the time; without patience, False at the first refusal. It goes on trying."""
         try:
             async with asyncio.timeout(timeout_s):
                 await (self._up if patient else self._answered).wait()
@@ -122,8 +120,7 @@ class MqttClient:
                 timer.cancel()
         link = self._link
         if link is not None:
-            if self._presence is not None:
-                self._announce(link, self._presence.topic, self._presence.death())
+            self._announce(link, False)
             link.close(packets.GOODBYE)
             await link.ended
         if self._keeping is not None:
@@ -137,6 +134,11 @@ class MqttClient:
         return self._refusal
 
     @property
+    def confirms(self) -> bool:
+        """Whether the broker takes QoS 1, and so answers a publication."""
+        return self._granted.qos > 0
+
+    @property
     def stats(self) -> MqttStats:
         """The counts as they are now."""
         return msgspec.structs.replace(self._stats, queued=len(self._queue))
@@ -147,7 +149,7 @@ class MqttClient:
             link = await self._open()
             if link is not None:
                 wait = _AGAIN_S
-                beating = asyncio.create_task(link.beat(self._granted.keepalive_s or self._settings.keepalive_s))
+                beating = asyncio.create_task(link.beat(self._granted.beat_s(self._settings.keepalive_s)))
                 try:
                     await asyncio.shield(link.ended)
                 finally:
@@ -178,6 +180,8 @@ class MqttClient:
             self._refusal = self._stats.last_error = str(error)
         except (OSError, TimeoutError) as error:
             self._stats.last_error = f"{type(error).__name__}: {error}"
+            if link is not None and offered:
+                self._offer.hung_up()  # connected, and left without an answer
         finally:
             self._answer = None
             if link is not None and self._link is not link:
@@ -208,7 +212,7 @@ class MqttClient:
         self._stats.connected = True
         self._link = link
         self._granted = granted
-        self._outbox.opened(granted.window)
+        self._outbox.opened(granted)
         if kept:
             # The broker still has what was not acknowledged and sends it again: keeping ours too would double it.
             # Without a session our copies may be the only ones, and stay.
@@ -216,13 +220,13 @@ class MqttClient:
             self._queued_bytes = sum(len(a.payload) for a in self._queue)
         if self._subscriptions:
             link.write(packets.subscribe(self._outbox.number(), self._subscriptions, link.five))
-        if self._presence is not None:
-            self._announce(link, self._presence.topic, self._presence.birth())
+        self._announce(link, True)
         self._tell()
 
-    def _announce(self, link: Link, topic: str, payload: bytes) -> None:
-        if self._granted.retain:
-            link.write(packets.publish(topic, payload, retain=True, five=link.five))
+    def _announce(self, link: Link, born: bool) -> None:
+        if (presence := self._presence) is not None:
+            payload = presence.birth() if born else presence.death()
+            link.write(packets.publish(presence.topic, payload, retain=True, five=link.five))
 
     def _over(self, link: Link, reason: str | None) -> None:
         """A connection is over, and with it every number given on it."""
@@ -312,8 +316,7 @@ class MqttClient:
                 self._link.resume()
 
     async def batch(self, limit: int, linger_s: float = 0.0) -> list[Arrived]:
-        """The next publications in arrival order: at least one, at most `limit`. After the first one the call
-        lingers at most `linger_s` for more."""
+        """The next publications in arrival order, 1 to `limit`; after the first it waits at most `linger_s` for more."""
         while not self._queue:
             self._arrival.clear()
             await self._arrival.wait()
@@ -355,9 +358,8 @@ class MqttClient:
         return stale
 
     def publish(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> int | None:
-        """Publish without waiting; nothing at all, retained, has the broker forget what it keeps under the topic. None when it
-        was not taken: no connection, a broker that does not read (QoS 0), what cannot be published or the broker has said
-        not to take; else its number, which at QoS 1 must be given to `confirmed`."""
+        """Publish without waiting; an empty payload, retained, clears the topic. None when not taken: no connection, no topic for it, or
+        at QoS 0 a broker that does not read or takes none so long; else its number, which at QoS 1 must go to `confirmed`."""
         link = self._link
         if link is None or (link.clogged and not qos):
             return None
@@ -366,12 +368,12 @@ class MqttClient:
             packet = packets.publish(topic, payload, min(qos, 1), mid, retain=retain, five=link.five)
         except ValueError:
             return None
-        if not self._granted.takes(packet, min(qos, 1), retain):
-            return None
         if qos:
             self._outbox.send(link, mid, packet)
-        else:
+        elif len(packet) <= self._granted.packet_most:
             link.write(packet)
+        else:
+            return None
         return mid
 
     async def confirmed(self, mid: int, timeout_s: float) -> bool:

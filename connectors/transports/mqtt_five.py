@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from connectors.transports import mqtt_properties as properties
-from connectors.transports.mqtt_packets import REFUSALS, Malformed, number
+from connectors.transports.mqtt_packets import PACKET_MOST, REFUSALS, Malformed, number
 from hub.kernel.ports import NO_PROPERTIES
 
-BAD_VERSION = 0x84
+BAD_VERSION, NOT_AUTHORIZED, BAD_TOPIC, TOO_LARGE, BAD_PAYLOAD = 0x84, 0x87, 0x90, 0x95, 0x99
 FAILURE = 0x80
 """From here on a reason code tells a failure; 0x10 (nobody subscribes to it) does not."""
 
@@ -26,7 +26,7 @@ REASONS = {
     BAD_VERSION: REFUSALS[1],
     0x85: REFUSALS[2],
     0x86: REFUSALS[4],
-    0x87: REFUSALS[5],
+    NOT_AUTHORIZED: REFUSALS[5],
     0x88: REFUSALS[3],
     0x89: "Server busy",
     0x8A: "Banned",
@@ -35,15 +35,15 @@ REASONS = {
     0x8D: "Keep alive timeout",
     0x8E: "Session taken over",
     0x8F: "Topic filter invalid",
-    0x90: "Topic name invalid",
+    BAD_TOPIC: "Topic name invalid",
     0x91: "Packet identifier in use",
     0x93: "Receive maximum exceeded",
     0x94: "Topic alias invalid",
-    0x95: "Packet too large",
+    TOO_LARGE: "Packet too large",
     0x96: "Message rate too high",
     0x97: "Quota exceeded",
     0x98: "Administrative action",
-    0x99: "Payload format invalid",
+    BAD_PAYLOAD: "Payload format invalid",
     0x9A: "Retain not supported",
     0x9B: "QoS not supported",
     0x9C: "Use another server",
@@ -64,30 +64,32 @@ class Granted(Struct, frozen=True):
     """What a broker allows in a session; as it stands, what 3.1.1 has."""
 
     keepalive_s: int | None = None
-    """To be kept instead of the one asked for."""
+    """What it counts by, instead of what was asked for."""
     window: int = 0xFFFF
     """QoS 1 publications of ours it takes without having answered."""
     qos: int = 1
-    retain: bool = True
-    packet_most: int | None = None
+    packet_most: int = PACKET_MOST
+    """Bytes of the longest packet it takes."""
 
-    def takes(self, packet: bytes, qos: int, retain: bool) -> bool:
-        """Whether a publication may be sent at all."""
-        return (
-            qos <= self.qos
-            and (self.retain or not retain)
-            and (self.packet_most is None or len(packet) <= self.packet_most)
-        )
+    def beat_s(self, own_s: int) -> int:
+        """How often to be heard of: never seldomer than we wish ourselves, for the broker's silence is to be noticed too."""
+        return min(self.keepalive_s or own_s, own_s)
 
 
 EVERYTHING = Granted()
 
 
-def session(persistent: bool, window: int) -> bytes:
+def session(persistent: bool, window: int, packet_most: int = PACKET_MOST) -> bytes:
     """CONNECT's properties: a session that is kept for ever, as 3.1.1's is, or one that ends with its connection; at most
-    `window` unacknowledged QoS 1 publications towards us; reasons in words. Topic aliases are allowed by saying so only."""
+    `window` unacknowledged QoS 1 publications towards us, none in a packet of more than `packet_most` bytes (the broker throws
+    away what is longer); reasons in words. Topic aliases are allowed by saying so only."""
     kept = [(properties.SESSION_EXPIRY, 4, _NEVER)] if persistent else []
-    return properties.written(*kept, (properties.RECEIVE_MAXIMUM, 2, window), (properties.PROBLEM_INFORMATION, 1, 1))
+    return properties.written(
+        *kept,
+        (properties.RECEIVE_MAXIMUM, 2, min(window, 0xFFFF)),
+        (properties.MAXIMUM_PACKET_SIZE, 4, min(packet_most, PACKET_MOST)),
+        (properties.PROBLEM_INFORMATION, 1, 1),
+    )
 
 
 def connack(body: bytes | memoryview, of_five: bool = True) -> tuple[int, bool, str, Granted]:
@@ -109,8 +111,7 @@ def connack(body: bytes | memoryview, of_five: bool = True) -> tuple[int, bool, 
         keepalive_s=_whole(found.get(properties.SERVER_KEEP_ALIVE)) or None,
         window=_whole(window),
         qos=_whole(found.get(properties.MAXIMUM_QOS, 1)),
-        retain=found.get(properties.RETAIN_AVAILABLE) != 0,
-        packet_most=_whole(most) or None,
+        packet_most=_whole(most) or PACKET_MOST,
     )
     return body[1], kept, _said(body[1], found), granted
 

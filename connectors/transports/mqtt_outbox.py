@@ -15,7 +15,12 @@ from connectors.transports.mqtt_link import Link
 
 
 class NotTaken(Exception):
-    """Máy chủ MQTT không nhận bản tin này. / The broker certainly has not taken this publication."""
+    """Máy chủ MQTT không nhận bản tin này. / The broker certainly has not taken this publication. `code`: the reason it gave, None
+    when it was never asked."""
+
+    def __init__(self, words: str, code: int | None = None) -> None:
+        super().__init__(words)
+        self.code = code
 
 
 class Outbox:
@@ -25,11 +30,12 @@ class Outbox:
         self._answers: dict[int, asyncio.Future[int | None]] = {}
         self._mid = 0
         self._window = 0
+        self._most = five.PACKET_MOST
         self._waiting: dict[int, bytes] = {}
 
-    def opened(self, window: int) -> None:
-        """A session stands, whose broker takes so many at a time."""
-        self._window = window
+    def opened(self, granted: five.Granted) -> None:
+        """A session stands, whose broker takes so many at a time, and so long ones."""
+        self._window, self._most = granted.window, granted.packet_most
         self._waiting.clear()
 
     def over(self) -> None:
@@ -46,9 +52,11 @@ class Outbox:
                 return self._mid
 
     def send(self, link: Link, mid: int, packet: bytes) -> None:
-        """Write a publication, now or when its turn comes."""
-        self._answers[mid] = asyncio.get_running_loop().create_future()
-        if self._window:
+        """Write a publication, now or when its turn comes. One that is too long is refused here, as the broker would."""
+        answer = self._answers[mid] = asyncio.get_running_loop().create_future()
+        if len(packet) > self._most:
+            answer.set_result(five.TOO_LARGE)
+        elif self._window:
             self._window -= 1
             link.write(packet)
         else:
@@ -78,5 +86,5 @@ class Outbox:
         if unwritten:
             raise NotTaken("the broker has not answered those before it")
         if reason is not None and reason >= five.FAILURE:
-            raise NotTaken(five.reason(reason))
+            raise NotTaken(five.reason(reason), reason)
         return reason is not None

@@ -25,6 +25,9 @@ REFUSALS = {
 """What CONNACK's return code says."""
 
 _LONGEST = 0xFFFF
+REST_MOST = 268_435_455
+PACKET_MOST = REST_MOST + 5
+"""No packet is longer: what its length can say, and its first byte and length before it."""
 
 
 class Malformed(Exception):
@@ -37,7 +40,7 @@ class Packets:
 
     __slots__ = ("_filled", "_large", "_most", "_rest")
 
-    def __init__(self, most: int = 268_435_455) -> None:
+    def __init__(self, most: int = REST_MOST) -> None:
         self._most = most
         self._rest = b""
         self._large: bytearray | None = None  # the one unfinished packet whose length is known

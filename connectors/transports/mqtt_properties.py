@@ -16,7 +16,7 @@ PAIRS_MOST, BYTES_MOST = 32, 4096
 """User properties kept of one publication: so many pairs, names and values so long together."""
 
 SESSION_EXPIRY, SERVER_KEEP_ALIVE, PROBLEM_INFORMATION, REASON = 0x11, 0x13, 0x17, 0x1F
-RECEIVE_MAXIMUM, MAXIMUM_QOS, RETAIN_AVAILABLE, MAXIMUM_PACKET_SIZE = 0x21, 0x24, 0x25, 0x27
+RECEIVE_MAXIMUM, MAXIMUM_QOS, MAXIMUM_PACKET_SIZE = 0x21, 0x24, 0x27
 _READ_MOST = 4 * BYTES_MOST
 """Properties of a publication that are longer are not looked at: a gate must not occupy the loop with millions of them."""
 _SUBSCRIPTION, _USER = 0x0B, 0x26
@@ -24,7 +24,7 @@ _TEXT, _VARYING = 0, -1
 
 _IN_CONNACK = {
     SESSION_EXPIRY: 4, 0x12: _TEXT, SERVER_KEEP_ALIVE: 2, 0x15: _TEXT, 0x16: _TEXT, 0x1A: _TEXT, 0x1C: _TEXT, REASON: _TEXT,
-    RECEIVE_MAXIMUM: 2, 0x22: 2, MAXIMUM_QOS: 1, RETAIN_AVAILABLE: 1, MAXIMUM_PACKET_SIZE: 4, 0x28: 1, 0x29: 1, 0x2A: 1,
+    RECEIVE_MAXIMUM: 2, 0x22: 2, MAXIMUM_QOS: 1, 0x25: 1, MAXIMUM_PACKET_SIZE: 4, 0x28: 1, 0x29: 1, 0x2A: 1,
 }  # fmt: skip
 _IN_PUBLISH = {0x01: 1, 0x02: 4, 0x03: _TEXT, 0x08: _TEXT, 0x09: _TEXT, _SUBSCRIPTION: _VARYING}
 _IN_ANSWER = {REASON: _TEXT}

@@ -12,17 +12,21 @@ import asyncio
 import time
 
 from connectors.address import AddressPolicy
-from connectors.errors import AddressRefused, CredentialsRefused
+from connectors.errors import AddressRefused, CredentialsRefused, QosRefused
+from connectors.transports import mqtt_five as five
 from connectors.transports.base import Request
 from connectors.transports.mqtt import MqttClient
 from connectors.transports.mqtt_answers import Answers, wanted
 from connectors.transports.mqtt_outbox import NotTaken
 from connectors.transports.mqtt_settings import CAPABILITIES, MqttSettings
-from hub.kernel.ports import Call, MaybeSent, NotSent, Reply
+from hub.kernel.ports import COMMANDS_USER, PROBE, Call, MaybeSent, NotSent, Reply
 
 __all__ = ["CAPABILITIES", "MqttTransport"]
 
 _REFUSALS = ("not authorized", "bad user name or password")
+_STATUS = {five.NOT_AUTHORIZED: 406, five.BAD_TOPIC: 406, five.TOO_LARGE: 413, five.BAD_PAYLOAD: 415}
+"""What a broker refuses for the publication's own sake, in HTTP's words for it: neither a fault of the broker's, nor anything another
+try could mend. A right it misses is one topic's: other receivers' publications pass, so it is none of 401 and 403."""
 
 
 class MqttTransport:
@@ -48,7 +52,8 @@ class MqttTransport:
         return Request(method="PUBLISH", url=topic, body=call.body, headers=dict(call.headers))
 
     async def exchange(self, request: Request, deadline_s: float) -> Reply:
-        """Publish with QoS 1 and wait for the PUBACK: an empty reply of status 200; or for the receiver's answer."""
+        """Publish with QoS 1 and wait for the PUBACK: an empty reply of status 200; or for the receiver's answer. What the broker
+        refuses for its own sake has the status in `_STATUS`, and the broker's reason as its body."""
         want = wanted(request.headers) if self._settings.answers else None
         if want is None:
             return await self._publish(request, deadline_s)
@@ -74,7 +79,9 @@ class MqttTransport:
         left = deadline_s * 0.8 - (time.perf_counter() - started)
         if left <= 0:
             raise NotSent("the receiver is busy with the command before")
-        await self._publish(request, left, published)
+        reply = await self._publish(request, left, published)
+        if reply.status != 200:
+            return reply
         left = min(deadline_s * 0.8 - (time.perf_counter() - started), self._settings.answer_s)
         await asyncio.wait({future}, timeout=max(left, 0.05))
         spent = (time.perf_counter() - started) * 1000
@@ -101,6 +108,9 @@ class MqttTransport:
         try:
             confirmed = await client.confirmed(mid, max(deadline_s - spent, 0))
         except NotTaken as error:
+            if (status := _STATUS.get(error.code or 0)) is not None:
+                spent = time.perf_counter() - started
+                return Reply(status=status, body=f"MQTT: {error}".encode(), elapsed_ms=spent * 1000)
             raise NotSent(f"the broker does not take the publication: {error}") from None
         if not confirmed:
             raise MaybeSent("no PUBACK within the deadline")
@@ -108,8 +118,12 @@ class MqttTransport:
 
     async def reach(self, deadline_s: float) -> None:
         """Connect and log in to the broker, under a client id of its own: the session may be another process's, and a broker
-        ends it for whoever comes second under its name."""
-        apart = self._settings.model_copy(update={"client_id": f"{self._settings.client_id}-probe", "answers": ""})
+        ends it for whoever comes second under its name. At the hub's own broker that name is the user's, so another signs in."""
+        s = self._settings
+        update = {"client_id": s.client_id + PROBE, "answers": ""}
+        if s.username == COMMANDS_USER:
+            update["username"] = COMMANDS_USER + PROBE
+        apart = s.model_copy(update=update)
         other = MqttTransport(apart, self._policy, password=self._password, connect_s=self._connect_s)
         try:
             await other._ready(min(deadline_s, self._connect_s))
@@ -145,4 +159,6 @@ class MqttTransport:
             if error is not None and error.lower().startswith(_REFUSALS):
                 raise CredentialsRefused(f"the broker refused the session: {error}")
             raise NotSent(f"no MQTT session: {error or 'timed out'}")
+        if not self._client.confirms:
+            raise QosRefused("the broker takes QoS 0 only")
         return self._client

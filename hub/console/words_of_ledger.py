@@ -92,6 +92,7 @@ LEDGER_WORDS: dict[str, tuple[str, str]] = {
     "task.address_refused": ("Địa chỉ không được phép", "Address not allowed"),
     "task.service_refused": ("Nền tảng không cho gọi dịch vụ", "Service refused by the platform"),
     "task.host_key_refused": ("Khóa máy chủ không đúng", "Host key is another"),
+    "task.qos_refused": ("Máy chủ MQTT không xác nhận", "The MQTT broker confirms nothing"),
     "task.exchange_refused": ("Trục kết nối từ chối", "Refused by the exchange"),
     "task.address": ("Địa chỉ không còn đúng", "Address no longer right"),
     "task.account_locked": ("Tài khoản bị khóa", "Account locked"),

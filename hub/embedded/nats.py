@@ -115,10 +115,9 @@ class Nats:
                 raise BrokerError(f"{user.name}: the stand-in broker needs the plain secret")
             # `$MQTT.sub.` carries what a persistent session is sent; without it QoS 1 never arrives.
             allowed = [name for topic in user.reads for name in _with_parent(topic)] + ["$MQTT.sub.>"]
-            rights = {
-                "publish": {"allow": [subject(topic) for topic in user.writes]},
-                "subscribe": {"allow": allowed},
-            }
+            # An empty list would allow everything.
+            writes = {"allow": [subject(topic) for topic in user.writes]} if user.writes else {"deny": [">"]}
+            rights = {"publish": writes, "subscribe": {"allow": allowed}}
             entries.append({"user": user.name, "password": user.secret, "permissions": rights})
         if len({user.name for user in users}) != len(users):
             raise BrokerError("two users of one name")

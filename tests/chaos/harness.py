@@ -90,10 +90,14 @@ class Run:
             took["acked_after_bridge_s"] = await gates.until("acked", within_s)
         except TimeoutError as late:
             self.report.late.append(str(late))
-        source.books.passages = await gates.end()
-        await self.world.heal()
-        self.report.herd = {name: round(value, 2) for name, value in took.items()}
-        self.report.verdicts["herd"] = await judge(self.world, source.books, timeout_s=60.0)
+        try:
+            source.books.passages = gates.passages()
+            await self.world.heal()
+            self.report.herd = {name: round(value, 2) for name, value in took.items()}
+            numbers = gates.numbers()
+            self.report.verdicts["herd"] = await judge(self.world, source.books, numbers=numbers, timeout_s=60.0)
+        finally:
+            await gates.end()
         self.report.kills = self.world.kills
 
     async def sweep(self, visits: Iterable[Visit]) -> None:

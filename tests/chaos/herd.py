@@ -110,7 +110,9 @@ class Member(asyncio.Protocol):
             told = json.loads(body[skip:])
             self.acked.update(e for e in told.get("ack", ()) if e in self.events)
             if (span := told.get("resend")) is not None:
-                self._say([n for n in self._said if span["from"] <= n <= span["to"]])
+                asked = sorted(n for n in self._said if span["from"] <= n <= span["to"])
+                self._say(asked)
+                self._send("res", json.dumps({"id": told["id"], "code": 0 if asked else 2}).encode())
 
     def speak(self) -> None:
         """Say everything that is not acknowledged yet; now and then two neighbours change places."""
@@ -128,13 +130,16 @@ class Member(asyncio.Protocol):
             if number not in self._said and any(later > number for later in self._said):
                 self.overtaken.add(event)
             self._said.add(number)
-            self._mid = self._mid % 65_000 + 1
             said = {
                 "id": event, "seq": number, "person": self.events[event], "time": round(datetime.now(UTC).timestamp() * 1000),
                 "is_historical": False, "direction": "in", "method": "face", "similarity": 97.5, "verify": "allowed",
             }  # fmt: skip
-            payload = json.dumps(said).encode()
-            self._transport.write(_packet(0x32, _text(f"{self._topic}/evt") + self._mid.to_bytes(2, "big") + payload))
+            self._send("evt", json.dumps(said).encode())
+
+    def _send(self, topic: str, payload: bytes) -> None:
+        assert self._transport is not None
+        self._mid = self._mid % 65_000 + 1
+        self._transport.write(_packet(0x32, _text(f"{self._topic}/{topic}") + self._mid.to_bytes(2, "big") + payload))
 
     def passes(self, times: int) -> None:
         """Somebody who has never passed passes, so often."""
@@ -208,11 +213,8 @@ class Herd:
             await asyncio.sleep(0.02)
         return time.monotonic() - started
 
-    async def end(self) -> list[Passage]:
-        """Disconnect; what they know of their passages."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    def passages(self) -> list[Passage]:
+        """What they know of their passages. They stay connected, for what they may still be asked."""
         return [
             Passage(
                 device=m.device, person=person, acked=event in m.acked, clock_right=True, overtaken=event in m.overtaken
@@ -220,3 +222,13 @@ class Herd:
             for m in self.members
             for event, person in m.events.items()
         ]
+
+    def numbers(self) -> dict[str, int]:
+        """The last number each has given."""
+        return {m.device: len(m.events) for m in self.members}
+
+    async def end(self) -> None:
+        """Disconnect."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -35,5 +35,6 @@ def test_a_short_run_under_fire_loses_and_doubles_nothing(tmp_path: Path) -> Non
     assert verdict.acknowledged > 80
     assert verdict.passages > 50
     assert verdict.overtaken > 5, "at every gate now and then a later event came first"
+    assert report.verdicts["herd"].overtaken > 0, "nor does the herd keep all its numbers in order"
     assert verdict.windows >= 1, "at least once others were seen to go on while one was hurt"
     assert all(report.caught.values()), "an oracle that does not object to a missing safety proves nothing"

@@ -21,12 +21,12 @@ from msgspec import Struct
 
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.operations import note
-from hub.kernel.ports import Text
+from hub.kernel.ports import COMMANDS_USER, PROBE, Text
 from hub.kernel.store.db import Connection, sql
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}\Z")
 """A gate's name: safe in topics, addresses and a broker's files; `@` is kept for the generations of its secret."""
-RESERVED = frozenset({"hub-bridge", "lt-commands"})
+RESERVED = frozenset({"hub-bridge", COMMANDS_USER, COMMANDS_USER + PROBE})
 """The hub's own users at the broker: no gate may have their names."""
 DIRECTIONS = ("in", "out", "unknown")
 CODE_LIFE = timedelta(hours=72)

@@ -30,14 +30,24 @@ from hub.kernel.ports.calls import (
     TryLater,
     Unknown,
 )
-from hub.kernel.ports.devices import LEFT_OUT, NO_PROPERTIES, Decoded, DeviceFamily, Publication
+from hub.kernel.ports.devices import (
+    COMMANDS_USER,
+    LEFT_OUT,
+    NO_PROPERTIES,
+    PROBE,
+    Decoded,
+    DeviceFamily,
+    Publication,
+)
 from hub.kernel.ports.messages import Draft, Event, Hasher, Inbound, Reject, Text, said
 from hub.kernel.ports.removed import Purpose, Removed, purpose_of
 from hub.kernel.ports.workbooks import Book, BookRefused, BookRow, Workbooks
 
 __all__ = [
+    "COMMANDS_USER",
     "LEFT_OUT",
     "NO_PROPERTIES",
+    "PROBE",
     "Adapter",
     "Book",
     "BookRefused",

@@ -26,6 +26,8 @@ class Outgoing(Struct, frozen=True, kw_only=True):
     mapped: dict[str, Any]
     """The flow's field map applied: the counterparty's field names and codes."""
     attempt: int = 1
+    """Which try this is. A step of a conversation that ended in `InProgress` is none: the number grows only by what was not
+    answered, was refused, or was released by a person."""
 
 
 class Call(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,10 @@ NO_PROPERTIES: Mapping[str, str] = MappingProxyType({})
 LEFT_OUT = "\0"
 """Stands among user properties of which some were left out; the standard allows no such name."""
 
+COMMANDS_USER, PROBE = "lt-commands", "-probe"
+"""Who sends commands to gates at the hub's own broker, where the user's name is the session's; with `PROBE` behind it, who tries that
+account without ending that session. Both have the same secret."""
+
 
 class Publication(Struct, frozen=True):
     """Something to publish to a device after the ledger has committed."""

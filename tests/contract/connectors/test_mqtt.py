@@ -24,7 +24,7 @@ from connectors.transports.mqtt_offer import Offer
 from connectors.transports.mqtt_publish import MqttTransport
 from connectors.transports.mqtt_settings import MqttSettings
 from connectors.transports.mqtt_shapes import Arrived
-from hub.kernel.ports import Call, NotSent
+from hub.kernel.ports import COMMANDS_USER, PROBE, Call, NotSent
 
 _BROKER = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 pytestmark = pytest.mark.skipif(_BROKER is None, reason="needs mosquitto")
@@ -41,19 +41,21 @@ def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 class Broker:
     """Mosquitto as a child, with its data kept over restarts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         passwords = folder / "passwords"
-        subprocess.run(
-            ["mosquitto_passwd", "-b", "-c", str(passwords), "hub", "mat-khau"], check=True, capture_output=True
-        )
+        passwords.touch(0o600)
+        for name in ("hub", COMMANDS_USER, COMMANDS_USER + PROBE):
+            subprocess.run(
+                ["mosquitto_passwd", "-b", str(passwords), name, "mat-khau"], check=True, capture_output=True
+            )
         self._conf = folder / "mosquitto.conf"
         self._conf.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
             f"persistence true\npersistence_location {folder}/\nmax_inflight_messages 50\nmax_queued_messages 0\n"
-            "user root\n"
+            "user root\n" + "".join(f"{line}\n" for line in more)
         )
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -319,13 +321,21 @@ def test_a_connector_publishes_and_takes_the_puback_as_reply(broker: Broker) -> 
     asyncio.run(go())
 
 
-def test_a_probe_leaves_the_session_of_another_process_alone(broker: Broker) -> None:
+@pytest.mark.parametrize(
+    ("user", "more"),
+    [("hub", []), (COMMANDS_USER, []), (COMMANDS_USER, ["use_username_as_clientid true"])],
+    ids=["by its client id", "the hub's own account", "by its user name"],
+)
+def test_a_probe_leaves_the_session_of_another_process_alone(tmp_path: Path, user: str, more: list[str]) -> None:
+    broker = Broker(tmp_path, *more)
+
     async def go() -> None:
-        standing = client(broker.port)
+        standing = client(broker.port, username=user)
         await standing.start()
         assert await standing.connected(5)
         before = standing.stats.generation
-        prober = MqttTransport(settings(broker.port), AddressPolicy(["127.0.0.0/8"]), password="mat-khau", connect_s=3)
+        policy = AddressPolicy(["127.0.0.0/8"])
+        prober = MqttTransport(settings(broker.port, username=user), policy, password="mat-khau", connect_s=3)
         for _ in range(3):
             await prober.reach(3)
         await prober.close()
@@ -333,4 +343,8 @@ def test_a_probe_leaves_the_session_of_another_process_alone(broker: Broker) -> 
         assert standing.stats.connected and standing.stats.generation == before
         await standing.stop()
 
-    asyncio.run(go())
+    broker.start()
+    try:
+        asyncio.run(go())
+    finally:
+        broker.stop()

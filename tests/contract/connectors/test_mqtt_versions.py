@@ -15,15 +15,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from connectors.address import AddressPolicy
-from connectors.errors import CredentialsRefused
-from connectors.transports.base import Request
+from connectors.transports import mqtt
 from connectors.transports.mqtt import MqttClient
 from connectors.transports.mqtt_outbox import NotTaken
-from connectors.transports.mqtt_publish import MqttTransport
 from connectors.transports.mqtt_settings import MqttSettings
 from hub.embedded.nats import find_server
-from hub.kernel.ports import LEFT_OUT, NotSent
+from hub.kernel.ports import LEFT_OUT
 from tests.contract.connectors import test_mqtt
 from tests.contract.connectors.mqtt_wire import Wire, answering
 from tests.contract.connectors.test_mqtt import Broker, client, gather, publish, settings, until
@@ -128,6 +125,25 @@ def test_a_small_window_carries_everything_over_many_connections(broker: Broker)
     asyncio.run(go())
 
 
+@mosquitto
+def test_a_publication_too_long_for_the_queue_does_not_keep_the_session_from_standing(broker: Broker) -> None:
+    async def go() -> None:
+        first = client(broker.port)
+        await first.start()
+        assert await first.connected(5)
+        await first.stop()
+        await publish(broker.port, [b"before", bytes(70_000), b"behind"])
+        c = client(broker.port, capacity_bytes=1 << 16)
+        await c.start()
+        assert [a.payload for a in await gather(c, 2, 5)] == [b"before", b"behind"]
+        await publish(broker.port, [bytes(70_000), b"last"])
+        assert [a.payload for a in await gather(c, 1, 5)] == [b"last"]
+        assert c.stats.connected and c.stats.generation == 0
+        await c.stop()
+
+    asyncio.run(go())
+
+
 @pytest.mark.skipif(NATS is None, reason="nats-server is not installed")
 def test_the_stand_in_is_spoken_to_in_3_1_1(tmp_path: Path) -> None:
     with socket.socket() as probe:
@@ -212,18 +228,41 @@ def test_a_broker_that_refuses_both_is_not_asked_without_end() -> None:
     asyncio.run(go())
 
 
-@pytest.mark.parametrize("code", [0x86, 0x87])
-def test_credentials_refused_in_5_are_credentials_refused(code: int) -> None:
+def test_a_broker_that_never_answers_5_is_spoken_to_in_3_1_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "_CONNECT_S", 0.3)
+
     async def go() -> None:
         async def serve(wire: Wire, level: int) -> None:
-            wire.write(bytes([0x20, 3, 0, code, 0]))
+            if level == 4:
+                wire.write(b"\x20\x02\x00\x00")
+                if len(levels) == 5:
+                    await wire.packet()
+                return
+            await asyncio.sleep(5)
 
         async with answering(serve) as (port, levels):
-            transport = MqttTransport(plain(port)._settings, AddressPolicy(["127.0.0.0/8"]), password="x", connect_s=2)
-            with pytest.raises(CredentialsRefused):
-                await transport.exchange(Request(method="PUBLISH", url="t", body=b"", headers={}), 3)
-            assert levels == [5]
-            await transport.close()
+            c = plain(port)
+            await c.start()
+            await until(lambda: len(levels) == 5)
+            assert levels == [5, 4, 5, 4, 4]
+            await c.stop()
+
+    asyncio.run(go())
+
+
+def test_a_broker_that_answers_neither_is_not_asked_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "_CONNECT_S", 0.1)
+
+    async def go() -> None:
+        async def serve(wire: Wire, level: int) -> None:
+            await asyncio.sleep(5)
+
+        async with answering(serve) as (port, levels):
+            c = plain(port)
+            await c.start()
+            assert not await c.connected(0.9)
+            assert 2 <= len(levels) <= 6 and levels[:2] == [5, 4]
+            await c.stop()
 
     asyncio.run(go())
 
@@ -277,30 +316,13 @@ def test_what_did_not_get_its_turn_was_not_sent_and_what_was_written_is_in_doubt
     asyncio.run(go())
 
 
-def test_a_publication_the_broker_refuses_was_not_sent() -> None:
-    async def go() -> None:
-        async def serve(wire: Wire, level: int) -> None:
-            wire.write(b"\x20\x03\x00\x00\x00")
-            mid, _ = await wire.publication()
-            wire.write(b"\x40\x03" + mid + b"\x87")
-            await wire.packet()
-
-        async with answering(serve) as (port, _):
-            transport = MqttTransport(plain(port)._settings, AddressPolicy(["127.0.0.0/8"]), password=None, connect_s=2)
-            with pytest.raises(NotSent, match="Not authorized"):
-                await transport.exchange(Request(method="PUBLISH", url="t", body=b"", headers={}), 3)
-            await transport.close()
-
-    asyncio.run(go())
-
-
 def test_no_more_is_sent_than_the_broker_takes() -> None:
-    """Receive Maximum 2, packets of at most 40 bytes, nothing retained, a beat every second."""
+    """Receive Maximum 2, packets of at most 40 bytes, a beat every second."""
     seen: list[bytes] = []
 
     async def go() -> None:
         async def serve(wire: Wire, level: int) -> None:
-            inside = b"\x21\x00\x02\x25\x00\x27\x00\x00\x00\x28\x13\x00\x01"
+            inside = b"\x21\x00\x02\x27\x00\x00\x00\x28\x13\x00\x01"
             wire.write(b"\x20" + bytes([3 + len(inside)]) + b"\x00\x00" + bytes([len(inside)]) + inside)
             open_: list[bytes] = []
             while len(seen) < 5:
@@ -324,7 +346,9 @@ def test_no_more_is_sent_than_the_broker_takes() -> None:
             c = plain(port)
             await c.start()
             assert await c.connected(2)
-            assert c.publish("t", b"kept", 1, retain=True) is None and c.publish("t", bytes(60), 1) is None
+            assert c.publish("t", bytes(60)) is None
+            with pytest.raises(NotTaken, match="too large"):
+                await c.confirmed(c.publish("t", bytes(60), 1) or 0, 2)
             mids = [c.publish("t", b"%d" % n, 1) for n in range(5)]
             assert all(await asyncio.gather(*(c.confirmed(mid or 0, 5) for mid in mids)))
             await until(lambda: len(seen) == 6)

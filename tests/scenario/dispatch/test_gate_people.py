@@ -47,6 +47,10 @@ async def connect(stage: Any, port: int) -> None:
     await stage.connect("face_gates", transport, {"scheme": "none"}, {}, {}, {"timeouts": timeouts})
 
 
+async def away(gate: FaceGate, code: str) -> bool:
+    return code not in gate.people
+
+
 async def until(what: Any, seconds: float = 25.0) -> None:
     async with asyncio.timeout(seconds):
         while not await what():
@@ -110,6 +114,27 @@ def test_people_reach_their_gates_and_one_gate_does_not_hold_up_another(
                 asked = [at for at, word in one.commands if word == "ManualPushRecords"]
                 assert len(asked) >= 3 and asked[-1] - asked[0] >= one.sending_s, asked
                 assert one.asked, "its records were asked for first"
+
+                # Off while it is asked, and restarted meanwhile: what it was sending is broken off, and it takes any question.
+                del one.commands[:], one.asked[:]
+                one.sending_s = 3.0
+                await s.push("gate_person", person("G1", known[1], "CANCEL"))
+
+                async def sending() -> bool:
+                    return bool(one.asked)
+
+                await until(sending)
+                one.mute, told = True, len(one.commands)
+
+                async def unanswered() -> bool:
+                    return len(one.commands) > told
+
+                await until(unanswered)
+                await asyncio.sleep(1.2)  # longer than it is waited for
+                one.mute, one.sending_until = False, 0.0
+                await until(lambda: away(one, known[1]))
+                whole = [span for span in one.asked if not span[1].endswith("00:00:01")]
+                assert len(whole) == 2, "its records were asked for again, whole"
             await s.push("gate_person", person("G1", "HS7", photo_url="https://files.example.invalid/a.jpg"))
 
             async def refused() -> bool:

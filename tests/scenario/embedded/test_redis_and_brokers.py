@@ -14,12 +14,18 @@ import paho.mqtt.client as paho
 import pytest
 import redis
 
+from connectors.address import AddressPolicy
+from connectors.transports.base import Request
+from connectors.transports.mqtt_publish import MqttTransport
+from connectors.transports.mqtt_settings import MqttSettings
+from hub.broker_keeper import commands_user, probe_user
 from hub.embedded import mosquitto, nats
 from hub.embedded import redis as embedded_redis
 from hub.embedded.area import Area, open_area
 from hub.embedded.broker import Broker, BrokerUser, choose_broker
 from hub.embedded.process import free_port
 from hub.embedded.supervisor import Supervisor
+from hub.keys import Keys
 
 BRIDGE = BrokerUser("bridge", "bridge-secret", ["#"], ["#"])
 
@@ -188,6 +194,48 @@ def test_devices_do_what_they_may_and_no_more(data_dir: Path, kind: str) -> None
                     break
         else:
             raise AssertionError("a removed device is still let in")
+
+    supervised(data_dir, broker.spec(), body)
+
+
+@pytest.mark.parametrize("kind", ["mosquitto", "nats"])
+def test_trying_the_commands_account_leaves_its_session_alone(data_dir: Path, kind: str) -> None:
+    """The worker's session at the hub's own broker, as it is configured, while another process tries the connector."""
+    broker = make(kind, open_area(data_dir))
+    keys = Keys(bytes(range(32)))
+    commands, probe = commands_user(keys), probe_user(keys)
+    broker.set_devices([commands, probe])
+
+    async def body(_: Supervisor) -> None:
+        settings = MqttSettings(
+            host=broker.host, port=broker.port, username=commands.name, client_id="people", answers="mqtt/face/+/Ack"
+        )
+
+        def made() -> MqttTransport:
+            return MqttTransport(settings, AddressPolicy(["127.0.0.0/8"]), password=commands.secret, connect_s=5)
+
+        worker, console = made(), made()
+        told = Request(method="PUBLISH", url="mqtt/face/g1", body=b"a command")
+        assert (await worker.exchange(told, 10)).status == 200
+        session = worker._client
+        assert session is not None
+        for _ in range(3):
+            await console.reach(5)
+        await asyncio.sleep(0.3)
+        assert session.stats.connected and session.stats.generation == 0
+        await console.close()
+        await worker.close()
+        await asyncio.to_thread(powerless)
+
+    def powerless() -> None:
+        with client(broker, BRIDGE) as bridge, client(broker, probe) as one:
+            assert bridge.subscribe("mqtt/#")
+            one.client.publish("mqtt/face/g1", b"as the hub", 1)
+            assert bridge.got(0.7) is None
+            one.subscribe("mqtt/face/+/Ack")
+            bridge.publish("mqtt/face/g1/Ack", b"not for it")
+            assert bridge.got() == ("mqtt/face/g1/Ack", b"not for it")
+            assert one.got(0.5) is None
 
     supervised(data_dir, broker.spec(), body)
 

@@ -8,12 +8,16 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from adapters.face_gates.adapter import FaceGates
 from adapters.face_gates.simulator import PROFILE
-from hub.kernel.ports import Call, InProgress, NeedsPerson, Outcome, Outgoing, Reply
+from hub.kernel.ports import Call, InProgress, NeedsPerson, Outcome, Outgoing, Reply, TryLater, Unknown
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+SILENCE = Reply(status=200, body=b"", headers={"x-no-answer": "1"})
 
 
 def leavers(count: int) -> list[Outgoing]:
@@ -79,3 +83,61 @@ def test_the_one_question_it_takes_ends_it() -> None:
     call = gate().resume(leavers(1)[0], outcome.state)
     free: Any = gate().read(call, said("200", call)).outcomes[0]
     assert gate().resume(leavers(1)[0], free.state).operation == "delete_persons"
+
+
+def parked(one: Outgoing) -> dict[str, str]:
+    """Where the conversation stands when its gate has refused for an hour."""
+    outcome: Any = begun(1)[0]
+    while isinstance(outcome, InProgress):
+        state = outcome.state
+        call = gate().resume(one, state)
+        outcome = gate().read(call, said("468", call)).outcomes[one.delivery]
+    assert isinstance(outcome, NeedsPerson)
+    return state
+
+
+def after(state: dict[str, str], one: Outgoing, *codes: str) -> tuple[list[str], Any]:
+    """What the gate is told, step by step, when it answers so; and what the last answer leaves."""
+    told, outcome = [], None
+    for code in codes:
+        call = gate().resume(one, state)
+        told.append(call.operation)
+        outcome = gate().read(call, said(code, call)).outcomes[one.delivery]
+        if isinstance(outcome, InProgress):
+            state = outcome.state
+    return [*told, gate().resume(one, state).operation], outcome
+
+
+def test_a_gate_that_was_restarted_for_a_task_is_asked_for_its_records_again() -> None:
+    (one,) = leavers(1)
+    released = replace(one, attempt=one.attempt + 1)
+    assert after(parked(one), released, "200", "200")[0] == ["drain", "drained", "delete_persons"]
+
+
+def test_a_gate_still_busy_after_the_release_has_its_hour_again() -> None:
+    (one,) = leavers(1)
+    released = replace(one, attempt=one.attempt + 1)
+    told, outcome = after(parked(one), released, "468", "468", "200", "468", "200")
+    assert told == ["drain", "drain", "drain", "drained", "drained", "delete_persons"]
+    told, outcome = after(parked(one), released, *["468"] * 360)
+    assert set(told) == {"drain"} and isinstance(outcome, NeedsPerson) and outcome.cause == "gate_still_sending"
+
+
+@pytest.mark.parametrize("broken", ["silent", "unreadable", "never told"])
+def test_a_question_without_its_answer_is_no_link_of_the_proof(broken: str) -> None:
+    (one,) = leavers(1)
+    asked: Any = begun(1)[0]
+    call = gate().resume(one, asked.state)
+    replies = {"silent": SILENCE, "unreadable": Reply(status=200, body=b"?")}
+    if broken in replies:
+        outcome = gate().read(call, replies[broken]).outcomes[0]
+        assert isinstance(outcome, TryLater | Unknown), "a try, so that the next one is told apart"
+    assert after(asked.state, replace(one, attempt=2), "200", "200")[0] == ["drain", "drained", "delete_persons"]
+
+
+def test_people_whose_tries_differ_are_asked_about_each_by_its_own() -> None:
+    """One may have waited for its gate before, and another is new."""
+    ones = [replace(one, attempt=one.delivery + 1) for one in leavers(3)]
+    (call,) = gate().render(ones)
+    outcomes: dict[int, Any] = gate().read(call, said("200", call)).outcomes
+    assert [gate().resume(one, outcomes[one.delivery].state).operation for one in ones] == ["drained"] * 3
