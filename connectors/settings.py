@@ -6,12 +6,13 @@ sentences in both languages. It must never hold a secret's value or know a parti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from connectors.auth.digest import DigestSettings
 from connectors.auth.fixed import ApiKeySettings, BasicSettings, BearerSettings, LgspHeaderSettings, NoneSettings
@@ -107,6 +108,7 @@ SCHEMES: dict[str, type[Declared]] = {
     "portal_session": PortalSessionSettings,
     "population_signed": PopulationSignedSettings,
 }
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _WITHOUT_HEADERS = frozenset({"mqtt", "sftp", "folder"})
 
 
@@ -173,7 +175,7 @@ class ConnectorSettings(Declared):
     """One configured connection to one running system. Secrets are not here: see `secrets_of`."""
 
     ABOUT = Text("Kết nối", "Connector")
-    name: str = setting("Tên", "Name", example="bo-gddt", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    name: str = setting("Tên", "Name", example="bo-gddt")
     system: str = setting("Hệ thống", "System", example="ministry", pattern=r"^[a-z][a-z0-9_]{0,62}$")
     profile: str | None = setting(
         "Hồ sơ giả định",
@@ -193,6 +195,19 @@ class ConnectorSettings(Declared):
     )
     policy: PolicySettings = setting("Chính sách gửi", "Delivery policy", default=PolicySettings())
     state: Literal["active", "paused"] = setting("Trạng thái", "State", default="active")
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, name: str) -> str:
+        """What stands in addresses, where "new" is the page that makes one."""
+        if _NAME.fullmatch(name) is None or name == "new":
+            raise wrong(
+                "misnamed",
+                "chỉ gồm chữ thường không dấu, số, “-” và “_”, bắt đầu bằng chữ hoặc số, tối đa 63 ký tự; không dùng “new”",
+                "may hold only small letters a to z, digits, “-” and “_”, beginning with a letter or digit, at most 63 of them;"
+                " not “new”",
+            )
+        return name
 
     @model_validator(mode="after")
     def _fits(self) -> ConnectorSettings:

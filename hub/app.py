@@ -44,6 +44,7 @@ from hub.api import (
 )
 from hub.api.context import Hub, Probe
 from hub.api.gate_sluice import Sluice
+from hub.bell import Bell
 from hub.kernel.grouping import GroupCommit
 from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger import intake as ledger
@@ -92,6 +93,12 @@ def _prober(house: House) -> Any:
 _UNFIT = Text("Cấu hình kết nối chưa dùng được.", "The connector's settings cannot be used.")
 
 
+async def follow(bell: Bell, heard: Callable[[str], None]) -> None:
+    """Hear of other processes' changes. Without the bell what is kept is a few seconds old at most."""
+    async for word in bell.heard():
+        heard(word)
+
+
 def create(settings: Settings) -> FastAPI:
     """The application. Its parts are opened when it starts serving."""
 
@@ -119,15 +126,20 @@ def create(settings: Settings) -> FastAPI:
             hours = settings.pictures.hours
             app.state.album = Album(house.core, house.keys.encrypt, hours) if hours else None
             app.state.sluice = Sluice(devices.ACCOUNTS)
+
+            def heard(word: str) -> None:
+                devices.heard(app, word)
+                console.heard(app, word)
+
             beside: dict[str, Callable[[], Awaitable[None]]] = {
                 "reading the small tables": house.follow,
-                "hearing of gates": lambda: devices.follow(app, house.bell),
+                "hearing of other processes": lambda: follow(house.bell, heard),
                 "telling which gates are held back": lambda: gate_held.say(house.core, app.state.sluice.standing),
             }
             if app.state.album is not None:
                 beside["keeping gates' pictures"] = app.state.album.run
             going_on = [asyncio.create_task(lasting(name, loop)) for name, loop in beside.items()]
-            house.bell.local.append(lambda word: devices.heard(app, word))
+            house.bell.local.append(heard)
             lean.settle()
             lean.seldom()
             try:

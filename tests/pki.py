@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from asn1crypto import x509 as asn1
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -14,6 +15,10 @@ from cryptography.x509.oid import NameOID
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 YEAR = timedelta(days=365)
+
+
+def named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name), x509.NameAttribute(NameOID.COUNTRY_NAME, "VN")])
 
 
 class Party:
@@ -30,9 +35,7 @@ class Party:
         purposes: Sequence[x509.ObjectIdentifier] = (),
         critical: bool = True,
     ) -> None:
-        self.name = x509.Name(
-            [x509.NameAttribute(NameOID.COMMON_NAME, name), x509.NameAttribute(NameOID.COUNTRY_NAME, "VN")]
-        )
+        self.name = named(name)
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         issuer = by or self
         usage = x509.KeyUsage(
@@ -87,6 +90,19 @@ class Party:
         )
         made = made.add_extension(x509.CRLNumber(1), critical=False)
         return bytes(made.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER))
+
+
+def along(names: Sequence[tuple[str, str]]) -> list[asn1.Certificate]:
+    """Certificates (subject, issuer) that say they are authorities, all of one key, by nobody that is trusted."""
+    key, found = rsa.generate_private_key(public_exponent=65537, key_size=2048), []
+    for subject, issuer in names:
+        made = (
+            x509.CertificateBuilder().subject_name(named(subject)).issuer_name(named(issuer)).public_key(key.public_key())
+            .serial_number(x509.random_serial_number()).not_valid_before(NOW - YEAR).not_valid_after(NOW + YEAR)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        )  # fmt: skip
+        found.append(asn1.Certificate.load(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)))
+    return found
 
 
 class World:

@@ -2,7 +2,7 @@
 
 One concern: that order of tries. What a gate had stored comes one event a request from some families, as what happens now
 does: it has a group of its own, which gives way to the other for a moment before each batch, as in the bridge; posts of several
-stored events take turns and give way likewise. It must never give up an event, nor say yes for one that is not stored.
+stored events take turns, each to its end, and give way likewise. It must never give up an event, nor say yes for one that is not stored.
 """
 
 from __future__ import annotations
@@ -45,8 +45,13 @@ class DeviceStore:
         return await ledger.accept(self._core, arrivals)
 
     async def _in_turn(self, arrivals: list[Arrival]) -> list[Accepted]:
+        """A whole post of stored events. Taking turns by batches all posts would go on at one pace, and with many of them
+        each too slowly to end in the time a device waits: they would begin again for ever."""
+        answers: list[Accepted] = []
         async with self._turn:
-            return await self._giving_way(arrivals)
+            for start in range(0, len(arrivals), _CHUNK_LATE):
+                answers += await self._giving_way(arrivals[start : start + _CHUNK_LATE])
+        return answers
 
     async def put(self, arrivals: list[Arrival]) -> list[Accepted]:
         """Everything, or an error: with whoever comes at the same time when it is one, else in transactions of its own.
@@ -57,12 +62,11 @@ class DeviceStore:
             if len(arrivals) == 1:
                 group = self._history if arrivals[0].historical else self._group
                 return [await group.put(arrivals[0])]
-            late = all(a.historical for a in arrivals)
-            size = _CHUNK_LATE if late else _CHUNK
+            if all(a.historical for a in arrivals):
+                return await self._in_turn(arrivals)
             answers: list[Accepted] = []
-            for start in range(0, len(arrivals), size):
-                part = arrivals[start : start + size]
-                answers += await (self._in_turn(part) if late else ledger.accept(self._core, part))
+            for start in range(0, len(arrivals), _CHUNK):
+                answers += await ledger.accept(self._core, arrivals[start : start + _CHUNK])
             return answers
         except Exception as error:
             if not is_data_fault(error):

@@ -27,7 +27,6 @@ from hub.api.device_commands import Commands
 from hub.api.device_registry import WebGates
 from hub.api.device_store import DeviceStore
 from hub.api.gate_sluice import Sluice
-from hub.bell import Bell
 from hub.kernel.failpoints import reach
 from hub.kernel.firewall import MARK, Cleaned, clean_device
 from hub.kernel.gate_pictures import Onlooker, Picture
@@ -361,12 +360,6 @@ def heard(app: FastAPI, word: str) -> None:
     if word in ("devices", "lost") and door is not None:
         door.gates.forget()
         door.sluice.forget(door.gates.known)
-
-
-async def follow(app: FastAPI, bell: Bell) -> None:
-    """Hear of other processes' changes. Without the bell the registry is a few seconds old at most."""
-    async for word in bell.heard():
-        heard(app, word)
 
 
 async def _answer(request: Request, family: WebFamily) -> Response:

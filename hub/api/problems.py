@@ -27,8 +27,8 @@ _INTERNAL = Text(
 )
 
 _UNREADABLE = Text(
-    "Yêu cầu có ký tự không phải chữ viết (NUL); không lưu gì.",
-    "The request holds a character that is no text (NUL); nothing was stored.",
+    "Yêu cầu có ký tự không phải chữ viết (NUL).",
+    "The request holds a character that is no text (NUL).",
 )
 
 _TITLES: dict[int, Text] = {
@@ -106,6 +106,11 @@ def broken(request: Request, error: Exception) -> Response:
     return response(request, Problem(500, "internal", _INTERNAL))
 
 
+def unwritable(request: Request, error: Exception) -> None:
+    """Tell the log of what the database refused as no text, which is the request's fault or ours: never the text itself."""
+    log.warning("%s %s: the database took it for no text: %s", request.method, request.url.path, type(error).__name__)
+
+
 def install(app: FastAPI) -> None:
     """Make every refusal of the application a problem."""
 
@@ -133,6 +138,7 @@ def install(app: FastAPI) -> None:
         )
 
     async def _unwritable(request: Request, error: Exception) -> Response:
+        unwritable(request, error)
         return response(request, Problem(422, "unreadable_text", _UNREADABLE))
 
     for kind in UNWRITABLE:

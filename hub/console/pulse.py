@@ -115,6 +115,7 @@ class Shared:
         self._found: dict[Any, tuple[float, Any]] = {}
         """Until when an answer is good, and the answer."""
         self._locks: dict[Any, asyncio.Lock] = {}
+        self._forgotten = 0
 
     async def get(self, key: Any, fresh_s: float, make: Callable[[], Awaitable[Any]]) -> Any:
         """The answer for `key`, made anew when it is too old."""
@@ -125,13 +126,17 @@ class Shared:
             if began > until:
                 if len(self._found) > 500:
                     self._found.clear()
+                times = self._forgotten
                 found = await make()
                 ended = time.monotonic()
-                self._found[key] = (ended + max(fresh_s, 10 * (ended - began)), found)
+                if times == self._forgotten:  # else it may be of before, and is for who asked before alone
+                    self._found[key] = (ended + max(fresh_s, 10 * (ended - began)), found)
             return found
 
     def forget(self) -> None:
-        """What is asked for next is made anew: somebody has just changed it, and looks for what they did."""
+        """What is asked for next is made anew: somebody has just changed it, and looks for what they did. What is being
+        made is not kept."""
+        self._forgotten += 1
         self._found.clear()
 
 
@@ -169,6 +174,7 @@ class Pulses:
 
     def __init__(self) -> None:
         self.shared = Shared()
+        self._beside = Shared()  # what no change of a connector changes
         self.ledger = Ledger()
 
     async def read(self, hub: Hub, schools: list[str] | None) -> Pulse:
@@ -179,8 +185,12 @@ class Pulses:
 
     async def airflow(self, hub: Hub) -> tuple[str, dict[str, str]]:
         """Airflow's state in one word, and its parts."""
-        found: tuple[str, dict[str, str]] = await self.shared.get("airflow", 5.0, lambda: _airflow(hub))
+        found: tuple[str, dict[str, str]] = await self._beside.get("airflow", 5.0, lambda: _airflow(hub))
         return found
+
+    async def database(self, hub: Hub) -> Any:
+        """What the whole database says of itself, seldom asked."""
+        return await self._beside.get("database", 30.0, lambda: _database(hub))
 
 
 async def _pulse(pulses: Pulses, hub: Hub, schools: list[str] | None) -> Pulse:
@@ -197,7 +207,7 @@ async def _pulse(pulses: Pulses, hub: Hub, schools: list[str] | None) -> Pulse:
         inbox = await connection.fetchrow(sql.console_inbox) if whole else None
         clients = await connection.fetchval(sql.console_clients_count) if whole else 0
     said = await alarms.recent(hub.core) if whole else []
-    database = await pulses.shared.get("database", 30.0, lambda: _database(hub)) if whole else None
+    database = await pulses.database(hub) if whole else None
     breakers = await _breakers(hub, [r["name"] for r in rows])
     by_connector: dict[int, list[Backlog]] = {}
     for b in backlog:

@@ -204,7 +204,7 @@ def respond(request: Request, template: str, *, status: int = 200, **context: An
     return response
 
 
-def redirect(address: str, **query: Any) -> Response:
+def redirect(address: str, /, **query: Any) -> Response:
     """See other: what to look at after a form was taken. `query` is added to the address."""
     if query:
         address += ("&" if "?" in address else "?") + urlencode({k: str(v) for k, v in query.items()})

@@ -15,6 +15,7 @@ from fastapi.responses import PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from hub.api.problems import unwritable
 from hub.console.forms import ConnectorForms
 from hub.console.guard import LIVE_HEADER, PasswordChangeNeeded, Refused, SignInNeeded
 from hub.console.pages import (
@@ -90,6 +91,12 @@ def mount(app: FastAPI, forms: ConnectorForms) -> None:
     app.add_exception_handler(Exception, _page_or(app.exception_handlers.get(Exception), _broken))
 
 
+def heard(app: FastAPI, word: str) -> None:
+    """A connector was changed, paused or let go, by whomever: who looks next sees it as it is now."""
+    if word in ("connectors", "lost"):
+        app.state.console_pulses.shared.forget()
+
+
 def _is_page(request: Request) -> bool:
     return not request.url.path.startswith(_API) and "text/html" in request.headers.get("accept", "")
 
@@ -138,6 +145,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _unwritable(request: Request, error: Exception) -> Response:
+    unwritable(request, error)
     return respond(request, "error.html", status=422, code=422, reason="error.text")
 
 

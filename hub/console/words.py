@@ -68,7 +68,7 @@ _PAGES: dict[str, tuple[str, str]] = {
     "error.scope": ("Việc này ngoài phạm vi của bạn.", "This is outside your scope."),
     "error.csrf": ("Biểu mẫu không hợp lệ hoặc đã cũ. Hãy tải lại trang rồi thử lại.", "The form is not valid or too old. Reload the page and try again."),
     "error.large": ("Biểu mẫu quá lớn.", "The form is too large."),
-    "error.text": ("Yêu cầu có ký tự không phải chữ viết; không lưu gì.", "The request holds a character that is no text; nothing was stored."),
+    "error.text": ("Yêu cầu có ký tự không phải chữ viết.", "The request holds a character that is no text."),
     "error.method": ("Cách gọi không được hỗ trợ.", "This page cannot be called that way."),
     "error.other": ("Yêu cầu không thực hiện được.", "The request could not be carried out."),
     "error.broken": ("Có lỗi phía máy chủ. Dữ liệu không bị ảnh hưởng; hãy thử lại.", "Something broke on our side. No data is affected; please try again."),

@@ -3,6 +3,7 @@
 One concern: the chain. Revocation data is what is given; nothing is fetched. It must never believe a certificate because
 it came along with a document, nor the time a signer claims where a revocation is known: whoever holds a stolen key can claim any
 time before it was reported. Only a time that a trusted stamp proves stands against a revocation, and only against a later one.
+Nor may what came along decide how long judging takes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ from hub.kernel.ports import Text
 from hub.signatures import REVOKED, UNCHECKED, UNTRUSTED
 
 log = logging.getLogger("hub.signatures")
+
+_ALONG = 16
+"""Certificates that come with a signature, beside the signer's own; a whole chain has three or four."""
+_WAYS = 512
+"""Steps up on all ways there are, a tenth of a second for the library; sixteen certificates one above the other have 136."""
 
 
 class Trust(Struct, frozen=True):
@@ -65,9 +71,32 @@ class Trust(Struct, frozen=True):
             names |= more
         return names
 
+    def _ways_up(self, leaf: Any, others: list[Any]) -> int:
+        """How many steps up, by names, there are on all ways from a certificate or one that came with it: the library takes
+        every one, and a few certificates of one name are enough for more than it can ever take. Counts no further than needed."""
+        above: dict[str, set[tuple[bytes, str | None]]] = {}
+        for known, end in ((others, False), (self.roots, True)):
+            for c in known:
+                issuer = None if end and c.self_issued else c.issuer.hashable
+                above.setdefault(c.subject.hashable, set()).add((c.issuer_serial, issuer))
+        ways = [(c.issuer.hashable, frozenset({c.issuer_serial})) for c in (leaf, *others)]
+        steps = 0
+        while ways and steps <= _WAYS:
+            name, behind = ways.pop()
+            for one, issuer in above.get(name, ()):
+                if issuer is None or one not in behind:
+                    steps += 1
+                    if issuer is not None:
+                        ways.append((issuer, behind | {one}))
+        return steps
+
     def context(self, leaf: Any, moment: datetime, others: Iterable[Any] = ()) -> ValidationContext:
         """How a chain is judged at a moment. Where an authority's revocation data was given, no certificate of its own is
-        believed without."""
+        believed without. Raises ValueError where `others`, which came along, are too many or lead to one another in too many
+        ways."""
+        others = list(others)
+        if len(others) > _ALONG or self._ways_up(leaf, others) > _WAYS:
+            raise ValueError("more certificates came along than a chain has")
         known = any(c.issuer == leaf.issuer for c in self.crls) or any(
             h in self.answering for h in _hashed(leaf.issuer)
         )
@@ -91,13 +120,13 @@ class Trust(Struct, frozen=True):
     ) -> Text | None:
         """Why a certificate may not be believed, or None: its chain at the time proved, or else at the one it claims, and
         revocations known now, but for those after the time proved."""
-        moment = proved or claimed
+        moment, others = proved or claimed, list(others)
         if self.knows_revoked(leaf, proved):
             return REVOKED
         if not any(r.self_issued for r in self.roots):
             return UNTRUSTED
         try:
-            validator = CertificateValidator(leaf, list(others), self.context(leaf, moment, others))
+            validator = CertificateValidator(leaf, others, self.context(leaf, moment, others))
             path = await validator.async_validate_usage(set())
         except RevokedError:
             return REVOKED

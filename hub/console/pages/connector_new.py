@@ -6,7 +6,6 @@ is taken.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -21,13 +20,8 @@ from hub.kernel.ports import Text
 
 router = APIRouter(prefix="/connectors")
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _MADE = Text("Kết nối mới: hãy thử kết nối rồi bấm “Chạy tiếp”.", "A new connector: test it, then press “Resume”.")
 _TAKEN = Text("Đã có kết nối tên này.", "There is a connector of this name.")
-_MISNAMED = Text(
-    "Chỉ dùng chữ thường không dấu, số, “-” và “_”, tối đa 63 ký tự; không dùng “new”.",
-    "Small letters a to z, digits, “-” and “_” only, at most 63 of them; not “new”.",
-)
 
 
 def _chosen(request: Request, given: Any) -> tuple[str, str, str]:
@@ -81,21 +75,19 @@ async def make(request: Request, visitor: Visitor) -> Response:
     name = text(form, "name", 100)
     data, errors = forms.read(schema_of(request, system, kind, scheme), form)
     secrets = {k: v for k, v in (data.pop("secrets", None) or {}).items() if v}
-    fits = _NAME.fullmatch(name) is not None and name != "new"
     stored: dict[str, Any] = {}
-    if not errors:
-        try:  # under any name: what else is wrong is told at once
-            stored = checked(request, name if fits else "x", system, kind, scheme, data, secrets)
-        except ValueError as error:
-            errors = told(error)
-    if not fits or name in core_of(request).connectors:
-        errors["/name"] = _TAKEN if fits else _MISNAMED
+    try:
+        stored = checked(request, name, system, kind, scheme, data, secrets)
+    except ValueError as error:
+        # Where the form itself does not hold, what stands there says so already; it has no say on the name.
+        errors |= {p: e for p, e in told(error).items() if not errors or p == "/name"}
+    if name in core_of(request).connectors:
+        errors["/name"] = _TAKEN
     if not errors:
         made = await operations.add_connector(
             core_of(request), hub_of(request).keys, visitor.person.name, name, system, stored, secrets, _MADE
         )
         if made is not None:
-            request.app.state.console_pulses.shared.forget()
             return redirect(f"/connectors/{name}", done="done.added")
         errors = {"/name": _TAKEN}
     return _page(request, visitor, chosen, name, data, errors)

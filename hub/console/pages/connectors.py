@@ -117,7 +117,6 @@ async def pause(request: Request, visitor: Visitor, name: str) -> Response:
         return redirect(f"/connectors/{name}", done="done.reason_needed")
     await _row(request, name)
     done = await operations.pause(core_of(request), visitor.person.name, name, Text(reason, reason))
-    request.app.state.console_pulses.shared.forget()
     return redirect(f"/connectors/{name}", done="done.paused" if done else "done.nothing")
 
 
@@ -127,7 +126,6 @@ async def resume(request: Request, visitor: Visitor, name: str) -> Response:
     await taken(request, visitor, whole=True)
     await _row(request, name)
     done = await operations.resume(core_of(request), visitor.person.name, name)
-    request.app.state.console_pulses.shared.forget()
     return redirect(f"/connectors/{name}", done="done.resumed" if done else "done.nothing")
 
 

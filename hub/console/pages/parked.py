@@ -110,6 +110,8 @@ async def resolve(request: Request, visitor: Visitor, task: str) -> Response:
     if resolution is None or not why:
         return redirect(f"/parked/{row['id']}", done="done.reason_needed")
     moved = await operations.resolve_task(core_of(request), visitor.person.name, row["id"], resolution, why)
+    if moved is None:  # somebody else was faster, and may have done something else
+        return redirect("/parked", done="done.nothing")
     if operations.of_pause(row):
         return redirect("/parked", done="done.resumed")
     return redirect("/parked", done="done.resolved", n=moved)

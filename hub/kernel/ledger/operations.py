@@ -118,8 +118,8 @@ async def _close(
     return len(gone)
 
 
-async def resolve_task(core: Core, actor: str, task: int, resolution: Resolution, why: str) -> int:
-    """Resolve a task and move everything that waited for it. Returns how many deliveries; 0 when it was resolved already.
+async def resolve_task(core: Core, actor: str, task: int, resolution: Resolution, why: str) -> int | None:
+    """Resolve a task and move everything that waited for it. Returns how many deliveries; None when it was resolved already.
 
     A task about a paused connector is *released*, which resumes it. Raises `OnlyReleased` for anything else: the connector
     would stay paused and nobody be told."""
@@ -130,7 +130,9 @@ async def resolve_task(core: Core, actor: str, task: int, resolution: Resolution
     return moved
 
 
-async def _resolve(core: Core, connection: Connection, actor: str, task: int, resolution: Resolution, why: str) -> int:
+async def _resolve(
+    core: Core, connection: Connection, actor: str, task: int, resolution: Resolution, why: str
+) -> int | None:
     if resolution == "release" and (paused := await connection.fetchval(sql.task_paused, task)) is not None:
         # The connector before its task: the way whoever pauses or resumes it takes them.
         await connection.fetchval(sql.connector_lock, paused)
@@ -138,7 +140,7 @@ async def _resolve(core: Core, connection: Connection, actor: str, task: int, re
     await _lock_orders(connection, await connection.fetch(sql.task_deliveries, task))
     found = await connection.fetchrow(sql.task_lock, task)
     if found is None or found["state"] != "open":
-        return 0
+        return None
     if of_pause(found) and resolution != "release":
         raise OnlyReleased(task)
     rows = await connection.fetch(sql.task_deliveries, task)
@@ -192,7 +194,7 @@ async def approve_code(
     async with core.pool.acquire() as connection, connection.transaction():
         moved = 0
         for task in await connection.fetch(sql.tasks_for_code, code_subject(source_system, code, target_system)):
-            moved += await _resolve(core, connection, actor, task["id"], "release", why)
+            moved += await _resolve(core, connection, actor, task["id"], "release", why) or 0
     core.on_commit("ready")
     return moved
 
@@ -211,7 +213,7 @@ async def sweep_codes(core: Core, today: date) -> int:
             core.catalogue.standardise(data["source_system"], data["code"], data["target_system"], today).code
             is not None
         ):
-            moved += await resolve_task(core, "hub", task["id"], "release", "the code has a meaning by now")
+            moved += await resolve_task(core, "hub", task["id"], "release", "the code has a meaning by now") or 0
     return moved
 
 

@@ -39,5 +39,5 @@ async def sweep(core: Core) -> int:
     """Release what was parked for a prerequisite that has been delivered by now. Returns how many deliveries."""
     moved = 0
     for task in await dependencies.overdue_met(core):
-        moved += await resolve_task(core, "hub", task, "release", "the prerequisite has been delivered")
+        moved += await resolve_task(core, "hub", task, "release", "the prerequisite has been delivered") or 0
     return moved

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 import hub.app
-from hub.api import devices
 from hub.wiring import House
 from hub.worker import gate_held
 from hub.worker.gate_album import Album
@@ -31,7 +30,7 @@ def test_a_loop_that_breaks_off_begins_anew(monkeypatch: pytest.MonkeyPatch, req
         return loop
 
     monkeypatch.setenv("LT_PICTURES__LEGAL_BASIS", "an example for this test alone")
-    for owner, name in ((House, "follow"), (devices, "follow"), (gate_held, "say"), (Album, "run")):
+    for owner, name in ((House, "follow"), (hub.app, "follow"), (gate_held, "say"), (Album, "run")):
         monkeypatch.setattr(owner, name, faulty(f"{owner.__name__}.{name}"))
     monkeypatch.setattr(hub.app, "lasting", partial(lasting, rest_s=0.01), raising=False)
     request.getfixturevalue("gateway")

@@ -16,11 +16,11 @@ from fastapi import FastAPI
 
 import connectors.settings as connector_settings
 from hub.api.context import Hub, Probe
-from hub.console import mount
+from hub.console import heard, mount
 from hub.embedded.airflow_client import AirflowUnavailable
 from hub.kernel.access import EVERYWHERE
 from hub.kernel.intake import Arrival, Source
-from hub.kernel.ledger import people
+from hub.kernel.ledger import operations, people
 from hub.kernel.ledger.intake import accept
 from hub.kernel.ports import Draft, Text
 from hub.settings import Settings
@@ -64,6 +64,13 @@ async def console(
         settings=Settings(data_dir=folder), keys=one.keys, core=one.core, redis=redis, manifests=manifests or {}, probe=probe, airflow=airflow,
         status_file=folder / "status.json", flows_folder=folder,
     )  # fmt: skip
+    rung = one.core.on_commit
+
+    def ring(word: str) -> None:  # as the gateway's bell
+        rung(word)
+        heard(app, word)
+
+    one.core.on_commit = ring
     password = await people.add_user(one.core, "test", "an", "An", "admin", EVERYWHERE)
     token, _ = await people.sign_in(one.core, "an", password, 600)
     await one.owner.execute("UPDATE users SET must_change = false")
@@ -130,6 +137,27 @@ def test_a_stand_in_broker_is_said_on_the_overview(ledger, tmp_path: Path) -> No
             (tmp_path / "status.json").write_text("{half")
             await asyncio.sleep(2.1)
             assert "No supervisor" in (await client.get("/")).text
+
+    asyncio.run(run())
+
+
+def test_of_two_who_resolve_a_task_the_later_is_not_told_that_it_was_their_doing(ledger, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with ledger() as one, console(one, tmp_path, None) as client:
+            await one.connector("ministry", "ministry")
+            gone = Text("Bên nhận trả 410.", "The receiver answers 410.")
+            ends = []
+            for faster in (False, True):
+                assert await operations.pause(one.core, "hub", "ministry", gone, "endpoint_gone")
+                assert "The receiver answers 410." in (await client.get("/connectors/ministry")).text, "shown at once"
+                task = await one.value("SELECT id FROM tasks WHERE state = 'open'")
+                if faster:
+                    await operations.resolve_task(one.core, "lan", task, "release", "they said so")
+                    assert await operations.pause(one.core, "hub", "ministry", gone)
+                form = {"csrf": await one.value("SELECT csrf FROM sessions"), "resolution": "release", "note": "xong"}
+                answer = await client.post(f"/parked/{task}/resolve", data=form)
+                ends.append((answer.headers["location"], await one.value("SELECT state FROM connectors")))
+            assert ends == [("/parked?done=done.resumed", "active"), ("/parked?done=done.nothing", "paused")]
 
     asyncio.run(run())
 

@@ -85,8 +85,10 @@ def test_files_are_picked_up_by_a_connector_made_and_changed_in_the_console(
 
             # Changed by the other door, and let go.
             page = (await client.get("/connectors/tep-cap-xa/edit")).text
+            assert "*.json" not in (await client.get("/connectors/tep-cap-xa")).text
             saved = await client.post("/connectors/tep-cap-xa/edit", data=fields(page) | {"/transport/pick": "*.json"})
             assert saved.status_code == 303, errors(saved.text)
+            assert "*.json" in (await client.get("/connectors/tep-cap-xa")).text, "what was saved is shown at once"
             csrf = fields(page)["csrf"]
             await client.post("/connectors/tep-cap-xa/resume", data={"csrf": csrf})
             await s.house.refresh()

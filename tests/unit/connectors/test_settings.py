@@ -36,6 +36,11 @@ def test_good_settings_round_trip() -> None:
     assert validate(dump(settings)) == settings
 
 
+@pytest.mark.parametrize("name", ["new", " new ", "", "-a", "Bo", "bo gddt", "bộ", "x" * 64])
+def test_a_connectors_name_stands_in_addresses(name: str) -> None:
+    assert errors({"name": name}) == {"/name": "misnamed"}
+
+
 def test_all_errors_are_told_with_pointer_and_title() -> None:
     assert errors(
         {
@@ -45,7 +50,7 @@ def test_all_errors_are_told_with_pointer_and_title() -> None:
             "zz": 1,
         }
     ) == {
-        "/name": "string_pattern_mismatch",
+        "/name": "misnamed",
         "/transport/base_url": "address",
         "/transport/headers": "secret_misplaced",
         "/policy/concurrency": "greater_than_equal",

@@ -94,6 +94,7 @@ class Broker:
     def __init__(self) -> None:
         self.published: list[str] = []
         self.refusal = None
+        self.confirms = True
         self.stats = SimpleNamespace(last_error=None)
 
     async def connected(self, timeout_s: float, patient: bool) -> bool:

@@ -12,6 +12,8 @@ from fastapi import FastAPI
 import connectors.settings as connector_settings
 from hub.api import problems
 from hub.console import mount
+from hub.console.render import redirect
+from hub.kernel.store.db import UNWRITABLE
 from hub.settings import Settings
 
 
@@ -29,6 +31,12 @@ def _get(path: str, **headers: str) -> httpx.Response:
         @app.get(place)
         async def odd() -> None:
             raise RuntimeError("relation secret_table of 031085001234")
+
+    for place in ("/v1/nul", "/nul"):
+
+        @app.get(place)
+        async def nul() -> None:
+            raise UNWRITABLE[0]("invalid byte sequence: Nguyễn Văn A")
 
     mount(app, connector_settings)
 
@@ -58,3 +66,19 @@ def test_a_person_gets_a_page_and_the_api_stays_the_api() -> None:
     )
     assert "secret_table" not in page.text
     assert _get("/v1/odd", accept="text/html").headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(("path", "accept"), [("/v1/nul", "application/json"), ("/nul", "text/html")])
+def test_what_the_database_takes_for_no_text_is_refused_and_the_log_told(
+    path: str, accept: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "hub.api"):
+        answer = _get(path, accept=accept)
+    assert answer.status_code == 422 and "stored" not in answer.text and "lưu" not in answer.text
+    (said,) = [r.getMessage() for r in caplog.records]
+    assert path in said and "CharacterNotInRepertoireError" in said and "Nguyễn" not in said + answer.text
+
+
+def test_a_redirect_takes_whatever_words_an_address_had() -> None:
+    asked = {"address": "x", "lang": "en"}
+    assert redirect("/records/5", **asked).headers["location"] == "/records/5?address=x&lang=en"

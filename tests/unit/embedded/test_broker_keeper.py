@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hub import broker_keeper
-from hub.broker_keeper import BrokerKeeper, users_of
+from hub.broker_keeper import BrokerKeeper, commands_user, probe_user, users_of
 from hub.embedded.broker import BrokerError
 from hub.kernel.ledger import gates
 from hub.kernel.ledger.gates import Gate
@@ -32,7 +32,7 @@ def test_a_gate_with_a_name_of_the_hubs_own_is_passed_over(caplog: pytest.LogCap
     assert caplog.text.count("the name is the hub's own") == 2
 
 
-@pytest.mark.parametrize("name", ["hub-bridge", "lt-commands"])
+@pytest.mark.parametrize("name", ["hub-bridge", "lt-commands", "lt-commands-probe"])
 def test_nobody_registers_a_gate_under_such_a_name(name: str) -> None:
     core: Any = SimpleNamespace(directory=SimpleNamespace(all=lambda: [SimpleNamespace(code="S1")]))
     given = {"family": "native", "profile": "native", "title": "t", "school": "S1", "entrance": "e", "direction": "in"}
@@ -40,6 +40,30 @@ def test_nobody_registers_a_gate_under_such_a_name(name: str) -> None:
     assert len(gates.faults(core, [Gate(id=name, **given)])) == 1
     with pytest.raises(gates.GateRefused):
         asyncio.run(gates.replace(core, "test", "G1", name, None, "", lambda *_: b"", b"", "why"))
+
+
+def test_who_tries_the_commands_account_has_its_secret_and_no_topics() -> None:
+    told: list[Any] = []
+
+    async def devices(_: Any) -> list[Any]:
+        return [row("lt-commands-probe"), row("G1")]
+
+    async def go(monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(broker_keeper.parties, "devices", devices)
+        house: Any = SimpleNamespace(core=None, keys=KEYS)
+        broker: Any = SimpleNamespace(
+            spec=lambda: SimpleNamespace(name="mqtt"), set_devices=lambda users, pid: told.extend(users)
+        )
+        settings: Any = SimpleNamespace(username="hub-bridge")
+        keeper = BrokerKeeper(broker, house, SimpleNamespace(pid=lambda _: None), settings, None)  # type: ignore[arg-type]
+        monkeypatch.setattr(keeper, "_note", lambda: None)
+        await keeper.renew()
+
+    with pytest.MonkeyPatch.context() as patch:
+        asyncio.run(go(patch))
+    assert [u.name for u in told] == ["lt-commands", "lt-commands-probe", "G1"]
+    assert told[1] == probe_user(KEYS) and told[1].secret == commands_user(KEYS).secret
+    assert not told[1].reads and not told[1].writes
 
 
 class Bell:

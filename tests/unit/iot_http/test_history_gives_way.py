@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,6 +85,30 @@ def test_posts_of_several_stored_events_take_turns_and_let_live_ones_by(books: B
     assert all(len({a.historical for a in batch}) == 1 for batch in books.batches), "never in one commit"
     assert max(len(b) for b in books.batches if b[0].historical) <= 200
     assert books.most == 2, "one of what was stored at a time, beside one of what happens now"
+
+
+def test_many_long_posts_end_one_after_the_other_and_are_not_begun_again_for_ever(books: Books) -> None:
+    """Each device gives up after a while and sends its post again: with every round fewer are left."""
+
+    async def go() -> list[int]:
+        live = GroupCommit(books.accept, batch=200, committers=1)
+        store = DeviceStore(object(), live)  # type: ignore[arg-type]
+        began = asyncio.get_running_loop().time()
+        await store.put([arrival(f"alone-{n}", True) for n in range(1000)])
+        # Enough for some fifteen of the posts; batch by batch all forty would need almost three times as long.
+        patience = 15 * (asyncio.get_running_loop().time() - began)
+        left, rounds = list(range(40)), []
+        while left and len(rounds) < 20:
+            posts = [store.put([arrival(f"{post}-{n}", True) for n in range(1000)]) for post in left]
+            ended = await asyncio.gather(*(asyncio.wait_for(post, patience) for post in posts), return_exceptions=True)
+            assert all(isinstance(e, TimeoutError) or (isinstance(e, list) and len(e) == 1000) for e in ended), ended
+            left = [post for post, e in zip(left, ended, strict=True) if isinstance(e, TimeoutError)]
+            rounds.append(len(left))
+        return rounds
+
+    rounds = asyncio.run(go())
+    assert rounds[0] < 40 and rounds[-1] == 0, rounds
+    assert all(after < before for before, after in pairwise(rounds)), rounds
 
 
 def test_history_waits_a_moment_for_live_ones_and_no_longer(books: Books) -> None:

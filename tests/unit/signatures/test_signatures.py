@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
 import io
+import itertools
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
+from asn1crypto import x509 as asn1
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponderEncoding, OCSPResponseBuilder
 from hypothesis import HealthCheck, given, settings
@@ -28,7 +32,7 @@ from signxml.xades import XAdESSigner
 from hub.kernel.documents import PDF, XML, kind_of
 from hub.signatures import ALTERED, REVOKED, UNCHECKED, UNREADABLE, UNTRUSTED, verify
 from hub.signatures.trust import load
-from tests.pki import NOW, YEAR, Party, World
+from tests.pki import NOW, YEAR, Party, World, along
 
 DOCUMENT = b"<hocba xmlns='urn:thu'><hocsinh>3100000001</hocsinh><diem mon='toan'>8.5</diem></hocba>"
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
@@ -120,7 +124,9 @@ def blank() -> bytes:
     return out.getvalue()
 
 
-def pdf(world: World, signer: Party | None = None, body: bytes | None = None, field: str = "Ky1") -> bytes:
+def pdf(
+    world: World, signer: Party | None = None, body: bytes | None = None, field: str = "Ky1", beside: Sequence[Any] = ()
+) -> bytes:
     by = signer or world.signer
     store = SimpleCertificateStore()
     from asn1crypto import keys, pem, x509
@@ -128,7 +134,8 @@ def pdf(world: World, signer: Party | None = None, body: bytes | None = None, fi
     def cert(party: Party) -> Any:
         return x509.Certificate.load(pem.unarmor(party.pem)[2])
 
-    store.register(cert(world.authority))
+    for one in beside or [cert(world.authority)]:
+        store.register(one)
     simple = signers.SimpleSigner(
         signing_cert=cert(by), signing_key=keys.PrivateKeyInfo.load(pem.unarmor(by.key_pem)[2]), cert_registry=store
     )
@@ -253,6 +260,40 @@ def test_a_certificate_that_is_none_makes_a_signature_unreadable(world: World) -
     )
     assert more != body
     assert UNREADABLE in problems(judged(world, more, XML))
+
+
+def ladder(rungs: int, top: str = "nobody") -> list[tuple[str, str]]:
+    """Pairs of one name, each pair below the next: twice as many ways up with every rung."""
+    names = ["Tests CA", *(f"rung {n}" for n in range(1, rungs)), top]
+    return [pair for pair in itertools.pairwise(names) for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    "names", [ladder(30), ladder(8), [("Tests CA", "Tests CA")] * 12, ladder(7, top="Tests CA")],
+    ids=["a long ladder", "a ladder", "all of one name", "round and round"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [XML, PDF])
+def test_certificates_that_came_along_cannot_hold_the_verifier_up(
+    world: World, kind: str, names: list[tuple[str, str]]
+) -> None:
+    found, leaf = along(names), asn1.Certificate.load(world.signer.certificate.public_bytes(serialization.Encoding.DER))
+    with pytest.raises(ValueError):
+        load(world.folder).context(leaf, NOW, found)
+    if kind == XML:
+        ends = b"</ds:X509Certificate>"
+        more = b"".join(b"<ds:X509Certificate>%s%s" % (base64.b64encode(c.dump()), ends) for c in found)
+        body = xml(world).replace(ends, ends + more, 1)
+    else:
+        body = pdf(world, beside=found)
+    assert UNREADABLE in problems(judged(world, body, kind))
+
+
+def test_a_long_plain_chain_and_renewed_authorities_that_came_along_are_looked_at(world: World) -> None:
+    names = [f"link {n}" for n in range(17)]
+    chain = along(list(itertools.pairwise(names)))
+    renewed = along([("Tests CA", "Tests Root")] * 3 + [("Tests Root", "Tests Root")] * 3)
+    for beside in (chain, renewed):
+        assert judged(world, pdf(world, beside=beside), PDF).state == "good", "the folder has what is needed"
 
 
 @pytest.mark.parametrize("way", ["after", "beside"])

@@ -29,7 +29,7 @@ from hub.signatures import (
 )
 from hub.signatures.stamps import LARGEST, MOST, Token, judge
 from hub.signatures.trust import load
-from tests.pki import NOW, YEAR, Party
+from tests.pki import NOW, YEAR, Party, along
 from tests.unit.signatures.stamping import (
     C14N,
     C14N11,
@@ -262,7 +262,8 @@ def test_the_work_is_bounded(world: Stamping) -> None:
     note = cms.CMSAttribute({"type": "1.2.3", "values": [core.OctetString(bytes(LARGEST))]})
     large["content"]["signer_infos"][0]["unsigned_attrs"] = cms.CMSAttributes([note])
     crowded = cms.ContentInfo.load(token)
-    crowded["content"]["certificates"] = [*crowded["content"]["certificates"]] * 17
+    more = [cms.CertificateChoices("certificate", one) for one in along([("nobody", "no one")] * 17)]
+    crowded["content"]["certificates"] = [*crowded["content"]["certificates"], *more]
     for odd in (large.dump(force=True), crowded.dump(force=True)):
         assert asyncio.run(judge(lambda odd=odd: [Token(odd, covers)], trust)).problems == (STAMP_UNREADABLE,)
 
