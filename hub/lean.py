@@ -8,8 +8,11 @@ anything a process can call for: a module named here is one whose absence its im
 from __future__ import annotations
 
 import gc
+import importlib.util
 import sys
 from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
 
 NEVER_USED = (
     "opentelemetry.sdk",  # redis: metrics of its own, off unless asked for
@@ -20,6 +23,9 @@ NEVER_USED = (
 )
 """Each is imported in a `try` by the library named beside it."""
 
+BY_PART = ("holidays.countries",)
+"""Packages whose first module brings all the others in, 250 countries for one: their modules are found, and come when named."""
+
 ENVIRONMENT: Mapping[str, str] = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
 """For a process of the hub: threads share two heaps of the C library, and what is freed at a heap's end goes back."""
 
@@ -29,10 +35,17 @@ pages from the system anew costs more than all the work on it (4 ms instead of 0
 
 
 def leave_out() -> None:
-    """Make `NEVER_USED` look as if it were not installed. Call it before anything else is imported."""
+    """Make `NEVER_USED` look as if it were not installed, and `BY_PART` come by part. Call it before anything else is imported."""
     for name in NEVER_USED:
         # None means to the import machinery: this module is known not to be there.
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+    for name in BY_PART:
+        above, _, last = name.rpartition(".")
+        found = importlib.util.find_spec(above) if name not in sys.modules else None
+        if found is not None and found.submodule_search_locations:
+            package = ModuleType(name)
+            package.__path__ = [str(Path(where) / last) for where in found.submodule_search_locations]
+            sys.modules[name] = package
 
 
 def settle() -> None:

@@ -43,6 +43,21 @@ def test_the_other_commands_load_with_everything_there() -> None:
     assert not set(done.stdout.split()) & set(lean.NEVER_USED)
 
 
+def test_one_countrys_holidays_come_without_all_the_others_and_are_the_same() -> None:
+    code = (
+        "import sys, hub.lean; {}import holidays; found = holidays.country_holidays('VN', years=range(2020, 2036)); "
+        "print(sum(n.startswith('holidays.countries.') for n in sys.modules), *(d.isoformat() for d in sorted(found)))"
+    )
+    lean_one, whole = (
+        subprocess.run(
+            [sys.executable, "-c", code.format(first)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        ).stdout.split()
+        for first in ("hub.lean.leave_out(); ", "")
+    )
+    assert lean_one[0] == "1" and int(whole[0]) > 100, "else it shows nothing"
+    assert lean_one[1:] == whole[1:] and len(whole) > 100
+
+
 @pytest.mark.parametrize("words", [["--help"], ["users", "--help"], ["replay", "--help"]])
 def test_every_command_is_still_found(words: list[str]) -> None:
     done = subprocess.run(
