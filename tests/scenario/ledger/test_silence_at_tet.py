@@ -12,7 +12,6 @@ import pytest
 
 from hub.kernel.ledger import silence
 from hub.kernel.silence import ZONE
-from hub.worker import main
 from hub.worker.main import Worker
 from tests.scenario.ledger.test_silence import gates, heard
 
@@ -44,12 +43,7 @@ def test_nobody_is_told_of_silence_over_tet(ledger: Any, monkeypatch: pytest.Mon
             worker: Any = SimpleNamespace(core=led.core, settings=SimpleNamespace(alarms=alarms), _learnt_at=None)
             moment = [now]
 
-            class Clock(datetime):
-                @classmethod
-                def now(cls, tz: Any = None) -> datetime:
-                    return moment[0].astimezone(tz)
-
-            monkeypatch.setattr(main, "datetime", Clock)
+            monkeypatch.setattr(led.core, "moment", lambda: moment[0])
 
             async def silent_at(day: date) -> int:
                 moment[0] = datetime.combine(day, time(8, 0), ZONE)
