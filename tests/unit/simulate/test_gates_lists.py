@@ -25,9 +25,12 @@ from iot.dahua.listing import LIST
 from iot.listing import Listed, Span
 
 LOOPBACK = ["127.0.0.0/8"]
-NOW = datetime.now(UTC)
-SPAN = Span(NOW - timedelta(minutes=5), NOW + timedelta(minutes=5))
 Books = list[tuple[str, str, str]]
+
+
+def around_now() -> Span:
+    now = datetime.now(UTC)
+    return Span(now - timedelta(minutes=5), now + timedelta(minutes=5))
 
 
 def gate(number: int) -> Spec:
@@ -46,7 +49,7 @@ async def ask(spec: Spec, base: str, networks: list[str], password: str) -> Repl
     settings = validate({"name": "g", "system": "gate", "transport": given.transport, "auth": given.auth})
     connector = build(settings, {"password": password}, policy_of(given, networks))
     try:
-        return await connector.send(LIST.ask(entry(spec), SPAN, None), 10)
+        return await connector.send(LIST.ask(entry(spec), around_now(), None), 10)
     finally:
         await connector.close()
 
@@ -70,7 +73,7 @@ def served(numbers: range, use: Callable[[list[ListedGate], str, Books], Awaitab
 
 
 def read(spec: Spec, reply: Reply) -> Listed:
-    return LIST.read(entry(spec), SPAN, None, reply, None, datetime.now(UTC), {})
+    return LIST.read(entry(spec), around_now(), None, reply, None, datetime.now(UTC), {})
 
 
 def test_each_gate_lists_its_own_passages_and_they_are_read_as_the_books_have_them() -> None:
