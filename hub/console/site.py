@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from hub.api.problems import unwritable
 from hub.console.forms import ConnectorForms
@@ -135,6 +136,9 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405 and request.method == "GET" and (lang := request.query_params.get("lang")):
+        # The other language of a page that answered a form: there is none without the form, which stands somewhere above.
+        return redirect(_above(request), lang=lang)
     return respond(
         request,
         "error.html",
@@ -142,6 +146,16 @@ async def _http(request: Request, error: Exception) -> Response:
         code=error.status_code,
         reason=_KNOWN.get(error.status_code, "error.other"),
     )
+
+
+def _above(request: Request) -> str:
+    """The nearest address above a request's that is a page."""
+    path = request.url.path
+    while path := path.rpartition("/")[0]:
+        scope = {"type": "http", "path": path, "method": "GET", "root_path": "", "headers": []}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+            return path
+    return "/"
 
 
 async def _unwritable(request: Request, error: Exception) -> Response:

@@ -82,3 +82,19 @@ def test_what_the_database_takes_for_no_text_is_refused_and_the_log_told(
 def test_a_redirect_takes_whatever_words_an_address_had() -> None:
     asked = {"address": "x", "lang": "en"}
     assert redirect("/records/5", **asked).headers["location"] == "/records/5?address=x&lang=en"
+
+
+@pytest.mark.parametrize(
+    ("path", "above"),
+    [
+        ("/records/5/unmask", "/records/5"),
+        ("/connectors/bo/shares/resume", "/connectors/bo"),
+        ("/calendar/days/3/remove", "/calendar"),
+        ("/people/links/3/undo", "/people"),
+        ("/logout", "/"),
+    ],
+)
+def test_the_other_language_of_a_page_that_answered_a_form_is_where_the_form_stands(path: str, above: str) -> None:
+    answer = _get(f"{path}?lang=en", accept="text/html")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{above}?lang=en")
+    assert _get(path, accept="text/html").status_code == 405, "nobody asked for another language"
