@@ -168,7 +168,7 @@ class Worker:
                 try:
                     target = target_of(
                         row, manifests.load(row["system"]), self.core.router, self._maps, self.house.keys, self._addresses,
-                        self.house.redis, self.settings.dispatch.lease_s, self._file_address,
+                        self.house.redis, self.settings.dispatch.lease_s, self.core.moment, self._file_address,
                     )  # fmt: skip
                 except Exception as error:
                     log.error("%s cannot be set up: %s", name, error)

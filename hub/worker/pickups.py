@@ -15,7 +15,6 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -123,7 +122,7 @@ class Pickups:
             await self._places.popitem()[1].connector.close()
 
     async def _empty(self, place: _Place, until: float) -> int:
-        if not place.hours.open_at(datetime.now(UTC)):
+        if not place.hours.open_at(self._core.moment()):
             return 0
         done = 0
         for offered in await place.inbox.ready():

@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -164,7 +164,7 @@ class Asking:
         """A place within the connector's quota and calendar; the dispatcher's calls are counted in the same."""
         if self._row["state"] == "paused":
             raise Stopped(Text("Kết nối đang tạm dừng.", "The connector is paused."), after_s=300.0)
-        if not self._open.open_at(datetime.now(UTC)):
+        if not self._open.open_at(self._core.moment()):
             raise Stopped(Text("Ngoài giờ cho phép gọi đối tác.", "Outside the counterparty's hours."), after_s=600.0)
         if self._quota is not None:
             await self._permit(self._quota)

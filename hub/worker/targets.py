@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -65,7 +65,7 @@ def policy_of(settings: ConnectorSettings, manifest: Manifest, lease_s: float) -
 
 def target_of(
     row: Mapping[str, Any], manifest: Manifest, router: Router, maps: Mapping[str, FieldMap], keys: Keys, addresses: AddressPolicy,
-    redis: Redis | None, lease_s: float, file_address: Callable[[int, str], str] | None = None,
+    redis: Redis | None, lease_s: float, moment: Callable[[], datetime], file_address: Callable[[int, str], str] | None = None,
 ) -> Target:  # fmt: skip
     """Everything the dispatcher of this connector needs. Raises SettingsInvalid or ManifestError for settings that do not fit."""
     settings = validate(row["settings"])
@@ -84,7 +84,7 @@ def target_of(
         breaker=Breaker(row["name"], settings.policy.breaker, redis, time.time),
         guard=settings.policy.guard,
         kept=Kept(redis, keys, row["name"]) if "cache_hours" in manifest.settings.get("properties", {}) else None,
-        open_now=lambda: calendar.open_at(datetime.now(UTC)),
+        open_now=lambda: calendar.open_at(moment()),
         single=alone(row),
         file_address=partial(file_address, row["id"]) if file_address is not None else None,
     )
