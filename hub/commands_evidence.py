@@ -12,7 +12,7 @@ import click
 from hub.evidence.pack import pack
 from hub.evidence.verify import EXIT, Altered, check, told
 from hub.kernel.access import EVERYWHERE
-from hub.kernel.firewall_names import sentence
+from hub.kernel.firewall_names import NO_PURPOSE, stated
 from hub.kernel.ledger import evidence as ledger
 from hub.kernel.ledger import operations
 from hub.wiring import House
@@ -29,15 +29,15 @@ def evidence(wanted: str, type_name: str | None, purpose: str, out: Path | None)
     """Gói bằng chứng của một bản ghi hay hồ sơ / the evidence pack of a record or filing (its number, or --type and key)."""
     from hub.commands import screen, with_house
 
-    stated = sentence(purpose, 5, 300)
-    if stated is None:
-        raise click.ClickException("Hãy nêu mục đích (5–300 ký tự). / State a purpose (5 to 300 characters).")
+    said = stated(purpose)
+    if said is None:
+        raise click.ClickException(f"{NO_PURPOSE.vi} / {NO_PURPOSE.en}")
 
     async def work(house: House) -> tuple[int, bytes]:
         record = await ledger.find(house.core, wanted, type_name)
         if record is None:
             raise click.ClickException(f"Không có bản ghi / no record {wanted!r}")
-        await operations.unmask(house.core, "cli", record, stated)
+        await operations.unmask(house.core, "cli", record, said)
         found = await ledger.gather(house.core, record, EVERYWHERE)
         assert found is not None
         return record, pack(found)

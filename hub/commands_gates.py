@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 from rich.table import Table
 
+from hub.kernel.firewall_names import NO_PURPOSE, stated
 from hub.kernel.ledger import gate_pictures, gates
 from hub.kernel.ledger.gates import Credential, Gate, GateRefused
 from hub.kernel.store.db import sql
@@ -221,8 +222,8 @@ def pictures(gate: str, on: bool, why: str) -> None:
             raise click.ClickException(
                 "Chưa khai căn cứ pháp lý (LT_PICTURES__LEGAL_BASIS). / The settings name no legal basis."
             )
-        if len(why.strip()) < gate_pictures.PURPOSE_LEAST:
-            raise click.ClickException("Lý do quá ngắn. / The reason is too short.")
+        if stated(why) is None:
+            raise click.ClickException(f"{NO_PURPOSE.vi} / {NO_PURPOSE.en}")
         async with house.core.pool.acquire() as connection:
             if not await connection.fetch(sql.gates_known, [gate]):
                 raise click.ClickException("Không có cổng này. / There is no such gate.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from hub.kernel.firewall_names import sentence
+from hub.kernel.firewall_names import NO_PURPOSE, stated
 from hub.kernel.ledger import evidence as ledger
 from hub.kernel.ledger import operations
 from hub.wiring import House
@@ -27,12 +27,12 @@ def sample(number: int, into: Path, purpose: str) -> None:
     from hub import sampling, sampling_beside
     from hub.commands import screen, with_house
 
-    stated = sentence(purpose, 5, 300)
-    if stated is None:
-        raise click.ClickException("Hãy nêu mục đích (5–300 ký tự). / State a purpose (5 to 300 characters).")
+    said = stated(purpose)
+    if said is None:
+        raise click.ClickException(f"{NO_PURPOSE.vi} / {NO_PURPOSE.en}")
 
     async def work(house: House) -> sampling.Made | None:
-        await operations.unmask(house.core, "cli", number, stated)
+        await operations.unmask(house.core, "cli", number, said)
         found = await ledger.exchange(house.core, number)
         if found is None:
             row = await ledger.heard(house.core, number)

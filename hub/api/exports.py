@@ -16,7 +16,7 @@ from hub.api.context import Hub
 from hub.api.problems import Problem
 from hub.api.workbooks import as_file
 from hub.kernel.access import Scope
-from hub.kernel.firewall_names import sentence
+from hub.kernel.firewall_names import NO_PURPOSE, stated
 from hub.kernel.ledger import current
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Text
@@ -25,9 +25,7 @@ router = APIRouter(prefix="/v1/exports", tags=["intake"])
 
 RIGHT = "export"
 _MOST = 20_000
-_PURPOSE_MIN, _PURPOSE_MAX = 5, 300
 _NO_TEMPLATE = Text("Không có mẫu bảng tính cho loại này.", "There is no template for this type.")
-_NO_PURPOSE = Text("Hãy nêu mục đích (5–300 ký tự).", "State a purpose (5 to 300 characters).")
 _OUTSIDE = Text("Không có trường này trong phạm vi của bạn.", "No such school within your scope.")
 _MANY = Text(f"Quá {_MOST} bản ghi cho một tệp.", f"More than {_MOST} records for one file.")
 _AWAY = Text("Cơ sở dữ liệu tạm thời không trả lời.", "The database does not answer for now.")
@@ -41,11 +39,11 @@ async def book(hub: Hub, actor: str, scope: Scope, record_type: str, school: str
     school = scope.code if scope.kind == "school" else school
     if school is None or hub.core.directory.get(school) is None or not hub.core.directory.permits(scope, school):
         raise Problem(404, "unknown_school", _OUTSIDE)
-    stated = sentence(purpose, _PURPOSE_MIN, _PURPOSE_MAX)
-    if stated is None:
-        raise Problem(422, "purpose_needed", _NO_PURPOSE)
+    said = stated(purpose)
+    if said is None:
+        raise Problem(422, "purpose_needed", NO_PURPOSE)
     try:
-        bodies = await current.taken_out(hub.core, actor, record_type, school, stated, _MOST)
+        bodies = await current.taken_out(hub.core, actor, record_type, school, said, _MOST)
     except current.TooMany as error:
         raise Problem(413, "too_many_records", _MANY) from error
     except TRANSIENT as error:

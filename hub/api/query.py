@@ -19,7 +19,7 @@ from hub.api.auth import CurrentClient, require
 from hub.api.context import Hub
 from hub.api.fields import Line
 from hub.api.problems import Problem
-from hub.kernel.firewall_names import sentence
+from hub.kernel.firewall_names import NO_PURPOSE, PURPOSE_LEAST, PURPOSE_MOST, stated
 from hub.kernel.ledger import queries
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Text
@@ -27,8 +27,6 @@ from hub.kernel.ports import Text
 router = APIRouter(prefix="/v1", tags=["queries"])
 
 RIGHT = "query"
-PURPOSE_MIN, PURPOSE_MAX = 8, 250
-_SENTENCE = Text("Mục đích phải là một câu.", "The purpose has to be a sentence.")
 _VALUE = re.compile(r"[0-9A-Za-zÀ-ỹ._/:-]{1,60}")
 _OFFICER = r"^[0-9A-Za-z][0-9A-Za-z._/:-]*[0-9A-Za-z]$"
 AWAY = Text("Cơ sở dữ liệu tạm thời không trả lời; hãy hỏi lại.", "The database does not answer for now; ask again.")
@@ -38,7 +36,7 @@ class Question(BaseModel):
     """`input` as the query needs it: `enrolment` {learner_code, birth_date[, school_code]}, `filing-progress` {file_number[, filed_on]}."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
-    purpose: Line = Field(min_length=PURPOSE_MIN, max_length=PURPOSE_MAX)
+    purpose: Line = Field(min_length=PURPOSE_LEAST, max_length=PURPOSE_MOST)
     officer: str = Field(min_length=2, max_length=60, pattern=_OFFICER)
     input: dict[str, str] = Field(max_length=8)
 
@@ -70,9 +68,9 @@ def checked(name: str, given: Mapping[str, str]) -> dict[str, str]:
 async def ask(request: Request, name: str, client: CurrentClient, question: Question) -> Response:
     """`{found, …}`: `enrolment` tells enrolled, school_code, class_code, status, as_of; `filing-progress` tells status and dates."""
     require(client, RIGHT)
-    purpose = sentence(question.purpose, PURPOSE_MIN, PURPOSE_MAX)
+    purpose = stated(question.purpose)
     if purpose is None:
-        raise Problem(422, "no_purpose", _SENTENCE)
+        raise Problem(422, "no_purpose", NO_PURPOSE)
     hub: Hub = request.app.state.hub
     asked = queries.Asked(
         name=name, client=client.id, asker=client.id, officer=question.officer, purpose=purpose,

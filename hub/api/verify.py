@@ -21,6 +21,7 @@ from hub.api.control import ControlRoute, require_control
 from hub.api.fields import Line
 from hub.api.problems import Problem
 from hub.api.verification_sheet import MIME, masked, sheet
+from hub.kernel.firewall_names import PURPOSE_LEAST, PURPOSE_MOST
 from hub.kernel.intake import intake_key
 from hub.kernel.ledger import verifications
 from hub.kernel.ledger.core import TRANSIENT
@@ -48,7 +49,7 @@ _AWAY = Text("Cơ sở dữ liệu tạm thời không trả lời; hãy gọi l
 
 class _Order(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
-    purpose: Line = Field(min_length=8, max_length=250)
+    purpose: Line = Field(min_length=PURPOSE_LEAST, max_length=PURPOSE_MOST)
     officer: str = Field(min_length=2, max_length=60, pattern=r"^[0-9A-Za-z][0-9A-Za-z._/:-]*[0-9A-Za-z]$")
     kind: Kind = "look_up"
 

@@ -23,8 +23,8 @@ from fastapi import APIRouter, Request, Response
 from hub.api.auth import Client, CurrentClient, require
 from hub.api.context import Hub
 from hub.api.problems import Problem
-from hub.api.query import PURPOSE_MAX, PURPOSE_MIN, answered, checked
-from hub.kernel.firewall_names import sentence
+from hub.api.query import answered, checked
+from hub.kernel.firewall_names import NO_PURPOSE, stated
 from hub.kernel.ledger import queries
 from hub.kernel.ports import Text
 
@@ -43,10 +43,6 @@ _HEADERS = Text(
     "Thiếu hoặc sai tiêu đề X-Road: cần client, id và userId.",
     "X-Road headers are missing or malformed: client, id and userId are needed.",
 )
-_PURPOSE = Text(
-    "Thiếu mục đích (purpose: một câu từ 8 ký tự).",
-    "The purpose is missing (purpose: a sentence of 8 characters or more).",
-)
 
 
 async def _asked(
@@ -61,9 +57,9 @@ async def _asked(
 ) -> queries.Asked:
     if not subsystem or not request_id or not _OFFICER.fullmatch(officer):
         raise Problem(400, "bad_headers", _HEADERS)
-    stated = sentence(purpose, PURPOSE_MIN, PURPOSE_MAX)
-    if stated is None:
-        raise Problem(422, "no_purpose", _PURPOSE)
+    said = stated(purpose)
+    if said is None:
+        raise Problem(422, "no_purpose", NO_PURPOSE)
     wanted = checked(name, given)
     scope = await queries.granted(hub.core, subsystem, name)
     if scope is None:
@@ -73,7 +69,7 @@ async def _asked(
         client=client.id,
         asker=subsystem,
         officer=officer,
-        purpose=stated,
+        purpose=said,
         request_id=request_id,
         scope=scope,
         input=wanted,

@@ -17,7 +17,7 @@ from starlette.datastructures import FormData
 
 from hub.api.context import Hub
 from hub.kernel.firewall import clean
-from hub.kernel.firewall_names import sentence
+from hub.kernel.firewall_names import stated
 from hub.kernel.ledger import people
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.people import Person, Session
@@ -32,7 +32,6 @@ _CLEANED_FROM = 96
 """Characters below which a field's text can hold no picture."""
 _UNSEEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 """What nobody types and pasting brings along: it shows nowhere, and no text of the database takes NUL."""
-PURPOSE_LEAST = 8
 _RANK = {"auditor": 0, "operator": 1, "admin": 2}
 
 
@@ -157,9 +156,9 @@ def text(form: FormData, name: str, longest: int = 2000) -> str:
     return value[:longest]
 
 
-def purpose(form: FormData, least: int = PURPOSE_LEAST, name: str = "purpose") -> str | None:
+def purpose(form: FormData, name: str = "purpose") -> str | None:
     """What somebody stated as their purpose; None when it is no sentence: then nothing is to be shown or done."""
-    return sentence(_typed(form, name), least, 300)
+    return stated(_typed(form, name))
 
 
 def _typed(form: FormData, name: str) -> str:

@@ -7,12 +7,19 @@ content than its beginning.
 from __future__ import annotations
 
 from hub.kernel.firewall_text import Cut, scan_text
+from hub.kernel.ports import Text
 
 NAME_MAX = 150
 """Longest topic or name that is kept as it is: below what a fragment of an image would need."""
 
 LEVEL_MAX = 64
 """Longest level of a topic: as long as a device's id may be."""
+
+PURPOSE_LEAST, PURPOSE_MOST = 8, 300
+NO_PURPOSE = Text(
+    f"Hãy nêu mục đích bằng một câu từ {PURPOSE_LEAST} đến {PURPOSE_MOST} ký tự.",
+    f"State a purpose: a sentence of {PURPOSE_LEAST} to {PURPOSE_MOST} characters.",
+)
 
 
 def shown(name: str) -> str:
@@ -26,11 +33,12 @@ def is_name(name: str) -> bool:
     return len(name) <= NAME_MAX and (len(name) <= LEVEL_MAX or max(map(len, name.split("/"))) <= LEVEL_MAX)
 
 
-def sentence(said: str, least: int, most: int) -> str | None:
-    """What somebody wrote as a purpose or a reason, its blanks made single. None when it is no sentence of `least` to `most`
-    characters: it holds what cannot be printed (NUL is more than a text of the database takes) or looks like content."""
-    plain = " ".join(said.split())
-    return plain if least <= len(plain) <= most and plain.isprintable() and not holds_image(plain) else None
+def stated(purpose: str) -> str | None:
+    """What somebody wrote as their purpose or reason, its blanks made single. None when it is no sentence of `PURPOSE_LEAST` to
+    `PURPOSE_MOST` characters: it holds what cannot be printed (no text of the database takes NUL) or looks like content."""
+    plain = " ".join(purpose.split())
+    fits = PURPOSE_LEAST <= len(plain) <= PURPOSE_MOST and plain.isprintable()
+    return plain if fits and not holds_image(plain) else None
 
 
 def holds_image(said: str) -> bool:

@@ -366,7 +366,7 @@ class Bridge:
             if item.picture is not None:
                 self._keep(item, item.picture, answers[index].message if answers and outcome == "stored" else None)
             for ack in item.acks:
-                if self._transport.publish(ack.topic, ack.payload, ack.qos) is None:
+                if self._transport.publish(ack.topic, ack.payload) is None:
                     not_taken += 1
                 else:
                     taken += 1

@@ -75,8 +75,8 @@ async def main(settings: Settings) -> None:
             subscriptions=[(topic, 1) for family in known.values() for topic in family.subscriptions],
             presence=HostState(time.time_ns() // 1_000_000),
         )  # fmt: skip
-        asks = GateAsks(house.core, lambda p: client.publish(p.topic, p.payload, p.qos) is not None)
-        gaps = Gaps(lambda p: client.publish(p.topic, p.payload, p.qos) is not None)
+        asks = GateAsks(house.core, lambda p: client.publish(p.topic, p.payload) is not None)
+        gaps = Gaps(lambda p: client.publish(p.topic, p.payload) is not None)
 
         pictures = settings.pictures
         album = Album(house.core, house.keys.encrypt, pictures.hours) if pictures.hours else None

@@ -47,12 +47,6 @@ async def download(request: Request, visitor: Visitor, record: str) -> Response:
     return Response(data, 200, headers, media_type="application/zip")
 
 
-@router.get("/records/{record}/evidence")
-async def back(request: Request, visitor: Visitor, record: str) -> Response:
-    """Nothing leaves by a plain address: the record, in the language the page before was to be read in."""
-    return redirect(f"/records/{known_id(record)}", **request.query_params)
-
-
 _NAMED = {
     "proven": "", "unsealed": "-not-sealed-yet", "unproven": "-not-all-proven", "altered": "-does-not-agree",
 }  # fmt: skip

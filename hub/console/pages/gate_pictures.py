@@ -15,8 +15,9 @@ from fastapi.responses import Response
 from hub.console import masks
 from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, needs, number, purpose, taken, text
 from hub.console.render import HEADERS, redirect, respond
+from hub.kernel.firewall_names import NO_PURPOSE, PURPOSE_LEAST
 from hub.kernel.ledger import gate_pictures
-from hub.kernel.ledger.gate_pictures import PURPOSE_LEAST, place_of
+from hub.kernel.ledger.gate_pictures import place_of
 from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
 from hub.keys import CannotDecrypt
@@ -24,9 +25,6 @@ from hub.keys import CannotDecrypt
 router = APIRouter(prefix="/gates")
 
 PAGE = 50
-_PURPOSE = Text(
-    f"Hãy ghi mục đích xem (ít nhất {PURPOSE_LEAST} ký tự).", f"State a purpose ({PURPOSE_LEAST} characters at least)."
-)
 _GONE = Text("Ảnh này đã hết hạn và bị xóa.", "This picture's time is over: it was deleted.")
 _UNREADABLE = Text("Ảnh này không mở được bằng khóa hiện tại.", "This picture does not open with the present key.")
 _WITH_PICTURE = {
@@ -70,9 +68,9 @@ async def keep(request: Request, visitor: Visitor, gate: str) -> Response:
     """Switch the keeping of a gate's pictures on or off: the department's administrators alone."""
     form = await taken(request, visitor, "admin", whole=True)
     row = await _gate(request, visitor, gate)
-    kept, why, on = hub_of(request).settings.pictures, purpose(form, PURPOSE_LEAST, "why"), text(form, "on", 3) == "yes"
+    kept, why, on = hub_of(request).settings.pictures, purpose(form, "why"), text(form, "on", 3) == "yes"
     if why is None:
-        return await _page(request, visitor, gate, error=_PURPOSE)
+        return await _page(request, visitor, gate, error=NO_PURPOSE)
     if on and (not kept.hours or row["state"] != "active"):
         raise Refused(403, "error.forbidden")
     await gate_pictures.switch(core_of(request), visitor.person.name, gate, on, why, kept.legal_basis, kept.hours)
@@ -84,9 +82,9 @@ async def see(request: Request, visitor: Visitor, gate: str, picture: str) -> Re
     """One picture, this once; the purpose is journaled first."""
     form = await taken(request, visitor, "operator")
     await _gate(request, visitor, gate)
-    stated = purpose(form, PURPOSE_LEAST)
+    stated = purpose(form)
     if stated is None:
-        return await _page(request, visitor, gate, error=_PURPOSE)
+        return await _page(request, visitor, gate, error=NO_PURPOSE)
     if not hub_of(request).settings.pictures.hours:
         return await _page(request, visitor, gate, error=_GONE)
     row = await gate_pictures.see(

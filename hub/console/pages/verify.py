@@ -24,7 +24,6 @@ from mappings.verdicts import VERDICTS, words
 router = APIRouter(prefix="/verify")
 
 PAGE = 50
-_PURPOSE_MOST = 250
 _OFFICER = re.compile(r"[0-9A-Za-z][0-9A-Za-z._/:-]{0,58}[0-9A-Za-z]")
 
 
@@ -57,7 +56,7 @@ async def begin(request: Request, visitor: Visitor) -> Response:
     if not core.directory.permits(visitor.person.scope, given["school"]) or core.directory.get(given["school"]) is None:
         return await _index(request, visitor, given=given, wrong="verify.wrong_school")
     stated = purpose(form)
-    if given["kind"] not in KINDS or stated is None or len(stated) > _PURPOSE_MOST:
+    if given["kind"] not in KINDS or stated is None:
         return await _index(request, visitor, given=given, wrong="verify.wrong_purpose")
     if not _OFFICER.fullmatch(given["officer"]):
         return await _index(request, visitor, given=given, wrong="verify.wrong_officer")

@@ -16,8 +16,6 @@ from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.operations import note
 from hub.kernel.store.db import sql
 
-PURPOSE_LEAST = 8
-"""Characters a purpose must have."""
 _LAST = (1 << 62) - 1
 
 

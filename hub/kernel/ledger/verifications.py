@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.kernel.failpoints import reach
-from hub.kernel.firewall_names import sentence
+from hub.kernel.firewall_names import stated
 from hub.kernel.intake import Arrival, Source, new_key
 from hub.kernel.ledger.core import CLASSES, Core
 from hub.kernel.ledger.intake import accept_within
@@ -101,7 +101,7 @@ async def open_verification(
 
     Raises `VerificationRefused`. `system`: asked for by a schedule, which is journaled as such.
     """
-    if sentence(wanted.purpose, 1, 250) is None:
+    if stated(wanted.purpose) is None:
         raise NoPurpose
     if not core.router.of(TYPE):
         raise NoConnector

@@ -26,7 +26,6 @@ class Publication(Struct, frozen=True):
 
     topic: str
     payload: bytes
-    qos: int = 0
 
 
 class Decoded(Struct, kw_only=True):

@@ -70,7 +70,7 @@ def test_a_roster_is_verified_and_every_question_is_accounted_for(stage: Any, it
             assert running.value.verification == number
             with pytest.raises(NothingToAsk):
                 await verifications.open_verification(
-                    s.core, "test", Wanted(school="31HP9999999", kind="look_up", purpose="p", officer="o")
+                    s.core, "test", Wanted(school="31HP9999999", kind="look_up", purpose=WANTED.purpose, officer="o")
                 )
             await s.work()
             row = await _finished(s, number)
@@ -192,7 +192,7 @@ def test_schools_due_are_opened_once(stage: Any, items: Any) -> None:
             await s.push("learner", *_roster(items))
             await s.population(PEOPLE)
             long_ago = datetime.now(UTC) - timedelta(days=90)
-            args = (s.core, "schedule", "verify", "Định kỳ", "cb.gddt.07", long_ago, 10)
+            args = (s.core, "schedule", "verify", "Kiểm tra định kỳ", "cb.gddt.07", long_ago, 10)
             opened = await verifications.open_due(*args)
             assert len(opened) == 1 and await verifications.open_due(*args) == []
 

@@ -33,7 +33,7 @@ async def bridge(port: int, core: Any) -> AsyncIterator[GateAsks]:
         MqttSettings(host="127.0.0.1", port=port, client_id="bridge-1"),
         subscriptions=[(topic, 1) for family in known.values() for topic in family.subscriptions],
     )
-    asks = GateAsks(core, lambda p: client.publish(p.topic, p.payload, p.qos) is not None, every_s=0.1)
+    asks = GateAsks(core, lambda p: client.publish(p.topic, p.payload) is not None, every_s=0.1)
     house: Any = SimpleNamespace(core=core)
     made = Bridge(
         client, lambda arrivals: intake.accept(core, arrivals), known, registry(house), core.hasher,

@@ -111,7 +111,7 @@ class Hub:
             MqttSettings(host="127.0.0.1", port=self._port, client_id="bridge-1"),
             subscriptions=[(topic, 1) for topic in FAMILY.subscriptions], presence=HostState(1_000),
         )  # fmt: skip
-        gaps = Gaps(lambda p: self.client.publish(p.topic, p.payload, p.qos) is not None, grace_s=0.3, again_s=1.0)
+        gaps = Gaps(lambda p: self.client.publish(p.topic, p.payload) is not None, grace_s=0.3, again_s=1.0)
         work = Bridge(
             self.client, self._accept, {"native": FAMILY}, load, lambda d: hmac.digest(b"k", d, "sha256").hex(), touch,
             BridgeOptions(touch_s=0.1), hinted=gaps.hinted, numbered=gaps.seen,

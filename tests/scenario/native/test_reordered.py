@@ -56,7 +56,7 @@ async def bridge(led: Any, port: int, *, grace_s: float) -> AsyncIterator[None]:
     )  # fmt: skip
 
     def publish(said: Any) -> bool:
-        return client.publish(said.topic, said.payload, said.qos) is not None
+        return client.publish(said.topic, said.payload) is not None
 
     gaps, asks = Gaps(publish, grace_s=grace_s), GateAsks(led.core, publish)
     memory = GateMemory(led.core, gaps, asks)
