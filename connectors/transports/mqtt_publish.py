@@ -9,6 +9,7 @@ wait for its receiver's own answer (see `mqtt_answers`): silence is then a reply
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from connectors.address import AddressPolicy
@@ -118,12 +119,16 @@ class MqttTransport:
 
     async def reach(self, deadline_s: float) -> None:
         """Connect and log in to the broker, under a client id of its own: the session may be another process's, and a broker
-        ends it for whoever comes second under its name. At the hub's own broker that name is the user's, so another signs in."""
+        ends it for whoever comes second under its name. At the hub's own broker that name is the user's, so another signs in;
+        a broker that was told of the user alone knows sessions by their ids, so there the user itself may."""
         s = self._settings
-        update = {"client_id": s.client_id + PROBE, "answers": ""}
+        apart = s.model_copy(update={"client_id": s.client_id + PROBE, "answers": ""})
         if s.username == COMMANDS_USER:
-            update["username"] = COMMANDS_USER + PROBE
-        apart = s.model_copy(update=update)
+            with contextlib.suppress(CredentialsRefused):
+                return await self._sign_in(apart.model_copy(update={"username": COMMANDS_USER + PROBE}), deadline_s)
+        await self._sign_in(apart, deadline_s)
+
+    async def _sign_in(self, apart: MqttSettings, deadline_s: float) -> None:
         other = MqttTransport(apart, self._policy, password=self._password, connect_s=self._connect_s)
         try:
             await other._ready(min(deadline_s, self._connect_s))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -127,7 +127,7 @@ async def _opening(hub: Hub, connector: str) -> dict[str, Any]:
     calendar = Calendar(CalendarSettings.model_validate(policy.get("calendar") or {}))
     per_day = (policy.get("quota") or {}).get("per_day")
     anew = await quotas.anew_at(hub.core, row["id"], per_day) if row and per_day else None
-    now = datetime.now(UTC)
+    now = hub.core.moment()
     if anew is None and calendar.open_at(now):
         return {"open": True, "opens_at": None}
     return {"open": False, "opens_at": calendar.next_open(anew or now)}

@@ -6,7 +6,7 @@ anew. It must never hand out personal data: file numbers, agencies and counts on
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -92,7 +92,7 @@ async def look_at_deadlines(request: Request, at: datetime | None = None) -> Res
     """The forecast as of `at` (now by default): who missed, and who will miss closing time. Changes nothing."""
     hub: Hub = request.app.state.hub
     try:
-        found = await filing_watch.forecast(hub.core, _when(at), calendar_of(hub.settings), _warn_s(hub))
+        found = await filing_watch.forecast(hub.core, _when(at) or hub.core.moment(), calendar_of(hub.settings), _warn_s(hub))
     except TRANSIENT as error:
         raise Problem(503, "database_away", _AWAY, headers={"Retry-After": "2"}) from error
     return _json(filing_watch.told(found))
@@ -103,16 +103,14 @@ async def watch_deadlines(request: Request) -> Response:
     """The forecast as of now, and its alarms begun or ended. Repeating it changes nothing."""
     hub: Hub = request.app.state.hub
     try:
-        found = await filing_watch.watch(hub.core, datetime.now(UTC), calendar_of(hub.settings), _warn_s(hub))
+        found = await filing_watch.watch(hub.core, hub.core.moment(), calendar_of(hub.settings), _warn_s(hub))
     except TRANSIENT as error:
         raise Problem(503, "database_away", _AWAY, headers={"Retry-After": "2"}) from error
     return _json(filing_watch.told(found))
 
 
-def _when(at: datetime | None) -> datetime:
-    if at is None:
-        return datetime.now(UTC)
-    return at.replace(tzinfo=ZONE) if at.tzinfo is None else at
+def _when(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=ZONE) if at is not None and at.tzinfo is None else at
 
 
 def _warn_s(hub: Hub) -> float:

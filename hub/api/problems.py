@@ -99,16 +99,21 @@ def response(request: Request, problem: Problem) -> Response:
     return Response(msgspec.json.encode(body), problem.status, headers, media_type="application/problem+json")
 
 
+def _route(request: Request) -> str:
+    """A request's address as the application declares it: the one that was asked may hold a secret, or the very text."""
+    return str(getattr(request.scope.get("route"), "path", "-"))
+
+
 def broken(request: Request, error: Exception) -> Response:
     """The answer to what nobody foresaw."""
     # The reason is for the log alone: it may name tables, files or values.
-    log.error("%s %s: %s", request.method, request.url.path, type(error).__name__, exc_info=error)
+    log.error("%s %s: %s", request.method, _route(request), type(error).__name__, exc_info=error)
     return response(request, Problem(500, "internal", _INTERNAL))
 
 
 def unwritable(request: Request, error: Exception) -> None:
     """Tell the log of what the database refused as no text, which is the request's fault or ours: never the text itself."""
-    log.warning("%s %s: the database took it for no text: %s", request.method, request.url.path, type(error).__name__)
+    log.warning("%s %s: the database took it for no text: %s", request.method, _route(request), type(error).__name__)
 
 
 def install(app: FastAPI) -> None:

@@ -7,7 +7,7 @@ client's scope, or hand out a personal number in full.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -37,6 +37,8 @@ control = APIRouter(
 
 RIGHT = "verify"
 Kind = Literal["look_up", "verify", "household", "relatives", "householder", "residence"]
+KEY_MOST = 41
+"""Characters of the longest key a learner is kept under: a temporary code and its school's, with "@" between."""
 _COUNTS = (
     "items", "waiting", "asked", "answered", "skipped", "failed", "cancelled", "match", "partial", "mismatch", "not_found",
 )  # fmt: skip
@@ -55,10 +57,13 @@ class _Order(BaseModel):
 
 
 class Order(_Order):
-    """What is to be verified. `school` may be left out by a school's own client; `learners` None: the whole roster."""
+    """What is to be verified. `school` may be left out by a school's own client; `learners` None: the whole roster.
+
+    A learner is named by the code given to them, or by the temporary code they have or had at the school.
+    """
 
     school: Line | None = Field(None, max_length=20)
-    learners: list[Annotated[Line, Field(min_length=3, max_length=20)]] | None = Field(
+    learners: list[Annotated[Line, Field(min_length=3, max_length=KEY_MOST)]] | None = Field(
         None, min_length=1, max_length=5000
     )
 
@@ -150,15 +155,15 @@ async def results(
     request: Request,
     client: CurrentClient,
     verification: int,
-    after: Annotated[Line, Query(max_length=20)] = "",
+    after: Annotated[Line, Query(max_length=KEY_MOST)] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> Response:
-    """Items by learner code, in pages (`next` is the cursor): verdict, differing fields, reasons in both languages."""
+    """Items by learner, in pages (`next` is the cursor, no code to be read): verdict, differing fields, reasons in both languages."""
     row = await _mine(request, client, _number(verification))
     rows = await verifications.results(_hub(request).core, row["id"], after, limit)
     items = [
         {
-            "learner_code": r["learner"], "state": r["state"], "verdict": r["verdict"],
+            "learner_code": r["learner_code"], "state": r["state"], "verdict": r["verdict"],
             "verdict_text": VERDICTS.get(r["verdict"] or ""), "personal_number": masked(r["personal_number"]),
             "differing": r["differing"] or [], "reasons": [words(said) for said in r["reasons"] or []], "checked_at": r["checked_at"],
         }
@@ -198,7 +203,7 @@ def _number(value: int) -> int:
 @control.post("/due")
 async def open_due(request: Request, order: DueOrder) -> Response:
     """Open verifications for schools that have waited longest: `{opened: [id …]}`. Repeated, it opens only what is due still."""
-    before = datetime.now(UTC) - timedelta(days=order.older_than_days)
+    before = _hub(request).core.moment() - timedelta(days=order.older_than_days)
     try:
         opened = await verifications.open_due(
             _hub(request).core, "schedule", order.kind, order.purpose, order.officer, before, order.most

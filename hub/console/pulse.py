@@ -1,7 +1,7 @@
 """How the hub is: the figures of the overview, read once and shared by everybody who looks.
 
-One concern: gathering health, backlog, rates, processes and the accounting identity without weighing on the database,
-however many screens hang on walls. It must never hold up a page for a slow count.
+One concern: gathering health, backlog, rates and processes without weighing on the database, however many screens hang
+on walls. It must never hold up a page for a slow count.
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from msgspec import Struct, field
 
 from hub.api.context import Hub
+from hub.api.shared import Shared
 from hub.console.forecast import Forecast, forecast
 from hub.kernel.ledger import alarms
-from hub.kernel.ledger.accounting import Account, account
-from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
@@ -30,8 +28,6 @@ _FRESH_S = 2.0
 _LINES = 4000
 _CALLS = 5000
 _MEASURED_S = 300.0
-_ACCOUNT_EVERY_S = 60.0
-_ACCOUNT_WAIT_S = 1.5
 _AIRFLOW_WAIT_S = 2.0
 
 
@@ -105,77 +101,12 @@ class Pulse(Struct, kw_only=True):
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-class Shared:
-    """One reader for many who ask: an answer younger than `fresh_s` is given again, and two never ask at once.
-
-    An answer that was slow to make is kept ten times as long as it took: watching must not become the load.
-    """
-
-    def __init__(self) -> None:
-        self._found: dict[Any, tuple[float, Any]] = {}
-        """Until when an answer is good, and the answer."""
-        self._locks: dict[Any, asyncio.Lock] = {}
-        self._forgotten = 0
-
-    async def get(self, key: Any, fresh_s: float, make: Callable[[], Awaitable[Any]]) -> Any:
-        """The answer for `key`, made anew when it is too old."""
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:
-            until, found = self._found.get(key, (float("-inf"), None))
-            began = time.monotonic()
-            if began > until:
-                if len(self._found) > 500:
-                    self._found.clear()
-                times = self._forgotten
-                found = await make()
-                ended = time.monotonic()
-                if times == self._forgotten:  # else it may be of before, and is for who asked before alone
-                    self._found[key] = (ended + max(fresh_s, 10 * (ended - began)), found)
-            return found
-
-    def forget(self) -> None:
-        """What is asked for next is made anew: somebody has just changed it, and looks for what they did. What is being
-        made is not kept."""
-        self._forgotten += 1
-        self._found.clear()
-
-
-class Ledger:
-    """The accounting identity, counted in the background at most once a minute, and seldomer where counting is slow."""
-
-    def __init__(self) -> None:
-        self.found: Account | None = None
-        self.at: datetime | None = None
-        self._took_s = 0.0
-        self._began = float("-inf")
-        self._task: asyncio.Task[None] | None = None
-
-    async def look(self, hub: Hub) -> Account | None:
-        """The last count; waits a moment for the first. None: still counting."""
-        pause = max(_ACCOUNT_EVERY_S if self.found is None or self.found.balanced else 5.0, 20 * self._took_s)
-        if (self._task is None or self._task.done()) and time.monotonic() - self._began > pause:
-            self._began = time.monotonic()
-            self._task = asyncio.create_task(self._count(hub))
-        if self.found is None and self._task is not None:
-            await asyncio.wait({self._task}, timeout=_ACCOUNT_WAIT_S)
-        return self.found
-
-    async def _count(self, hub: Hub) -> None:
-        try:
-            self.found = await account(hub.core)
-            self.at = datetime.now(UTC)
-        except TRANSIENT:
-            self.found = None
-        self._took_s = time.monotonic() - self._began
-
-
 class Pulses:
     """One per gateway process."""
 
     def __init__(self) -> None:
         self.shared = Shared()
         self._beside = Shared()  # what no change of a connector changes
-        self.ledger = Ledger()
 
     async def read(self, hub: Hub, schools: list[str] | None) -> Pulse:
         """The overview for those who may see these schools (None: all). At most two seconds old."""

@@ -42,6 +42,22 @@ GATE_WORDS: dict[str, tuple[str, str]] = {
         "Thiết bị cũ bị thu hồi ngay; lịch sử được giữ.",
         "The old device is revoked at once; its history is kept.",
     ),
+    "gate.replace_ids.department": (
+        "Mã người vẫn là mã của Sở: chỉ đúng nếu máy mới cũng được nạp mã của Sở.",
+        "Person numbers stay the department's codes: right only if the new device is given those codes too.",
+    ),
+    "gate.replace_ids.device": (
+        "Mã người riêng của máy cũ không theo sang: số ấy trên máy mới là người khác. Liên kết lại từ đầu ở Người ở cổng.",
+        "The old device's own person numbers are not carried over: on the new one they are other people. Link them anew under People at gates.",
+    ),
+    "gate.replace_ids.account": (
+        "Mã người vẫn là của tài khoản {name}: các liên kết giữ nguyên.",
+        "Person numbers stay those of the account {name}: its links hold.",
+    ),
+    "gate.ids": ("Mã người", "Person numbers"),
+    "gate.ids.department": ("mã của Sở", "the department's codes"),
+    "gate.ids.device": ("mã riêng của máy", "the device's own"),
+    "gate.ids.account": ("của tài khoản {name}", "of the account {name}"),
     "gate.new_id": ("Mã thiết bị mới", "The new device's name"),
     "gate.revoke": ("Thu hồi ngay", "Revoke now"),
     "gate.trace": ("Theo dõi bản tin", "Trace"),

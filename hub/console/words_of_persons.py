@@ -43,11 +43,16 @@ PERSON_WORDS: dict[str, tuple[str, str]] = {
     "people.set": ("Đặt độ lệch", "Set the offset"),
     "people.namespaces": ("Cổng dùng mã riêng", "Gates with ids of their own"),
     "people.namespaces_about": (
-        "Để trống: máy dùng mã của Sở. Các máy chung một tài khoản nhà cung cấp dùng chung một tên.",
-        "Left empty: the gate uses the department's codes. Gates of one vendor's account share one name.",
+        "Số máy tự đặt chỉ đúng trên máy ấy; các máy chung tài khoản nhà cung cấp dùng chung một tên. Chỉ chọn mã của Sở khi mọi người trên máy mang mã ấy.",
+        "Numbers a device gave itself hold on it alone; devices of a vendor's account share a name. The department's codes: only when all on it have one.",
     ),
+    "people.whose": ("Mã người là của", "Person numbers are"),
+    "people.whose.device": ("riêng máy này", "this device's own"),
+    "people.whose.account": ("một tài khoản nhà cung cấp", "a vendor's account's"),
+    "people.whose.department": ("mã của Sở", "the department's codes"),
+    "people.own": ("mã riêng của máy", "the device's own"),
     "people.gate": ("Cổng", "Gate"),
-    "people.namespace": ("Tên không gian mã", "Name of the id space"),
+    "people.namespace": ("Tên tài khoản (nếu có)", "The account's name (if so)"),
     "people.no_namespaces": ("Mọi cổng dùng mã của Sở.", "Every gate uses the department's codes."),
     "people.save": ("Lưu", "Save"),
     "people.refused.no_learner": (
@@ -60,8 +65,8 @@ PERSON_WORDS: dict[str, tuple[str, str]] = {
     ),
     "people.refused.bad_times": ("Thời gian không hợp lệ.", "The times are not valid."),
     "people.refused.bad_namespace": (
-        "Tên chỉ gồm chữ cái không dấu, chữ số và . _ : @ -, tối đa 80 ký tự.",
-        "A name has ASCII letters, digits and . _ : @ - only, 80 at most.",
+        "Hãy chọn mã người là của ai; tên tài khoản chỉ gồm chữ cái không dấu, chữ số và . _ : @ -, tối đa 80 ký tự, và không phải device hay department.",
+        "Say whose the numbers are; an account's name has ASCII letters, digits and . _ : @ - only, 80 at most, and is neither device nor department.",
     ),
     "people.refused.shared": (
         "Mã này dùng chung với cổng của trường khác: cần người của Sở.",

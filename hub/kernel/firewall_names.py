@@ -15,7 +15,7 @@ NAME_MAX = 150
 LEVEL_MAX = 64
 """Longest level of a topic: as long as a device's id may be."""
 
-PURPOSE_LEAST, PURPOSE_MOST = 8, 300
+PURPOSE_LEAST, PURPOSE_MOST = 8, 250
 NO_PURPOSE = Text(
     f"Hãy nêu mục đích bằng một câu từ {PURPOSE_LEAST} đến {PURPOSE_MOST} ký tự.",
     f"State a purpose: a sentence of {PURPOSE_LEAST} to {PURPOSE_MOST} characters.",

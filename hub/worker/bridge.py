@@ -1,12 +1,13 @@
 """The MQTT bridge: gates' publications into the ledger, and the gates' acknowledgements back.
 
 One concern: the order of things. Firewall, then decoding, then one transaction for a batch, then the device-level
-acknowledgements, then the PUBACKs. It must never acknowledge in either way before the commit, drop a publication, or
-let a stored image through; when the ledger fails nothing is acknowledged, and the same batch is tried again.
+acknowledgements, then the PUBACKs. It must never acknowledge to a gate before the commit, drop what a gate does not send
+again, or let a stored image through; when the ledger fails nothing is acknowledged, and the same batch is tried again.
 
 Two lanes: events as they happen, and history sent after an outage. Each commits on its own, and history gives way: in
 small batches, begun when nothing live waits, for as long as there is anything live. So a flood of history hardly delays
-a live event. PUBACKs nevertheless leave in arrival order: the transport sees to that."""
+a live event; more of it than its lane holds is left to gates that send again. PUBACKs nevertheless leave in arrival order:
+the transport sees to that."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
@@ -28,6 +29,7 @@ from hub.worker import bridge_metrics as metrics
 from hub.worker.bridge_items import (
     Delivered,
     Item,
+    Transport,
     decode_of,
     key_of,
     outcome_of,
@@ -45,25 +47,7 @@ from hub.worker.gate_retained import Pictured
 
 log = logging.getLogger(__name__)
 
-_OFF_LOOP_BYTES = 256 * 1024
-"""A batch with more than this is cleaned in a thread: a picture takes milliseconds, and the loop has other work."""
-
-
-class Transport(Protocol):
-    """The bridge's side of an MQTT client with manual acknowledgement."""
-
-    async def batch(self, limit: int, linger_s: float = 0.0) -> Sequence[Any]:
-        """The next publications (`Delivered`) in arrival order: at least one, at most `limit`."""
-        ...
-
-    def ack(self, batch: Sequence[Any]) -> int:
-        """Acknowledge; PUBACKs leave in arrival order, those of an ended connection are discarded and counted."""
-        ...
-
-    def publish(self, topic: str, payload: bytes, qos: int = 0) -> int | None:
-        """Publish without waiting; None when it was not taken."""
-        ...
-
+_OFF_LOOP_BYTES = 256 * 1024  # a batch with more is cleaned in a thread: a picture takes milliseconds
 
 Accept = Callable[[list[Arrival]], Awaitable[list[Accepted]]]
 """The ledger's intake: one transaction; returns after commit, raises when nothing was stored."""
@@ -94,8 +78,9 @@ class BridgeOptions(Struct, frozen=True, kw_only=True):
     commit_gap_s: float = 0.01
     """Batches that are not full are begun at least this far apart: what it costs in latency it saves in processor."""
     live_capacity: int = 5_000
-    history_capacity: int = 20_000
     """A lane that is full holds up the reader: memory stays bounded, and what waits, waits at the broker."""
+    history_capacity: int = 2_000
+    """Half of what the broker gives out unconfirmed: PUBACKs go in order, so history that waits holds back so many live events."""
     backoff_s: float = 0.2
     backoff_max_s: float = 10.0
     refresh_s: float = 30.0
@@ -188,8 +173,6 @@ class Bridge:
                 items = await asyncio.to_thread(self._prepare, batch)
             else:
                 items = self._prepare(batch)
-            for item in items:
-                self._note(item)
             live: list[Item] = []
             history: list[Item] = []
             rest: list[Item] = []
@@ -203,11 +186,28 @@ class Bridge:
                     if item.device is not None and self.guard.sent(item.device, not late):
                         late = True  # one gate's flood waits behind everybody else's events; none of it is lost
                     (history if late else live).append(item)
+            if len(history) > self._history.room and self._live.idle_s() < self._options.live_within_s:
+                history, gone = self._leave(history)
+                items = [item for item in items if item not in gone]
+            for item in items:
+                self._note(item)
             if rest:
                 self._finish(rest)
             await self._live.put(live)
             await self._history.put(history)
             await asyncio.sleep(0)  # the transport may have had the next batch ready: the commits come first
+
+    def _leave(self, items: list[Item]) -> tuple[list[Item], set[Item]]:
+        """Events for the full lane of history, and those left to gates that miss an acknowledgement and send again: waiting
+        for room would hold up everybody's live events. Of gates that are sent none, all are kept."""
+        room = self._history.room
+        gone = {item for n, item in enumerate(items) if n >= room and item.decoded.acks}
+        for item in gone:
+            if item.picture is not None and self._album is not None:
+                self._album.let_go(item.picture)
+        metrics.LEFT.inc(len(gone))
+        self._transport.ack([i.delivered for i in gone if i.delivered.qos > 0])
+        return [item for item in items if item not in gone], gone
 
     def _prepare(self, batch: Sequence[Delivered]) -> list[Item]:
         at, received_at = 0.0, datetime.now(UTC)

@@ -7,7 +7,7 @@ stored as invalid.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -39,6 +39,22 @@ class Delivered(Protocol):
     properties: Mapping[str, str]
     """MQTT 5's user properties, bounded; emptied with the payload. The firewall does not see them: nothing of them is kept but
     what a family knows by its form."""
+
+
+class Transport(Protocol):
+    """The bridge's side of an MQTT client with manual acknowledgement."""
+
+    async def batch(self, limit: int, linger_s: float = 0.0) -> Sequence[Any]:
+        """The next publications (`Delivered`) in arrival order: at least one, at most `limit`."""
+        ...
+
+    def ack(self, batch: Sequence[Any]) -> int:
+        """Acknowledge; PUBACKs leave in arrival order, those of an ended connection are discarded and counted."""
+        ...
+
+    def publish(self, topic: str, payload: bytes, qos: int = 0) -> int | None:
+        """Publish without waiting; None when it was not taken."""
+        ...
 
 
 class Item:

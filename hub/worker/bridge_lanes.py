@@ -33,6 +33,11 @@ class Lane(Generic[T]):
         """Items waiting."""
         return len(self._items)
 
+    @property
+    def room(self) -> int:
+        """Items that fit without waiting."""
+        return max(0, self._capacity - len(self._items))
+
     def idle_s(self) -> float:
         """Seconds since anything was taken; infinite before the first time."""
         return time.monotonic() - self._taken_at

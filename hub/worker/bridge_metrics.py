@@ -11,6 +11,9 @@ MESSAGES = Counter("bridge_messages_total", "Publications, by family and what be
 ACKS = Counter("bridge_device_acks_total", "Device-level acknowledgements after commit", ["result"])
 FAILURES = Counter("bridge_intake_failures_total", "Commits that failed; nothing was acknowledged", ["lane", "cause"])
 POISON = Counter("bridge_poison_total", "Messages that could only be stored as invalid")
+LEFT = Counter(
+    "bridge_history_left_total", "Stored events a full lane had no room for: left to their gates, which send again"
+)
 STALE = Counter("bridge_stale_pubacks_total", "PUBACKs not sent because their connection had ended")
 REMOVED = Counter("bridge_biometrics_removed_total", "Images, templates and embeddings taken out")
 REMOVED_BYTES = Counter("bridge_biometrics_removed_bytes_total", "Their size as sent")

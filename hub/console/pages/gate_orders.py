@@ -15,6 +15,7 @@ from starlette.datastructures import FormData
 from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, number, purpose, taken, text
 from hub.console.pages.gates import show
 from hub.console.render import redirect
+from hub.kernel.firewall_names import NO_PURPOSE
 from hub.kernel.ledger import gates
 from hub.kernel.ledger.gates import GateRefused
 from hub.kernel.ports import Text
@@ -23,7 +24,6 @@ from hub.kernel.store.db import sql
 router = APIRouter(prefix="/gates")
 
 _ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
-_WHY = Text("Hãy ghi lý do (ít nhất 8 ký tự).", "Give a reason (8 characters at least).")
 _OVERLAP = Text("Thời gian dùng chung: từ 0 đến 720 giờ.", "The overlap: 0 to 720 hours.")
 _TRACE = timedelta(minutes=15)
 
@@ -53,11 +53,11 @@ async def code(request: Request, visitor: Visitor, gate: str) -> Response:
 async def rotate(request: Request, visitor: Visitor, gate: str) -> Response:
     """A new secret, shown once; the present one opens for the hours given."""
     form = await _order(request, visitor, gate)
-    hours, why = number(text(form, "overlap", 4)), text(form, "why", 300)
+    hours, why = number(text(form, "overlap", 4)), purpose(form, name="why")
     if hours is None or timedelta(hours=hours) > gates.OVERLAP_LONGEST:
         return await show(request, visitor, gate, error=_OVERLAP)
-    if len(why) < 8:
-        return await show(request, visitor, gate, error=_WHY)
+    if why is None:
+        return await show(request, visitor, gate, error=NO_PURPOSE)
     try:
         made = await gates.rotate(
             core_of(request), visitor.person.name, gate, hub_of(request).keys.encrypt, timedelta(hours=hours), why
@@ -77,9 +77,9 @@ async def move(request: Request, visitor: Visitor, gate: str) -> Response:
         since = datetime.fromisoformat(given).replace(tzinfo=_ZONE) if given else datetime.now(UTC)
     except ValueError:
         return await show(request, visitor, gate, error=Text("Thời điểm không hợp lệ.", "Not a moment."))
-    why = text(form, "why", 300)
-    if len(why) < 8:
-        return await show(request, visitor, gate, error=_WHY)
+    why = purpose(form, name="why")
+    if why is None:
+        return await show(request, visitor, gate, error=NO_PURPOSE)
     try:
         await gates.move(
             core_of(request), visitor.person.name, gate, text(form, "school", 40), text(form, "entrance", 120),
@@ -95,9 +95,9 @@ async def replace(request: Request, visitor: Visitor, gate: str) -> Response:
     """Another device in its place; the page shows the new one with its code."""
     form = await _order(request, visitor, gate)
     keys = hub_of(request).keys
-    new, why = text(form, "new", 60), text(form, "why", 300)
-    if len(why) < 8:
-        return await show(request, visitor, gate, error=_WHY)
+    new, why = text(form, "new", 60), purpose(form, name="why")
+    if why is None:
+        return await show(request, visitor, gate, error=NO_PURPOSE)
     try:
         made = await gates.replace(
             core_of(request), visitor.person.name, gate, new, text(form, "serial", 80) or None, text(form, "model", 80), keys.encrypt,
@@ -112,9 +112,9 @@ async def replace(request: Request, visitor: Visitor, gate: str) -> Response:
 async def revoke(request: Request, visitor: Visitor, gate: str) -> Response:
     """The end of its credentials, now."""
     form = await _order(request, visitor, gate)
-    why = text(form, "why", 300)
-    if len(why) < 8:
-        return await show(request, visitor, gate, error=_WHY)
+    why = purpose(form, name="why")
+    if why is None:
+        return await show(request, visitor, gate, error=NO_PURPOSE)
     done = await gates.revoke(core_of(request), visitor.person.name, [gate], why)
     return redirect(f"/gates/{gate}", done="done.gate" if done else "done.nothing")
 
@@ -125,7 +125,7 @@ async def trace(request: Request, visitor: Visitor, gate: str) -> Response:
     form = await _order(request, visitor, gate)
     stated = purpose(form, name="why")
     if stated is None:
-        return await show(request, visitor, gate, error=_WHY)
+        return await show(request, visitor, gate, error=NO_PURPOSE)
     try:
         await gates.trace(core_of(request), visitor.person.name, gate, stated, _TRACE)
     except GateRefused as error:

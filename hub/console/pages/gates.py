@@ -10,11 +10,12 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from hub.api import gate_callers
 from hub.console import masks
 from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, number
 from hub.console.render import respond
 from hub.gate_topics import PEOPLE_TAKERS
-from hub.kernel.ledger import gates
+from hub.kernel.ledger import gate_ids, gates
 from hub.kernel.store.db import sql
 
 router = APIRouter(prefix="/gates")
@@ -53,6 +54,12 @@ async def _rows(request: Request, visitor: Guest, gate: str | None = None) -> li
         return list(await connection.fetch(sql.gates_standing, visitor.schools, gate))
 
 
+def _whose(row: Mapping[str, Any]) -> str:
+    """Whose a gate's person numbers are: `department`, `device` or `account`."""
+    word = gate_ids.said(row["namespace"], row["id"])
+    return word if word in (gate_ids.DEPARTMENT, gate_ids.OWN) else "account"
+
+
 def _bars(counts: Counter[str], width: int = 100) -> list[tuple[str, float, float]]:
     """Shares as pieces of a bar: (state, from, width)."""
     whole, at, found = sum(counts.values()), 0.0, []
@@ -73,7 +80,10 @@ async def index(request: Request, visitor: Visitor) -> Response:
     places: dict[str, Counter[str]] = {}
     chosen: list[tuple[Any, str]] = []
     totals: Counter[str] = Counter()
-    for row in await _rows(request, visitor):
+    rows = await _rows(request, visitor)
+    in_use = (row["family"] for row in rows if row["state"] != "revoked")
+    doors = gate_callers.note(hub_of(request).settings.gates.hanet_networks, in_use)
+    for row in rows:
         found = state_of(row)
         school = core.directory.get(row["school"])
         here = school.ward if school else ""
@@ -98,6 +108,7 @@ async def index(request: Request, visitor: Visitor) -> Response:
         request, "gates.html", visitor=visitor, rows=chosen[first : first + PAGE], count=len(chosen), totals=totals, states=STATES, chips=_CHIPS,
         tiles=tiles, state=state, ward=ward, search=search, more=first + PAGE if len(chosen) > first + PAGE else None,
         schools=core.directory, off_s=OFF_S, broker=broker_of(request) if visitor.whole else None,
+        doors=doors if visitor.whole else None,
     )  # fmt: skip
 
 
@@ -151,5 +162,5 @@ async def show(
         events=[(e, masks.mask_record("checkin", e["body"]) if e["body"] else None) for e in events], history=lines, places=places,
         trace=await gates.latest_trace(core, gate) if visitor.may("operator") else None, directions=gates.DIRECTIONS,
         schools=core.directory, off_s=OFF_S, error=error, fresh=fresh, pictures=bool(hub_of(request).settings.pictures.hours),
-        takes_people=rows[0]["family"] in PEOPLE_TAKERS,
+        takes_people=rows[0]["family"] in PEOPLE_TAKERS, ids=_whose(rows[0]),
     )  # fmt: skip

@@ -19,9 +19,9 @@ async def _context(request: Request, visitor: Guest) -> dict[str, Any]:
     pulses: Pulses = request.app.state.console_pulses
     hub = hub_of(request)
     pulse = await pulses.read(hub, visitor.schools)
-    account = await pulses.ledger.look(hub) if visitor.whole else None
+    account = await hub.books.look(hub.core) if visitor.whole else None
     totals = {state: sum(c.count(state) for c in pulse.cards) for state in State}
-    return {"pulse": pulse, "account": account, "account_at": pulses.ledger.at, "totals": totals, "State": State}
+    return {"pulse": pulse, "account": account, "account_at": hub.books.at, "totals": totals, "State": State}
 
 
 @router.get("/")

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from hub.console import masks, times
 from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, number, purpose, taken, text
 from hub.console.render import redirect, respond
-from hub.kernel.ledger import operations, persons
+from hub.kernel.ledger import gate_ids, operations, persons
 from hub.kernel.ledger.persons import CannotLink
 
 router = APIRouter(prefix="/people")
@@ -109,12 +109,15 @@ async def offset(request: Request, visitor: Visitor) -> Response:
 
 @router.post("/namespace")
 async def namespace(request: Request, visitor: Visitor) -> Response:
-    """Say what the ids on a gate mean."""
+    """Say whose the person numbers on a gate are: the device's own, a vendor's account's, the department's."""
     form = await taken(request, visitor, "admin", whole=True)
+    device, name, whose = text(form, "device", 80), text(form, "namespace", 80), text(form, "whose", 20)
+    # What is not said clearly is refused: silence must not make a device's own numbers the department's.
+    if whose not in (gate_ids.DEPARTMENT, gate_ids.OWN, "account") or bool(name) is not (whose == "account"):
+        return await _page(request, visitor, error="bad_namespace")
+    meant = name if whose == "account" else gate_ids.namespace_of(whose, device)
     try:
-        found = await persons.set_namespace(
-            core_of(request), visitor.person.name, text(form, "device", 80), text(form, "namespace", 80) or None
-        )
+        found = await persons.set_namespace(core_of(request), visitor.person.name, device, meant)
     except CannotLink as refusal:
         return await _page(request, visitor, error=str(refusal))
     if not found:

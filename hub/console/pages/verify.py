@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from hub.api.verify import sheet_response
+from hub.api.verify import KEY_MOST, sheet_response
 from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, needs, number, purpose, taken, text
 from hub.console.masks import mask_text
 from hub.console.render import HEADERS, redirect, respond
@@ -98,7 +98,7 @@ async def show(request: Request, visitor: Visitor, verification: str) -> Respons
     """How far one is, and its results a page at a time; by default those that need somebody's eye."""
     row = await _one(request, visitor, verification)
     every = request.query_params.get("all") == "1"
-    after = request.query_params.get("after", "")[:20]
+    after = request.query_params.get("after", "")[:KEY_MOST]
     rows = await verifications.results(core_of(request), row["id"], after, PAGE + 1, faults=not every)
     shown = [
         dict(r)

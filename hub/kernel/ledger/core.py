@@ -58,7 +58,7 @@ def content_hash(event: str, body: bytes) -> bytes:
 class Ranks:
     """Fair shares without a table: each school's queue at a connector advances its own clock.
 
-    A delivery's rank is a time in microseconds: now, or just after the school's last one. A school that pushes 100,000
+    A delivery's rank is a time in microseconds: now by the database's clock, or just after the school's last one. A school that pushes 100,000
     at once spreads over the future, so another school's next delivery goes between, not after. Lost on restart, which
     costs nothing but the memory of who was greedy.
     """
@@ -67,11 +67,13 @@ class Ranks:
 
     def __init__(self, cost_us: int = 1000) -> None:
         self._cost = cost_us
+        self.ahead_us = 0
+        """How far the database's clock is ahead of this host's: a host a day behind must not go first with all it takes."""
         self._last: dict[tuple[int, str | None], int] = {}
 
     def next(self, connector: int, school: str | None, priority_s: float) -> int:
         """The rank of the next delivery of a school; a smaller one goes first. `priority_s` moves it that much later."""
-        now = time.time_ns() // 1000
+        now = time.time_ns() // 1000 + self.ahead_us
         key = (connector, school)
         rank = max(now, self._last.get(key, 0) + self._cost)
         if len(self._last) > self._MAX_SCHOOLS:
@@ -117,6 +119,7 @@ class Core:
                 ahead = there - (asked + told) / 2
                 # What may as well be the asking itself is no difference.
                 self._ahead_s = ahead if abs(ahead) > max(1.0, told - asked) else 0.0
+                self.ranks.ahead_us = int(self._ahead_s * 1e6)
                 schools = await connection.fetch(sql.schools_all)
                 connectors = await connection.fetch(sql.connectors_all)
                 approved = await connection.fetch(sql.approved_codes_all)

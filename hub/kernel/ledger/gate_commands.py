@@ -31,8 +31,11 @@ class Command(Struct, frozen=True, kw_only=True):
 
 async def add(core: Core, device: str, start: datetime, end: datetime, reason: str) -> int:
     """Ask a gate for a span; the number of the command: an open one's when it covers the span already, or one that grows to
-    cover it because it waits or was never answered."""
+    cover it because it waits or was never answered. For the reason `offline` (the gate is back) its questions that nobody
+    answered are asked again as well."""
     async with core.pool.acquire() as connection:
+        if reason == "offline":
+            await connection.execute(sql.gate_command_revive, device)
         return int(await connection.fetchval(sql.gate_command_add, device, start, end, reason))
 
 

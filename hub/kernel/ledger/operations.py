@@ -124,8 +124,14 @@ async def resolve_task(core: Core, actor: str, task: int, resolution: Resolution
     A task about a paused connector is *released*, which resumes it. Raises `OnlyReleased` for anything else: the connector
     would stay paused and nobody be told."""
     async with core.pool.acquire() as connection, connection.transaction():
+        paused = await connection.fetchval(sql.task_paused, task) if resolution == "release" else None
+        if paused is not None:
+            # The connector before its task: the way whoever pauses or resumes it takes them.
+            await connection.fetchval(sql.connector_lock, paused)
         moved = await _resolve(core, connection, actor, task, resolution, why)
-    core.on_commit("connectors")
+    # Whoever hears of connectors reads them anew: not once for each of a thousand tasks of a code.
+    if paused is not None:
+        core.on_commit("connectors")
     core.on_commit("ready")
     return moved
 
@@ -133,9 +139,6 @@ async def resolve_task(core: Core, actor: str, task: int, resolution: Resolution
 async def _resolve(
     core: Core, connection: Connection, actor: str, task: int, resolution: Resolution, why: str
 ) -> int | None:
-    if resolution == "release" and (paused := await connection.fetchval(sql.task_paused, task)) is not None:
-        # The connector before its task: the way whoever pauses or resumes it takes them.
-        await connection.fetchval(sql.connector_lock, paused)
     # Order locks before the task's row: the way TX4 takes them.
     await _lock_orders(connection, await connection.fetch(sql.task_deliveries, task))
     found = await connection.fetchrow(sql.task_lock, task)

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -41,13 +41,15 @@ def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 class Broker:
     """Mosquitto as a child, with its data kept over restarts."""
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    def __init__(
+        self, folder: Path, *more: str, users: Sequence[str] = ("hub", COMMANDS_USER, COMMANDS_USER + PROBE)
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         passwords = folder / "passwords"
         passwords.touch(0o600)
-        for name in ("hub", COMMANDS_USER, COMMANDS_USER + PROBE):
+        for name in users:
             subprocess.run(
                 ["mosquitto_passwd", "-b", str(passwords), name, "mat-khau"], check=True, capture_output=True
             )
@@ -322,12 +324,19 @@ def test_a_connector_publishes_and_takes_the_puback_as_reply(broker: Broker) -> 
 
 
 @pytest.mark.parametrize(
-    ("user", "more"),
-    [("hub", []), (COMMANDS_USER, []), (COMMANDS_USER, ["use_username_as_clientid true"])],
-    ids=["by its client id", "the hub's own account", "by its user name"],
+    ("user", "more", "known"),
+    [
+        ("hub", [], ["hub"]),
+        (COMMANDS_USER, [], [COMMANDS_USER, COMMANDS_USER + PROBE]),
+        (COMMANDS_USER, ["use_username_as_clientid true"], [COMMANDS_USER, COMMANDS_USER + PROBE]),
+        (COMMANDS_USER, [], [COMMANDS_USER]),
+    ],
+    ids=["by its client id", "the hub's own account", "by its user name", "at a broker told of the user alone"],
 )
-def test_a_probe_leaves_the_session_of_another_process_alone(tmp_path: Path, user: str, more: list[str]) -> None:
-    broker = Broker(tmp_path, *more)
+def test_a_probe_leaves_the_session_of_another_process_alone(
+    tmp_path: Path, user: str, more: list[str], known: list[str]
+) -> None:
+    broker = Broker(tmp_path, *more, users=known)
 
     async def go() -> None:
         standing = client(broker.port, username=user)

@@ -73,7 +73,7 @@ def test_what_a_terminal_never_sent_comes_when_it_is_asked(
             await here.connector("ministry", "ministry")
             await parties.add_device(
                 here.core, "test", "2001001", family="face_mqtt", profile="push-ack", title="G", school=SCHOOL, entrance="",
-                direction="in", zone="Asia/Ho_Chi_Minh", secret=b"x",
+                direction="in", person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"x",
             )  # fmt: skip
             gate = FaceGate(
                 GateOptions(device="2001001", school=SCHOOL, port=port, image_bytes=2_000, resend_s=1000, patience_s=60)
@@ -119,7 +119,7 @@ def test_a_terminal_that_was_away_is_asked_for_that_time(ledger: Any, tmp_path: 
             await here.connector("ministry", "ministry")
             await parties.add_device(
                 here.core, "test", "2001001", family="face_mqtt", profile="push-ack", title="G", school=SCHOOL, entrance="",
-                direction="in", zone="Asia/Ho_Chi_Minh", secret=b"x",
+                direction="in", person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"x",
             )  # fmt: skip
             gate = FaceGate(GateOptions(device="2001001", school=SCHOOL, port=port, patience_s=1))
             async with bridge(port, here.core):
@@ -151,7 +151,7 @@ def test_a_terminal_that_never_answers_is_not_asked_for_ever(ledger: Any) -> Non
             for device in ("A1", "A2"):
                 await parties.add_device(
                     here.core, "test", device, family="face_mqtt", profile="push-ack", title="G", school=SCHOOL, entrance="",
-                    direction="in", zone="Asia/Ho_Chi_Minh", secret=b"x",
+                    direction="in", person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"x",
                 )  # fmt: skip
             now = datetime.now(UTC)
 
@@ -185,6 +185,14 @@ def test_a_terminal_that_never_answers_is_not_asked_for_ever(ledger: Any) -> Non
             (row,) = await rows()
             assert (row["state"], row["code"]) == ("failed", "silent") and row["ended_at"] is not None
             assert "A1" not in await gate_commands.waiting(here.core, 100)
+            # Back after a week: last month's question, which nobody was there to hear, is asked again too.
+            week = now + timedelta(days=37)
+            beside = await gate_commands.add(here.core, "A1", week, week, "offline")
+            assert beside != first and [(r["state"], r["tries"]) for r in await rows()] == [("waiting", 0)] * 2
+            await here.owner.execute("DELETE FROM gate_commands WHERE id = $1", beside)
+            await here.owner.execute(
+                "UPDATE gate_commands SET state = 'failed', code = 'silent', ended_at = now() WHERE id = $1", first
+            )
             # What was given up is asked again with what comes after. While that is on its way, what follows waits in one row.
             assert await gate_commands.add(here.core, "A1", now, now, "offline") == first
             await gate_commands.take(here.core, ["A1"], 100)

@@ -200,7 +200,10 @@ def test_a_paused_step_aside_and_its_return(ledger: Any, make: Any) -> None:
             )
             assert await states(led) == {"parked": 1, "sending": 1, "held": 2}
             number = await led.value("SELECT id FROM tasks")
+            rung: list[str] = []
+            led.core.on_commit = rung.append
             assert await operations.resolve_task(led.core, "lan", number, "delivered", "thấy ở Bộ") == 1
+            assert rung == ["ready"], "no connector is another for it"
             assert await operations.resolve_task(led.core, "lan", number, "delivered", "lần nữa") is None
             assert await states(led) == {"delivered": 1, "sending": 1, "held": 1, "ready": 1}
             assert (await account(led.core)).balanced
@@ -315,5 +318,7 @@ def test_the_time_of_day_is_the_databases_whatever_a_host_believes(ledger: Any) 
                     there = await led.value("SELECT clock_timestamp()")
                     assert abs(led.core.moment() - there) < timedelta(seconds=5)
                     assert abs(datetime.now(UTC) - there) > timedelta(hours=23)
+                    # What it takes in has its turn among what others take in, neither first nor last for a day.
+                    assert abs(led.core.ranks.next(1, "31HP0123001", 0.0) / 1e6 - there.timestamp()) < 5
 
     run(go())

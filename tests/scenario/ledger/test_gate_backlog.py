@@ -20,7 +20,8 @@ def test_holes_and_lists_behind_are_owed_too(ledger: Any) -> None:
             for device, family in (("N1", "native"), ("H1", "hikvision"), ("H2", "hikvision"), ("D1", "dahua")):
                 await parties.add_device(
                     led.core, "test", device, family=family, profile="standard", title=device, school=SCHOOL, entrance="x",
-                    direction="in", zone="Asia/Ho_Chi_Minh", secret=led.keys.encrypt(b"s", device.encode()),
+                    direction="in",
+                    person_ids="department", zone="Asia/Ho_Chi_Minh", secret=led.keys.encrypt(b"s", device.encode()),
                 )  # fmt: skip
 
             async def owed() -> dict[str, int]:

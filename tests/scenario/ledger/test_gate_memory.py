@@ -21,7 +21,7 @@ SCHOOL = "31HP0000001"
 async def registered(led: Any, device: str, family: str) -> None:
     await parties.add_device(
         led.core, "test", device, family=family, profile="standard", title=device, school=SCHOOL, entrance="x", direction="in",
-        zone="Asia/Ho_Chi_Minh", secret=led.keys.encrypt(b"s", device.encode()),
+        person_ids="department", zone="Asia/Ho_Chi_Minh", secret=led.keys.encrypt(b"s", device.encode()),
     )  # fmt: skip
 
 

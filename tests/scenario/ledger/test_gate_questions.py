@@ -19,7 +19,7 @@ async def registered(led: Any) -> None:
     await led.school(SCHOOL)
     await parties.add_device(
         led.core, "test", GATE, family="face_mqtt", profile="push-ack", title=GATE, school=SCHOOL, entrance="x", direction="in",
-        zone="Asia/Ho_Chi_Minh", secret=b"x",
+        person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"x",
     )  # fmt: skip
 
 

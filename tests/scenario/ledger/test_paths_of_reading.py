@@ -49,7 +49,7 @@ def test_the_next_page_of_a_gates_people_goes_on_after_one_who_has_changed_meanw
             await led.school(SCHOOL)
             await parties.add_device(
                 led.core, "test", "G1", family="face_mqtt", profile="push-ack", title="G1", school=SCHOOL, entrance="", direction="in",
-                zone="Asia/Ho_Chi_Minh", secret=b"sealed",
+                person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"sealed",
             )  # fmt: skip
 
             def person(code: str, name: str) -> Draft:

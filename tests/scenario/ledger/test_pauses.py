@@ -33,8 +33,10 @@ def test_it_is_resolved_by_going_on_alone(ledger: Any) -> None:
                 with pytest.raises(operations.OnlyReleased):
                     await operations.resolve_task(led.core, "officer", task, way, "tried")
                 assert await standing(led) == ("paused", 1), "nobody would be told of the pause any more"
+            rung: list[str] = []
+            led.core.on_commit = rung.append
             await operations.resolve_task(led.core, "officer", task, "release", "they said so")
-            assert await standing(led) == ("active", 0)
+            assert await standing(led) == ("active", 0) and rung == ["connectors", "ready"]
 
     asyncio.run(go())
 

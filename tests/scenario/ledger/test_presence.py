@@ -30,7 +30,7 @@ async def ground(led: Any, *gates: str, namespace: str | None = None) -> None:
     for gate in gates:
         await parties.add_device(
             led.core, "test", gate, family="native", profile="native", title=gate, school=SCHOOL, entrance="cổng chính",
-            direction="in", zone="Asia/Ho_Chi_Minh", secret=b"s" * 32,
+            direction="in", person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"s" * 32,
         )  # fmt: skip
         if namespace:
             assert await persons.set_namespace(led.core, "test", gate, namespace)

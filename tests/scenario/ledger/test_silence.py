@@ -22,7 +22,7 @@ async def gates(led: Any, *names: str) -> None:
     for name in names:
         await parties.add_device(
             led.core, "test", name, family="native", profile="native", title=f"Cổng {name}", school=SCHOOL, entrance="cổng chính",
-            direction="in", zone="Asia/Ho_Chi_Minh", secret=b"s" * 32,
+            direction="in", person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"s" * 32,
         )  # fmt: skip
 
 

@@ -163,6 +163,39 @@ def test_a_full_lane_holds_up_the_reader_and_loses_nothing() -> None:
     assert rig.transport.pubacks == list(range(1, 151))
 
 
+def test_history_beyond_its_lane_is_left_to_its_gates_while_live_events_come() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.ledger.gate[True] = asyncio.Event()
+        for i in range(1, 31):  # more of it than the lane holds, at any time beside something live
+            rig.send(face(500 + i, 500 + i), *(face(10 * i + k, 10 * i + k, live=False) for k in range(5)))
+            await rig.until(lambda i=i: 500 + i in rig.transport.pubacks)  # type: ignore[misc]
+        assert rig.bridge.depth["history"] <= 20
+        left = [mid for mid in rig.transport.pubacks if mid < 500]
+        assert len(left) > 100 and len(rig.transport.device_acks) == 30, "the broker is answered, the gates are not"
+        rig.ledger.gate[True].set()
+        await rig.until(lambda: len(rig.transport.pubacks) == 180)
+        assert len(rig.ledger.stored) == 180 - len(left)
+        await asyncio.sleep(1.1)  # nothing live comes any more
+        rig.send(*(face(mid, mid, live=False) for mid in left))  # as gates do that wait in vain
+        await rig.until(lambda: len(rig.transport.pubacks) == 180 + len(left))
+
+    rig = play(scenario, lambda: Rig(batch_max=10, read_max=6, history_capacity=20))
+    assert len(rig.ledger.stored) == 180 == len(rig.transport.device_acks)
+
+
+def test_full_history_waits_at_the_broker_where_nothing_live_comes() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.ledger.gate[True] = asyncio.Event()
+        rig.send(*(face(i, i, live=False) for i in range(1, 151)))
+        await asyncio.sleep(0.1)
+        assert rig.transport.pubacks == [] and rig.transport.queue.qsize() > 40
+        rig.ledger.gate[True].set()
+        await rig.until(lambda: len(rig.transport.pubacks) == 150)
+
+    rig = play(scenario, lambda: Rig(batch_max=10, read_max=10, history_capacity=20))
+    assert len(rig.ledger.stored) == 150
+
+
 def test_history_goes_in_small_batches_while_live_events_come_and_in_large_ones_otherwise() -> None:
     async def scenario(rig: Rig) -> None:
         rig.ledger.gate[True] = asyncio.Event()

@@ -4,6 +4,8 @@ ON CONFLICT (device) DO UPDATE SET settings = excluded.settings, secrets = coale
   due_at = clock_timestamp(), fault = NULL, faults = 0, told_at = NULL
 
 -- name: gate_list_drop
+-- Holes it will never be asked about are nothing it owes.
+WITH holes AS (UPDATE gate_memory SET holes = '[]' WHERE device = $1 AND highest IS NULL)
 DELETE FROM gate_lists WHERE device = $1 RETURNING device
 
 -- name: gate_list_claim
@@ -46,7 +48,17 @@ WHERE device = $1 AND owner = $2
 UPDATE gate_lists SET until = NULL, owner = NULL WHERE device = $1 AND owner = $2
 
 -- name: gate_list_told
-UPDATE gate_lists SET told_at = clock_timestamp() WHERE device = $1
+-- Only while what it was told is what opens its address: waits for a rotation that is under way.
+WITH opens AS (SELECT id FROM devices WHERE id = $1 AND secret = $2 FOR SHARE)
+UPDATE gate_lists g SET told_at = clock_timestamp() FROM opens o WHERE g.device = o.id RETURNING g.device
+
+-- name: gate_list_tell
+-- Due now, to be told where to push: a run under way goes on at its page, with whoever takes it up.
+UPDATE gate_lists SET told_at = NULL, due_at = least(due_at, clock_timestamp()), owner = NULL, until = NULL, run = run + 1 WHERE device = $1
+
+-- name: gate_list_found
+-- What came by number, beside any run.
+UPDATE gate_lists SET listed = listed + $2, missed = missed + $3 WHERE device = $1
 
 -- name: gate_list_hurry
 -- A hole was seen: ask soon, though not at every hole of a flood, and not before a fault's pause is over.
@@ -59,7 +71,8 @@ SELECT device, settings, done_to, span_end, page, due_at, told_at, finished_at, 
 -- name: gate_seen
 -- Passages of devices the ledger has in a span: what a list without common names is compared with.
 -- By the device's own time, as the list has it, not by the corrected one. What came may have come a clock's day before its time.
-SELECT w.device, r.body->>'person_code' AS person,
+-- A person whose number stands for a learner has that learner's code; `local_id` is what the device said.
+SELECT w.device, coalesce(r.body->>'local_id', r.body->>'person_code') AS person,
   r.updated_at + coalesce((r.body->>'estimated_offset_s')::float8, 0) * interval '1 second' AS sent
 FROM unnest($1::text[]) w(device) JOIN records r ON r.key >= w.device || '/' AND r.key < w.device || '0'
 WHERE r.class = 1 AND r.id >= id_day(($2::timestamptz AT TIME ZONE 'UTC')::date - 2) AND r.type = 'checkin'
@@ -83,6 +96,11 @@ made AS (
   INSERT INTO gate_commands (device, span_start, span_end, reason)
   SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT 1 FROM covered) AND NOT EXISTS (SELECT 1 FROM grown) RETURNING id)
 SELECT id FROM covered UNION ALL SELECT id FROM grown UNION ALL SELECT id FROM made
+
+-- name: gate_command_revive
+-- A gate that was away is back: what nobody answered meanwhile is asked again.
+UPDATE gate_commands SET state = 'waiting', tries = 0, code = NULL, ended_at = NULL, due_at = clock_timestamp()
+WHERE device = $1 AND state = 'failed' AND code = 'silent'
 
 -- name: gate_command_take
 -- The next of every gate in use that has none on the way. One that was sent and never answered is sent again, each time after
