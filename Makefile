@@ -27,7 +27,7 @@ run: setup system ## Chạy tất cả và diễn một buổi sáng; ONCE=1: d�
 	@exec $(PY) -m hub.cli run --morning $(if $(ONCE),--once)
 
 test: setup system-test check ## Kiểm tra tất cả / Check and test everything
-	@exec $(PY) -m pytest --durations=15 $(PYTEST_ARGS)
+	@exec $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
 
 check: setup ## Định dạng, kiểu, phụ thuộc, tài liệu / Format, types, imports, docs
 	@$(PY) -m ruff format --check .

@@ -7,6 +7,8 @@ contract's reading is written down in. It must never know one particular system,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -31,10 +33,33 @@ CONTRACT = Text(
 )
 
 
+WAIT_MAX_S = 86_400.0
+"""The longest wait a counterparty may ask for by `Retry-After`, in seconds: as long as a connector's own may be at most. What
+asks for more is asked again after that."""
+
+
 def retry_after(reply: Reply) -> float | None:
-    """Seconds asked for in `Retry-After`; None when absent or given as a date (an adapter has no clock)."""
+    """Seconds asked for in `Retry-After` (RFC 9110, 10.2.3), at most `WAIT_MAX_S`; None when absent or unreadable.
+
+    A date is counted from the reply's own `Date`: an adapter has no clock, and the counterparty's may be wrong, but by the same
+    in both. Without `Date` it says nothing.
+    """
     value = reply.headers.get("retry-after", "").strip()
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 7 else None
+    if value.isascii() and value.isdigit():
+        return min(float(value), WAIT_MAX_S)
+    until, now = _http_date(value), _http_date(reply.headers.get("date", ""))
+    return None if until is None or now is None else min(max((until - now).total_seconds(), 0.0), WAIT_MAX_S)
+
+
+def _http_date(value: str) -> datetime | None:
+    """An HTTP date in any of its three forms; None for anything else."""
+    if not value.isascii() or len(value) > 64:
+        return None
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:

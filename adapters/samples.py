@@ -7,6 +7,7 @@ One concern: the same reading of a sample for the contract tests and for writing
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +44,8 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pull: str = ""
     """Name of the list, for `pull` and `pulled`."""
     cursor: str | None = None
+    at: datetime = datetime(2027, 1, 1, tzinfo=UTC)
+    """When a list is asked for, for `pull` and `pulled`."""
     note: str | None = None
     state: dict[str, str] | None = None
     """The call in question goes on with a conversation that stands here (see `hub.kernel.ports.Converser`)."""
@@ -103,6 +106,10 @@ class Sample(Struct, frozen=True, kw_only=True):
         """The delivery asked about."""
         return call.deliveries[0] if self.case.delivery is None else self.case.delivery
 
+    def _asked(self, adapter: Any) -> Call:
+        call: Call = adapter.pull(self.case.pull, self.case.cursor, self.case.at)
+        return call
+
     def run(self) -> Any:
         """What the adapter makes of the sample, as plain data comparable with the golden file."""
         adapter = self.adapter()
@@ -120,9 +127,9 @@ class Sample(Struct, frozen=True, kw_only=True):
                 call = self.call(adapter)
                 return plain(adapter.settle(adapter.inquire(self.delivery(call), call), self.reply()))
             case "pull":
-                return [plain_call(adapter.pull(self.case.pull, self.case.cursor))]
+                return [plain_call(self._asked(adapter))]
             case "pulled":
-                page = adapter.pulled(self.case.pull, adapter.pull(self.case.pull, self.case.cursor), self.reply())
+                page = adapter.pulled(self.case.pull, self._asked(adapter), self.reply())
                 told = plain(msgspec.structs.replace(page, next=None))
                 return told | {"next": plain_call(page.next) if page.next else None}
         return [

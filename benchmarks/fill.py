@@ -77,8 +77,8 @@ async def ready(
     stage: Stage, connector: int, flow: str, count: int, mark: str, *, state: int = 2, same_order: int = 1,
     parked_heads: bool = False, **data: Any,
 ) -> None:  # fmt: skip
-    """`count` learners' records with one delivery each, in `state`; `same_order` of them share an order key. With
-    `parked_heads` the first of each key is parked, and the others wait for it."""
+    """`count` learners' records with one delivery each, in `state` (waiting: for an hour, unless released); `same_order` of them
+    share an order key. With `parked_heads` the first of each key is parked, and the others are held behind it."""
     (answer,) = await accept(
         stage.core, arrivals(stage, "learner", [learner(0, f"{mark}t", **data)], f"{mark}-template")
     )
@@ -95,10 +95,12 @@ async def ready(
     await stage.owner.execute("DELETE FROM deliveries WHERE key = $1", f"{mark}t00000000")
     second = await _reserve(stage, count)
     await stage.owner.execute(
-        f"""INSERT INTO deliveries (id, record, connector, class, state, order_key, rank, flow, key, school, cause)
+        f"""INSERT INTO deliveries (id, record, connector, class, state, order_key, rank, flow, key, school, cause, due_at)
         SELECT {second} + g, {base} + g, $1, (SELECT class FROM records WHERE id = {base}),
                CASE WHEN $7 AND g % $3::int = 0 THEN {State.PARKED:d} ELSE $2 END, hashtextextended('{mark}' || g / $3::int, 0),
-               (extract(epoch FROM now()) * 1e6)::bigint + g, $4, {key}, $5, CASE WHEN $7 AND g % $3::int = 0 THEN 'needs_person' ELSE 'routed' END
+               (extract(epoch FROM now()) * 1e6)::bigint + g, $4, {key}, $5,
+               CASE WHEN $7 AND g % $3::int = 0 THEN 'needs_person' WHEN $2 = {State.WAITING:d} THEN 'try_later' ELSE 'routed' END,
+               CASE WHEN $2 = {State.WAITING:d} THEN now() + interval '1 hour' END
         FROM generate_series(0, $6::int - 1) g""",
         connector, state, same_order, flow, SCHOOL, count, parked_heads,
     )  # fmt: skip

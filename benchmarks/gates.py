@@ -20,7 +20,8 @@ async def _devices(stage: Stage) -> None:
     for n in range(DEVICES):
         name = f"BENCH{n:03d}"
         await parties.add_device(
-            stage.core, "bench", name, family="native", profile="", title=name, school=SCHOOL, entrance="A", direction="in", zone="", secret=b"-"
+            stage.core, "bench", name, family="native", profile="", title=name, school=SCHOOL, entrance="A", direction="in",
+            person_ids="department", zone="", secret=b"-"
         )  # fmt: skip
 
 

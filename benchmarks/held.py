@@ -7,7 +7,7 @@ import time
 
 from benchmarks import fill
 from benchmarks.intake import store
-from benchmarks.rig import Figure, Meter, Rig, Stage, alternate, short
+from benchmarks.rig import Figure, Meter, Rig, Stage, alternate, at_full_size, short
 from hub.kernel.ledger import dispatch
 from hub.kernel.ledger.shapes import Conclusion, Exchange
 from hub.kernel.lifecycle import State
@@ -103,7 +103,7 @@ async def measure(rig: Rig) -> list[Figure]:
         return [
             Figure(
                 path=f"{name} with {history:,} messages and {FOLLOWERS:,} held followers", unit="deliveries/s" if name != "intake" else "messages/s",
-                value=ours, bare=bare, bare_is="the empty ledger", target="≥ 0.9", met=ours / bare >= 0.9, cpu=cpu[name],
+                value=ours, bare=bare, bare_is="the empty ledger", target="≥ 0.9", met=at_full_size(ours / bare >= 0.9), cpu=cpu[name],
                 note=f"filled in {filled:.0f} s" if name == "intake" else "shares over claims and transitions in turn",
             )
             for name, (ours, bare) in pairs.items()

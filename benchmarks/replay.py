@@ -12,7 +12,7 @@ import time
 
 from benchmarks import fill
 from benchmarks.delivery import books, counterparty, ministry, worked_off
-from benchmarks.rig import Figure, Meter, Proc, Rig, Stage, short, until
+from benchmarks.rig import Figure, Meter, Proc, Rig, Stage, at_full_size, short, until
 from hub.kernel.ledger import replays
 from hub.kernel.ledger.replays import ReplayFilter
 from hub.kernel.lifecycle import State
@@ -98,7 +98,8 @@ async def measure(rig: Rig) -> list[Figure]:
     )
     return [
         Figure(
-            path=f"replay of {count:,} by filter: asked, queued, done", unit="deliveries/s", value=count / took, target="resumable; each once", met=killed,
-            cpu=cpu, note=f"plan in {planned_s * 1000:,.0f} ms; {how} in {queueing_s:.1f} s; all delivered again {took:.1f} s after the first order",
+            path=f"replay of {count:,} by filter: asked, queued, done", unit="deliveries/s", value=count / took, target="resumable; each once",
+            met=at_full_size(killed), cpu=cpu,
+            note=f"plan in {planned_s * 1000:,.0f} ms; {how} in {queueing_s:.1f} s; all delivered again {took:.1f} s after the first order",
         )
     ]  # fmt: skip

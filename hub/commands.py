@@ -173,6 +173,7 @@ def check(catalogue: bool, seals: bool) -> None:
     for name, value in msgspec.to_builtins(account).items():
         table.add_row(name, json.dumps(value, ensure_ascii=False))
     screen.print(table)
+    with_house(commands_gates.doors)
     if not account.balanced:
         raise click.ClickException(f"Lệch / off by: {account.differences}")
     screen.print("✔ Khớp / balanced")

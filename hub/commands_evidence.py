@@ -15,6 +15,7 @@ from hub.kernel.access import EVERYWHERE
 from hub.kernel.firewall_names import NO_PURPOSE, stated
 from hub.kernel.ledger import evidence as ledger
 from hub.kernel.ledger import operations
+from hub.kernel.ledger.given_codes import TEMPORARY
 from hub.wiring import House
 
 
@@ -26,7 +27,8 @@ from hub.wiring import House
 @click.option("--purpose", required=True, help="Mục đích, được ghi vào nhật ký / what for; goes into the journal")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Tệp .zip / where to")
 def evidence(wanted: str, type_name: str | None, purpose: str, out: Path | None) -> None:
-    """Gói bằng chứng của một bản ghi hay hồ sơ / the evidence pack of a record or filing (its number, or --type and key)."""
+    """Gói bằng chứng của một bản ghi, hay của cả một hồ sơ / the evidence pack of a record, or of a whole filing (its number, or
+    --type and key)."""
     from hub.commands import screen, with_house
 
     said = stated(purpose)
@@ -35,11 +37,13 @@ def evidence(wanted: str, type_name: str | None, purpose: str, out: Path | None)
 
     async def work(house: House) -> tuple[int, bytes]:
         record = await ledger.find(house.core, wanted, type_name)
-        if record is None:
-            raise click.ClickException(f"Không có bản ghi / no record {wanted!r}")
-        await operations.unmask(house.core, "cli", record, said)
-        found = await ledger.gather(house.core, record, EVERYWHERE)
-        assert found is not None
+        found = await ledger.gather_whole(house.core, record, EVERYWHERE) if record is not None else None
+        if record is None or found is None:
+            hint = ""
+            if type_name is not None and wanted.startswith(TEMPORARY) and "@" not in wanted:
+                hint = " (mã tạm: MÃ@TRƯỜNG / a temporary code: CODE@SCHOOL)"
+            raise click.ClickException(f"Không có bản ghi / no record {wanted!r}{hint}")
+        await operations.unmask(house.core, "cli", record, said, *(n for n in found.numbers if n != record))
         return record, pack(found)
 
     record, data = with_house(work)

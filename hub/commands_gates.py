@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -14,17 +15,38 @@ from typing import Any, TypeVar
 import click
 from rich.table import Table
 
+from hub.gate_families import person_ids
 from hub.kernel.firewall_names import NO_PURPOSE, stated
-from hub.kernel.ledger import gate_pictures, gates
+from hub.kernel.ledger import gate_ids, gate_pictures, gates, persons
 from hub.kernel.ledger.gates import Credential, Gate, GateRefused
 from hub.kernel.store.db import sql
 from hub.wiring import House
 
 T = TypeVar("T")
 _ACTOR = "cli"
-_COLUMNS = ("id", "family", "profile", "title", "school", "entrance", "direction", "zone", "serial", "model")
+_COLUMNS = (
+    "id",
+    "family",
+    "profile",
+    "title",
+    "school",
+    "entrance",
+    "direction",
+    "zone",
+    "serial",
+    "model",
+    "person_ids",
+)
 _NEEDED = _COLUMNS[:7]
 _FILE_MOST = 20_000
+
+
+def _reason(_context: click.Context, _option: click.Parameter, why: str) -> str:
+    """A reason as it is journaled, or the command's refusal."""
+    said = stated(why)
+    if said is None:
+        raise click.BadParameter(f"{NO_PURPOSE.vi} / {NO_PURPOSE.en}")
+    return said
 
 
 def _run(work: Callable[[House], Awaitable[T]]) -> T:
@@ -56,22 +78,25 @@ def listing(school: str | None) -> None:
             return list(await connection.fetch(sql.gates_standing, [school] if school else None, None))
 
     table = Table(
-        "cổng / gate", "họ / family", "trường / school", "lối vào / entrance", "trạng thái / state", "lệch / offset"
-    )
+        "cổng / gate", "họ / family", "trường / school", "lối vào / entrance", "mã người / person ids", "trạng thái / state",
+        "lệch / offset",
+    )  # fmt: skip
     for r in _run(work):
         online = (
             "–" if r["seen_at"] is None else "online" if r["online"] is not False and r["silent_s"] < 600 else "offline"
         )
         offset = "–" if r["offset_s"] is None else f"{r['offset_s']:+.1f} s"
         table.add_row(
-            r["id"], r["family"], r["school"], r["entrance"], online if r["state"] == "active" else r["state"], offset
-        )
+            r["id"], r["family"], r["school"], r["entrance"], gate_ids.said(r["namespace"], r["id"]),
+            online if r["state"] == "active" else r["state"], offset,
+        )  # fmt: skip
     screen.print(table)
 
 
-def read_gates(lines: Any) -> tuple[list[Gate], list[str]]:
-    """Gates out of CSV (header: `id,family,profile,title,school,entrance,direction` and perhaps `zone,serial,model`), and
-    what is wrong with the file, by line."""
+def read_gates(lines: Any, otherwise: str | None = None) -> tuple[list[Gate], list[str]]:
+    """Gates out of CSV (header: `id,family,profile,title,school,entrance,direction` and perhaps `zone,serial,model,person_ids`),
+    and what is wrong with the file, by line. `otherwise`: whose the person numbers are where a line does not say; None: as the
+    gate's family declares."""
     reader = csv.DictReader(lines)
     names = [n.strip() for n in reader.fieldnames or ()]
     reader.fieldnames = names
@@ -87,6 +112,7 @@ def read_gates(lines: Any) -> tuple[list[Gate], list[str]]:
             wrong.append(f"Dòng {number}: thừa ô hoặc quá dài / line {number}: too many cells, or too long")
             continue
         more = {k: given[k] for k in ("zone", "serial", "model") if given[k]}
+        more["person_ids"] = given["person_ids"] or otherwise or person_ids(given["family"], given["profile"])
         found.append(Gate(**{k: given[k] for k in _NEEDED}, **more))
     return found, wrong
 
@@ -95,16 +121,22 @@ def read_gates(lines: Any) -> tuple[list[Gate], list[str]]:
 @click.argument("file", type=click.File("r", encoding="utf-8-sig"))
 @click.option("--hours", default=72.0, show_default=True, help="Hạn của mã / life of the codes")
 @click.option(
+    "--person-ids",
+    "otherwise",
+    help="Mã người của các dòng không ghi: department, device, hoặc tên tài khoản nhà cung cấp; không có: theo dòng máy / whose "
+    "the person numbers are where a line does not say: department, device, or a vendor's account; else as the family declares",
+)
+@click.option(
     "--codes",
     "codes_file",
     type=click.File("w", encoding="utf-8", lazy=True),
     default="-",
     help="Nơi ghi mã / where codes are written",
 )
-def register(file: Any, hours: float, codes_file: Any) -> None:
+def register(file: Any, hours: float, otherwise: str | None, codes_file: Any) -> None:
     """Đăng ký hàng loạt từ CSV, tất cả hoặc không; in mã một lần / register from CSV, all or none; prints one-time codes."""
     try:
-        found, wrong = read_gates(file)
+        found, wrong = read_gates(file, otherwise)
     except (csv.Error, UnicodeDecodeError) as error:
         raise click.ClickException(f"Không đọc được tệp / the file cannot be read: {error}") from None
 
@@ -120,6 +152,37 @@ def register(file: Any, hours: float, codes_file: Any) -> None:
     writer.writerow(["id", "code"])
     writer.writerows(sorted(codes.items()))
     click.echo(f"Đã đăng ký / registered: {len(codes)} ({time.monotonic() - began:.1f} s)", err=True)
+    for word, count in sorted(
+        Counter(gate_ids.said(gate_ids.namespace_of(g.person_ids, g.id), g.id) for g in found).items()
+    ):
+        click.echo(f"{count}\t{_ids_words(word)}", err=True)
+
+
+def _ids_words(word: str) -> str:
+    """Whose a gate's person numbers are, in a sentence."""
+    if word == gate_ids.DEPARTMENT:
+        return "mã người là mã của Sở / person numbers are the department's codes"
+    if word == gate_ids.OWN:
+        return "mã người riêng của máy, chờ liên kết / person numbers are the device's own: they wait to be linked"
+    return f"mã người của tài khoản {word} / person numbers are those of the account {word}"
+
+
+@group.command("person-ids")
+@click.argument("gate", nargs=-1, required=True)
+@click.option("--as", "word", required=True, help="department, device, hoặc tên tài khoản / or an account's name")
+def whose(gate: tuple[str, ...], word: str) -> None:
+    """Mã người trên cổng là của ai, cho các lượt đến từ bây giờ / whose a gate's person numbers are, for passages from now on."""
+    if (wrong := gate_ids.fault(word)) is not None:
+        raise click.ClickException(f"{wrong.vi} / {wrong.en}")
+
+    async def work(house: House) -> list[str]:
+        said = {g: gate_ids.namespace_of(word, g) for g in dict.fromkeys(gate)}
+        return [g for g, space in said.items() if not await persons.set_namespace(house.core, _ACTOR, g, space)]
+
+    missing = _run(work)
+    if missing:
+        raise click.ClickException(f"Không có cổng / there is no such gate: {', '.join(missing)}")
+    click.echo("Đã ghi. / Noted.")
 
 
 @group.command("code")
@@ -178,7 +241,7 @@ def signing(gate: tuple[str, ...], file: Any, clear: bool) -> None:
 @click.option("--entrance", required=True)
 @click.option("--direction", required=True, type=click.Choice(gates.DIRECTIONS))
 @click.option("--since", type=click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]), help="UTC; mặc định: bây giờ / now")
-@click.option("--why", required=True)
+@click.option("--why", required=True, callback=_reason)
 def move(gate: str, school: str, entrance: str, direction: str, since: datetime | None, why: str) -> None:
     """Chuyển chỗ từ một thời điểm / moved, from a moment on."""
     when = since.replace(tzinfo=UTC) if since else datetime.now(UTC)
@@ -191,16 +254,24 @@ def move(gate: str, school: str, entrance: str, direction: str, since: datetime 
 @click.argument("new")
 @click.option("--serial")
 @click.option("--model", default="")
-@click.option("--why", required=True)
+@click.option("--why", required=True, callback=_reason)
 def replace(gate: str, new: str, serial: str | None, model: str, why: str) -> None:
     """Thiết bị mới vào chỗ cổng cũ; in mã / a new device takes a gate's place; prints its code."""
-    made = _run(lambda h: gates.replace(h.core, _ACTOR, gate, new, serial, model, h.keys.encrypt, _key(h), why))
+
+    async def work(house: House) -> tuple[str, str]:
+        made = await gates.replace(house.core, _ACTOR, gate, new, serial, model, house.keys.encrypt, _key(house), why)
+        async with house.core.pool.acquire() as connection:
+            (row,) = await connection.fetch(sql.gates_standing, None, new)
+        return made, gate_ids.said(row["namespace"], new)
+
+    made, word = _run(work)
     click.echo(f"{new}\t{made}")
+    click.echo(_ids_words(word), err=True)
 
 
 @group.command("revoke")
 @click.argument("gate", nargs=-1, required=True)
-@click.option("--why", required=True)
+@click.option("--why", required=True, callback=_reason)
 def revoke(gate: tuple[str, ...], why: str) -> None:
     """Thu hồi ngay / revoke at once."""
     done = _run(lambda h: gates.revoke(h.core, _ACTOR, gate, why))
@@ -212,7 +283,7 @@ def revoke(gate: tuple[str, ...], why: str) -> None:
 @group.command("pictures")
 @click.argument("gate")
 @click.option("--on/--off", "on", required=True, default=None, help="Giữ ảnh hay không / keep them or not")
-@click.option("--why", required=True)
+@click.option("--why", required=True, callback=_reason)
 def pictures(gate: str, on: bool, why: str) -> None:
     """Giữ ảnh của một cổng (mặc định không) / keep a gate's pictures (by default none are)."""
 
@@ -222,8 +293,6 @@ def pictures(gate: str, on: bool, why: str) -> None:
             raise click.ClickException(
                 "Chưa khai căn cứ pháp lý (LT_PICTURES__LEGAL_BASIS). / The settings name no legal basis."
             )
-        if stated(why) is None:
-            raise click.ClickException(f"{NO_PURPOSE.vi} / {NO_PURPOSE.en}")
         async with house.core.pool.acquire() as connection:
             if not await connection.fetch(sql.gates_known, [gate]):
                 raise click.ClickException("Không có cổng này. / There is no such gate.")
@@ -280,6 +349,16 @@ def broker(commands_user: bool) -> None:
     if told.get("drift"):
         raise click.ClickException("Cấu hình lệch. / The configuration has drifted.")
     click.echo("✔ Khớp / as written")
+
+
+async def doors(house: House) -> None:
+    """Say what stands open to any address."""
+    from hub.api.gate_callers import note
+    from hub.kernel.ledger import parties
+
+    families = (r["family"] for r in await parties.devices(house.core))
+    if (told := note(house.settings.gates.hanet_networks, families)) is not None:
+        click.echo(f"⚠ {told.vi} / {told.en}")
 
 
 ALL: tuple[click.Command, ...] = (group,)

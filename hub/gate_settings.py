@@ -1,15 +1,38 @@
-"""Settings of gates' pictures: whether a deployment keeps any, on what ground, and for how long.
+"""Settings of gates: from where their doors may be called, and whether pictures are kept, on what ground and for how long.
 
-One concern: that group. It must never allow more than 72 hours, or anything without a legal basis in words.
+One concern: those groups. They must never allow more than 72 hours, or anything without a legal basis in words.
 """
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from hub.setting_groups import Group, both
+
+
+class Gates(Group):
+    """Cửa HTTP của cổng / The gates' HTTP doors."""
+
+    hanet_networks: tuple[str, ...] = Field(
+        (),
+        description=both(
+            "Mạng mà đám mây HANET gọi webhook từ đó (CIDR, danh sách JSON); trống: từ mọi nơi",
+            "Networks HANET's cloud calls the webhook from (CIDR, a JSON list); empty: from anywhere",
+        ),
+    )
+
+    @field_validator("hanet_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for given in value:
+            try:
+                ip_network(given)
+            except ValueError as error:
+                raise ValueError(f"{given}: không phải mạng CIDR / no network in CIDR ({error})") from None
+        return tuple(str(ip_network(given)) for given in value)
 
 
 class Pictures(Group):

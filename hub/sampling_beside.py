@@ -78,18 +78,18 @@ def heard(house: House, row: Any, key: bytes | None = None) -> Made:
 
 def _page(told: Telling, row: Any, what: str) -> Made:
     """Told as the first page of its list: which page it was says nothing about what stands on it."""
-    cursor = row["attributes"].get("cursor") or None
+    cursor, at = row["attributes"].get("cursor") or None, row["received_at"]
     reply = Reply(status=200, body=bytes(row["body"]), headers={"content-type": row["content_type"]})
-    was = told.before.pulled(what, told.before.pull(what, cursor), reply)
+    was = told.before.pulled(what, told.before.pull(what, cursor, at), reply)
     for draft in was.drafts:
         told.stand_ins.record(draft.type, draft.body)
     retelling = Retelling(told.manifest, told.stand_ins)
     again = reply_retold(retelling, reply, row["content_type"])
-    now = told.after.pulled(what, told.after.pull(what, cursor), again)
+    now = told.after.pulled(what, told.after.pull(what, cursor, at), again)
     if _shape(was.drafts + was.rejects) != _shape(now.drafts + now.rejects) or (was.next is None) != (now.next is None):
         raise Refused("trang sau khi thay được hiểu khác", "the page told again is understood differently")
     golden = plain(replace(now, next=None)) | {"next": plain_call(now.next) if now.next else None}
-    case = {"what": "pulled", "pull": what} | ({"cursor": cursor} if cursor else {}) | told.case
+    case = {"what": "pulled", "pull": what, "at": at.isoformat()} | ({"cursor": cursor} if cursor else {}) | told.case
     files = case_files(case) | reply_files(again) | {"pulled.json": lines(golden)}
     told.check(files, *again.headers)
     return Made(system=told.manifest.system, outcome="pulled", files=files, blanked=retelling.blanked)

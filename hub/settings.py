@@ -26,7 +26,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as UnreadableSource
 
 from hub.filing_settings import Files, Filings
-from hub.gate_settings import Pictures
+from hub.gate_settings import Gates, Pictures
 from hub.keys import default_path
 from hub.setting_groups import (
     Airflow,
@@ -101,6 +101,7 @@ class Settings(BaseSettings):
     outward: Outward = Field(default_factory=Outward, description="Gọi ra / Calling out")
     alarms: Alarms = Field(default_factory=Alarms, description=both("Cảnh báo", "Alarms"))
     checkins: Checkins = Field(default_factory=Checkins, description=both("Điểm danh qua cổng", "Check-ins at gates"))
+    gates: Gates = Field(default_factory=Gates, description=both("Cửa HTTP của cổng", "The gates' HTTP doors"))
     pictures: Pictures = Field(default_factory=Pictures, description=both("Ảnh từ cổng", "Pictures of gates"))
     filings: Filings = Field(default_factory=Filings, description=both("Thời hạn hồ sơ", "Filings and their dates"))
     files: Files = Field(default_factory=Files, description=both("Tài liệu hồ sơ", "Documents of filings"))

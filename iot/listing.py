@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct, field
 
-from hub.kernel.ports import Call, Reply, Text
+from hub.kernel.ports import Call, Numbers, Reply, Text
 from iot.web import Item
 
 
@@ -24,7 +24,8 @@ class Span(Struct, frozen=True):
 
 class Fault(Struct, frozen=True):
     """Why a page told nothing. `later`: the same page is worth asking for again; `person`: it is not, until somebody
-    changes something; `circle`: the device gives the same pages again and again, or more than it says it has."""
+    changes something; `circle`: the device gives the same pages again and again, more than it says it has, or more than can
+    be asked for: the run began anew reads what can be read."""
 
     kind: Literal["later", "person", "circle"]
     text: Text
@@ -51,7 +52,7 @@ class Lister(Protocol):
     already, by device, person and second, are left out."""
 
     def ask(self, owner: Mapping[str, Any], span: Span, place: Mapping[str, Any] | None) -> Call:
-        """The question for one page; `place` None: the first."""
+        """The question for one page; `place` None, or without words of the family's own: the first."""
         ...
 
     def read(
@@ -70,6 +71,33 @@ class Lister(Protocol):
     def settled(self, owner: Mapping[str, Any], hub: str) -> Call | None:
         """What must be told to the device now and then so that it goes on pushing to the address `hub`; None for
         families without such a thing."""
+        ...
+
+
+@runtime_checkable
+class NumberLister(Protocol):
+    """What a `Lister` can do besides, whose devices count their events: be asked by those numbers. Told by `isinstance`.
+
+    A place is one in the list of these numbers, no other's. The passages have the names they have in the list by time, and
+    their number in `Item.attributes["serial"]`. Numbers that nothing comes for belong to events that are no passages, or are
+    no longer held: with `next` None, and no fault, they have been asked for."""
+
+    def ask_numbers(self, owner: Mapping[str, Any], numbers: Numbers, place: Mapping[str, Any] | None) -> Call:
+        """The question for one page of these numbers; `place` None: the first."""
+        ...
+
+    def read_numbers(
+        self,
+        owner: Mapping[str, Any],
+        numbers: Numbers,
+        place: Mapping[str, Any] | None,
+        reply: Reply,
+        tree: Any,
+        received_at: datetime,
+        devices: Mapping[str, Mapping[str, Any]],
+    ) -> Listed:
+        """Read a page; see `Lister.read`. A device that answers with other numbers alone does not know the question: a fault,
+        `person`."""
         ...
 
 
@@ -111,6 +139,17 @@ def overlong() -> Fault:
         Text(
             "Thiết bị báo còn nữa dù đã trả quá tổng số nó nói; đã dừng để không lấy mãi.",
             "The device says there is more, beyond the total it named; stopped, so as not to read for ever.",
+        ),
+    )
+
+
+def unheeded() -> Fault:
+    """The device answers something else than what it was asked for, by number."""
+    return Fault(
+        "person",
+        Text(
+            "Thiết bị không lọc theo số thứ tự được hỏi.",
+            "The device does not go by the numbers it is asked for.",
         ),
     )
 

@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
+_PERSON_IDS = ("device", "department")
+
 
 class Assumption(Struct, frozen=True):
     """One setting the family takes for granted without a vendor's word, and why."""
@@ -21,11 +23,13 @@ class Assumption(Struct, frozen=True):
 
 
 class Profile(Struct, frozen=True, kw_only=True):
-    """One profile. `settings` is the family's own matter."""
+    """One profile. `person_ids`: whose the person numbers of a gate are unless its registration says otherwise: `device`, its
+    own, or `department`, the department's codes. `settings` is the family's own matter."""
 
     family: str
     name: str
     version: str
+    person_ids: str
     settings: Mapping[str, Any]
     assumed: tuple[Assumption, ...]
 
@@ -60,7 +64,14 @@ def load(folder: Path) -> Profiles:
             if entry.get("assumed") is not True or not entry.get("why") or entry["setting"] not in settings:
                 raise ValueError(f"{folder.name}/{name}: an assumption names a setting, says `assumed: true` and why")
         assumed = tuple(Assumption(entry["setting"], entry["why"]) for entry in entries)
+        if settings.get("person_ids", "device") not in _PERSON_IDS:
+            raise ValueError(f"{folder.name}/{name}: person_ids is one of {', '.join(_PERSON_IDS)}")
         profiles[name] = Profile(
-            family=document["family"], name=name, version=str(document["version"]), settings=settings, assumed=assumed
+            family=document["family"],
+            name=name,
+            version=str(document["version"]),
+            person_ids=settings.get("person_ids", "device"),
+            settings=settings,
+            assumed=assumed,
         )
     return Profiles(profiles, document["default"])

@@ -11,7 +11,8 @@ import re
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 from aiohttp import web
 from msgspec import Struct
@@ -28,7 +29,8 @@ class Stored(Struct, frozen=True, kw_only=True):
 
 class ListGate(ABC):
     """One device on a port of its own: `async with gate as address`. Faults: `slow_s` per answer, `broken` answers (status
-    503) before the good ones, `circling` (the first page again and again)."""
+    503) before the good ones, `circling` (the first page again and again). `ahead_s`: how far its own clock is ahead, by which
+    its answers are dated."""
 
     def __init__(self, stored: list[Stored], *, password: str | None = None, slow_s: float = 0.0) -> None:
         self.stored = stored
@@ -37,6 +39,7 @@ class ListGate(ABC):
         self.broken = 0
         self.circling = False
         self.slow_s = slow_s
+        self.ahead_s = 0.0
         self._password = password
         self._nonce = secrets.token_hex(8)
         self._runner: web.AppRunner | None = None
@@ -71,7 +74,8 @@ class ListGate(ABC):
             self.broken -= 1
             return web.Response(status=503)
         status, kind, told = self.answer(request.method, "/" + request.match_info["path"], dict(request.query), body)
-        return web.Response(status=status, body=told, content_type=kind)
+        dated = format_datetime(datetime.now(UTC) + timedelta(seconds=self.ahead_s), usegmt=True)
+        return web.Response(status=status, body=told, content_type=kind, headers={"Date": dated})
 
     def _knows(self, request: web.Request) -> bool:
         given = dict(re.findall(r'(\w+)="?([^",]+)"?', request.headers.get("Authorization", "")))

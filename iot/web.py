@@ -302,6 +302,8 @@ def checkin(device: Mapping[str, Any], passage: Passage, received_at: datetime) 
     }
     if entrance := text(device.get("entrance"), 250):
         body["entrance"] = entrance
+    if passage.person and not passage.known:
+        body["local_id"] = passage.person
     draft = Draft(
         type="checkin",
         key=f"{name}/{key}",

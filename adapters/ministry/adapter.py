@@ -9,6 +9,7 @@ A push is idempotent by contract: the receiver ignores a version not above the o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -134,7 +135,7 @@ class Ministry:
             meta={"id": key, "version": version},
         )
 
-    def pull(self, what: str, cursor: str | None) -> Call:
+    def pull(self, what: str, cursor: str | None, at: datetime) -> Call:
         """The first page of what is held of a type, `holds:<type>`. Raises KeyError for a name that is not in `pulls`."""
         return self._holdings.question(what, cursor)
 

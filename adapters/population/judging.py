@@ -112,7 +112,8 @@ def answered(
         return receipt, []
     school = str(call.meta.get("school") or "") or None
     body: dict[str, Any] = {
-        "learner_code": learner,
+        # A learner still under a temporary code comes under a key that names its school too: no part of the code.
+        "learner_code": learner.partition("@")[0],
         "verdict": verdict,
         "checked_at": at.isoformat(),
         "request_id": request_id,

@@ -33,6 +33,7 @@ class Conversation:
         told = profile["requests"]
         self._states: dict[str, str] = {str(code): str(kind) for code, kind in told["states"].items()}
         self._poll_s = float(told["poll_s"])
+        self._wait_max_s = float(told["wait_max_s"])
         self._polls_max = int(told["polls_max"])
         self._rounds_max = int(told["rounds_max"])
         self._again_s = float(told["again_s"])
@@ -48,7 +49,8 @@ class Conversation:
         polls = int(state.get("polls") or 0) + 1
         if polls > self._polls_max:
             return NeedsPerson(cause="request_overdue", subject=remote.number, message=_OVERDUE)
-        wait = self._poll_s if remote.wait_s is None else max(remote.wait_s, 1.0)
+        # However long it asks for: `polls_max` must come, or nobody would ever be told.
+        wait = self._poll_s if remote.wait_s is None else min(max(remote.wait_s, 1.0), self._wait_max_s)
         return InProgress(
             state={**known, "stage": "status", "polls": str(polls)}, after_s=wait, reference=remote.number
         )

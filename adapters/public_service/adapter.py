@@ -13,6 +13,7 @@ with the very bytes it had, which for a batch half taken would double the other 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -142,9 +143,9 @@ class PublicService:
 
     # ------------------------------------------------------------------ lists, and what the portal tells by itself
 
-    def pull(self, what: str, cursor: str | None) -> Call:
-        """The first page of a list. Raises KeyError for a name that is not in `pulls`."""
-        body, meta = self._listings.question(what, cursor, 1)
+    def pull(self, what: str, cursor: str | None, at: datetime) -> Call:
+        """The first page of a list, asked for at `at`. Raises KeyError for a name that is not in `pulls`."""
+        body, meta = self._listings.question(what, cursor, at)
         return self._call(what, (), body, what, meta, True)
 
     def pulled(self, what: str, call: Call, reply: Reply) -> Pulled:

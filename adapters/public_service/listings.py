@@ -1,13 +1,14 @@
 """The portal's lists: procedures, agencies, fields, and questions put to the department.
 
 One concern: a page of a list into drafts. Names of members and paging are assumed and stand in the profile. It must
-never raise, whatever the bytes, and never take an answer it cannot read for an empty list.
+never raise, whatever the bytes, never take an answer it cannot read for an empty list, nor let a row dated ahead of time
+decide where the next question begins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -38,13 +39,28 @@ class Listings:
         self._agency = agency
         self._answers = answers
 
-    def question(self, what: str, cursor: str | None, page: int) -> Asked:
-        """Body and meta of the question for one page. Raises KeyError for an unknown name."""
-        told = self._pulls[what]
-        body = {"service": told["service"], self._page: str(page), self._size: str(self._rows)}
-        if "since" in told:
-            body[told["since"]] = cursor or _FIRST
-        return body, {"cursor": cursor, "page": page}
+    def question(self, what: str, cursor: str | None, at: datetime) -> Asked:
+        """Body and meta of the question for the first page, asked at `at`. Raises KeyError for an unknown name."""
+        rule, asked = self._pulls[what], _stamp(at)
+        if "since" not in rule:
+            return self._body(what, 1), {"cursor": cursor, "page": 1}
+        # A cursor ahead of its time was left by a row dated so, nobody knows when: only from the beginning is nothing left out.
+        since = moment(cursor) if cursor is not None and _FIRST <= cursor <= asked else None
+        begin = _FIRST if since is None else max(_FIRST, _stamp(since - timedelta(seconds=float(rule["overlap_s"]))))
+        meta = {"cursor": cursor if since is not None else None, "page": 1, "since": begin, "asked": asked}
+        return self._body(what, 1) | {rule["since"]: begin}, meta
+
+    def _further(self, what: str, meta: Mapping[str, Any]) -> Asked:
+        """The same question for the page after."""
+        page, rule = int(meta["page"]) + 1, self._pulls[what]
+        body = self._body(what, page)
+        if "since" in rule:
+            # A run begun before `since` was kept with it goes on with what it asked by.
+            body[rule["since"]] = meta.get("since") or meta.get("cursor") or _FIRST
+        return body, {**meta, "page": page}
+
+    def _body(self, what: str, page: int) -> dict[str, Any]:
+        return {"service": self._pulls[what]["service"], self._page: str(page), self._size: str(self._rows)}
 
     def page(self, what: str, call: Call, reply: Reply) -> tuple[Pulled, Asked | None]:
         """What a page brought, and the question for the next one while this one was full."""
@@ -64,13 +80,14 @@ class Listings:
             if isinstance(draft, Draft):
                 made.drafts.append(draft)
                 if "since" in rule:
-                    asked = draft.updated_at.astimezone(LOCAL).strftime("%Y%m%d%H%M%S")
-                    made.cursor = max(made.cursor or asked, asked)
+                    told_at = _stamp(draft.updated_at)
+                    if told_at <= call.meta.get("asked", told_at):
+                        made.cursor = max(made.cursor or _FIRST, told_at)
             else:
                 made.rejects.append(draft)
         if len(rows) < self._rows:
             return made, None
-        body, meta = self.question(what, call.meta.get("cursor"), int(call.meta["page"]) + 1)
+        body, meta = self._further(what, call.meta)
         # Pages are pages of the question first asked, in an order nobody promised: the cursor moves with the last of them.
         made.cursor, seen = None, made.cursor
         return made, (body, meta | {"seen": seen})
@@ -104,6 +121,12 @@ class Listings:
         }
         made = _draft("portal_question", PortalQuestion, body, f"{SYSTEM}/{body['question_id']}", place)
         return msgspec.structs.replace(made, updated_at=asked) if isinstance(made, Draft) and asked else made
+
+
+def _stamp(at: datetime) -> str:
+    """As the portal writes a moment, and so as two of them compare."""
+    local = at.astimezone(LOCAL)
+    return f"{local.year:04}{local:%m%d%H%M%S}"
 
 
 def _draft(kind: str, struct: Any, body: dict[str, Any], key: str, place: int) -> Draft | Reject:

@@ -84,11 +84,11 @@ class HubControl:
 
     def opening(self, connector: str, epoch: int) -> dict[str, Any]:
         """By calendar and quota of the day: `{open, opens_at}`; `opens_at` None: open now, or not within its horizon."""
-        row = self._call("GET", f"/recoveries/{quote(connector, safe='')}?epoch={epoch}")["recovery"]
+        row = self._call("GET", f"/recoveries/{quote(connector, safe='')}?epoch={epoch}&brief=true")["recovery"]
         return {"open": row.get("open", True), "opens_at": row.get("opens_at")}
 
     def progress(self, connector: str, epoch: int, **query: Any) -> dict[str, Any]:
-        """Counts of a connector; see the hub for `since`, `canary`, `delivered`."""
+        """Counts of a connector; see the hub for `since`, `canary`, `delivered`, `brief`."""
         wanted = urlencode({"epoch": epoch, **{k: v for k, v in query.items() if v is not None}})
         return dict(self._call("GET", f"/recoveries/{quote(connector, safe='')}?{wanted}")["progress"])
 

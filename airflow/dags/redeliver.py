@@ -29,7 +29,7 @@ OPENING_FOR = timedelta(hours=12)
 """A run waits for an opening at most this far ahead; beyond, the sweep that comes after it takes the recovery up."""
 CANARY_PAUSES_S = (2.0, 10.0)
 PROBE_PAUSES_S = (1.0, 8.0)
-RAMP_FIRST, RAMP_LAST, DRAIN_SIZE = 10, 320, 1_000
+RAMP_FIRST, RAMP_LAST = 10, 320
 AT_ONCE = 4
 """Mapped tasks of one kind that run at the same time, over all runs: they must leave room for other DAGs."""
 
@@ -54,11 +54,12 @@ class _Lead:
         self.now: str | None = None
         self.since: str | None = None
         self.last = 0
+        self.most = RAMP_LAST
 
     def renew(self) -> None:
         """Extend the lease. `ControlRefused` when another leads or the recovery is over."""
         held = self.hub.lead(self.connector, self.epoch, self.owner)
-        self.step, self.now = held["step"], held["now"]
+        self.step, self.now, self.most = held["step"], held["now"], held["most"]
         self.since = self.since or self.now
 
     def release(self, count: int) -> list[int]:
@@ -193,7 +194,7 @@ with DAG(
         fate = "ready"
         for _ in polls(CANARY_FOR_S):
             lead.renew()
-            fate = lead.progress(canary=delivery)["canary"] or "gone"
+            fate = lead.progress(canary=delivery, brief="true")["canary"] or "gone"
             if fate not in ("ready", "sending"):
                 break
             if fate == "ready":
@@ -204,24 +205,26 @@ with DAG(
     def ramp(target: dict[str, Any]) -> dict[str, Any]:
         """Release more and more, as long as all goes well."""
         lead = _Lead(target)
-        _release_all(lead, RAMP_FIRST, RAMP_LAST, RAMP_FOR_S, until_full=True)
+        _release_all(lead, RAMP_FIRST, RAMP_FOR_S, until_full=True)
         return lead.target()
 
     @task(max_active_tis_per_dag=AT_ONCE, execution_timeout=timedelta(seconds=DRAIN_FOR_S + 300))
     def drain(target: dict[str, Any]) -> dict[str, Any]:
         """Release until nothing that waited for the outage is left."""
         lead = _Lead(target)
-        _release_all(lead, RAMP_LAST, DRAIN_SIZE, DRAIN_FOR_S, until_full=False)
+        _release_all(lead, RAMP_LAST, DRAIN_FOR_S, until_full=False)
         return lead.target()
 
-    def _release_all(lead: _Lead, size: int, most: int, for_s: float, *, until_full: bool) -> None:
+    def _release_all(lead: _Lead, size: int, for_s: float, *, until_full: bool) -> None:
         """Release steps that double while nothing fails and halve when something does; ends when there is nothing left.
 
-        The hub's queue is kept filled but short: the next step follows when half of the last has been taken up.
+        The hub's queue is kept filled but short: the next step follows when half of the last has been taken up, and the
+        largest is some seconds of the counterparty's quota, as the hub says.
         """
         for _ in polls(for_s):
             lead.renew()
-            seen = lead.progress()
+            most = RAMP_LAST if until_full else lead.most
+            seen = lead.progress(brief="true")
             if lead.last and seen["failed"]:
                 size = max(1, size // 2)
                 if seen["failed"] >= lead.last:
@@ -234,7 +237,7 @@ with DAG(
             if until_full and size >= most:
                 return
             lead.release(size)
-            if not lead.last and not lead.progress()["queued"]:
+            if not lead.last and not lead.progress(brief="true")["queued"]:
                 return
         if not until_full:
             lead.give_up(f"not drained within {for_s:g} s")

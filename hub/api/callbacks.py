@@ -1,6 +1,7 @@
 """What a counterparty tells by itself: `POST /v1/callbacks/{connector}/{secret}`.
 
-One concern: that door. A secret path and a signature over time and body, as the adapter's profile has it; each item becomes a
+One concern: that door. A secret path and a signature over time and body, as the adapter's profile has it, both of a generation
+that opens (`kernel/ledger/callback_keys.py`); each item becomes a
 message of its own under the event's own id, all of them in one commit, and only then 200 is said: whatever comes twice
 has one effect. It must never tell a stranger whether a connector exists, nor drop an item it cannot read.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from typing import Any
 
@@ -24,6 +26,7 @@ from hub.kernel.firewall import clean
 from hub.kernel.intake import Arrival, Overloaded, Source, intake_key
 from hub.kernel.ledger import filing_watch
 from hub.kernel.ledger import intake as ledger
+from hub.kernel.ledger.callback_keys import FIRST, Generation, opening
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Draft, Inbound, Reject, Text
 from hub.kernel.store.db import sql
@@ -33,6 +36,8 @@ from mappings.engine import TYPES, today_of
 router = APIRouter(prefix="/v1/callbacks", tags=["callbacks"])
 
 _MOST = 1_048_576
+_NAME = re.compile(r"[a-z0-9_-]{1,63}")
+"""What a connector may be called: nothing else is asked of the database."""
 _PUT_OFF: tuple[type[BaseException], ...] = (Overloaded, *TRANSIENT)
 _MISSING = Text("Không có địa chỉ này.", "There is no such address.")
 _UNSIGNED = Text("Chữ ký hoặc thời điểm ký không hợp lệ.", "The signature or its time is not valid.")
@@ -44,9 +49,10 @@ _REUSED = Text(
 _AWAY = Text("Chưa nhận được; hãy gửi lại.", "Not taken; send again.")
 
 
-def callback_secrets(keys: Keys, connector: str) -> tuple[str, str]:
-    """The secret part of a connector's callback address, and the key its counterparty signs with (both hex)."""
-    return keys.hmac(f"callback-path/{connector}", 20).hex(), keys.hmac(f"callback-key/{connector}").hex()
+def callback_secrets(keys: Keys, connector: str, generation: Generation = FIRST) -> tuple[str, str]:
+    """The secret part of a connector's callback address, and the key its counterparty signs with (both hex), of a generation."""
+    of = f"{connector}/{generation.number}/{generation.salt.hex()}" if generation.number else connector
+    return keys.hmac(f"callback-path/{of}", 20).hex(), keys.hmac(f"callback-key/{of}").hex()
 
 
 def signature(key: str, stamp: str, body: bytes) -> str:
@@ -58,11 +64,11 @@ def signature(key: str, stamp: str, body: bytes) -> str:
 async def told(request: Request, connector: str, secret: str) -> Response:
     """Take a callback. 200 `{taken, refused}` after the commit; 503 asks to send again; all else is no use repeating."""
     hub: Hub = request.app.state.hub
-    path, key = callback_secrets(hub.keys, connector)
-    if not hmac.compare_digest(secret.encode("utf-8", "replace"), path.encode()):
+    if _NAME.fullmatch(connector) is None:
         raise Problem(404, "no_address", _MISSING)
     try:
         async with hub.core.pool.acquire() as connection:
+            key = _key_of(hub.keys, connector, secret, (await opening(connection, [connector]))[connector])
             row = await connection.fetchrow(sql.pull_connector, connector)
         manifest = hub.manifests.get(row["system"]) if row else None
         if row is None or manifest is None or not manifest.callbacks:
@@ -81,6 +87,15 @@ async def told(request: Request, connector: str, secret: str) -> Response:
     refused = sum(a.invalid or a.conflict for a in accepted)
     answer = {"error_code": 0, "taken": len(accepted) - refused, "refused": refused}
     return Response(orjson.dumps(answer), 200, {"Cache-Control": "no-store"}, media_type="application/json")
+
+
+def _key_of(keys: Keys, connector: str, secret: str, generations: list[Generation]) -> str:
+    """The key callbacks at this address are signed with. Raises `Problem` when none that opens has the address."""
+    for generation in generations:
+        path, key = callback_secrets(keys, connector, generation)
+        if hmac.compare_digest(secret.encode("utf-8", "replace"), path.encode()):
+            return key
+    raise Problem(404, "no_address", _MISSING)
 
 
 async def _body(request: Request) -> bytes:

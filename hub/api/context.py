@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
 
+from hub.api.shared import Books, Shared
 from hub.kernel.ledger.core import Core
 from hub.kernel.ports import Text, Workbooks
 from hub.keys import Keys
@@ -42,3 +43,7 @@ class Hub:
     flows_folder: Path
     workbooks: Workbooks | None = None
     """The templates schools may push files in; None when no adapter has any."""
+    books: Books = field(default_factory=Books)
+    """The accounting identity, counted once for whoever looks."""
+    measured: Shared = field(default_factory=Shared)
+    """What is read for the metrics, once for all who scrape."""

@@ -141,14 +141,16 @@ async def progress(
     since: datetime | None = None,
     canary: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
     delivered: bool = False,
+    brief: bool = False,
 ) -> Response:
-    """`{recovery, progress}`, the recovery as in the list. With `epoch`, 409 when another is in force."""
+    """`{recovery, progress}`, the recovery as in the list. With `epoch`, 409 when another is in force. `brief`: of the counts
+    only what a leader goes by, read in no time however much waits; the others are null."""
     found = await recovery.find(hub.core, connector)
     if found is None:
         raise recovery.StaleEpoch("0")
     counts = await recovery.progress(
-        hub.core, connector, found.epoch if epoch is None else epoch, since=since, canary=canary, delivered=delivered
-    )
+        hub.core, connector, found.epoch if epoch is None else epoch, since=since, canary=canary, delivered=delivered, brief=brief
+    )  # fmt: skip
     return _json({"recovery": msgspec.structs.asdict(found) | await _opening(hub, connector), "progress": counts})
 
 

@@ -92,7 +92,9 @@ async def look_at_deadlines(request: Request, at: datetime | None = None) -> Res
     """The forecast as of `at` (now by default): who missed, and who will miss closing time. Changes nothing."""
     hub: Hub = request.app.state.hub
     try:
-        found = await filing_watch.forecast(hub.core, _when(at) or hub.core.moment(), calendar_of(hub.settings), _warn_s(hub))
+        found = await filing_watch.forecast(
+            hub.core, _when(at) or hub.core.moment(), calendar_of(hub.settings), _warn_s(hub)
+        )
     except TRANSIENT as error:
         raise Problem(503, "database_away", _AWAY, headers={"Retry-After": "2"}) from error
     return _json(filing_watch.told(found))

@@ -1,8 +1,9 @@
 """Commands waiting for gates to ask for them.
 
-One concern: handing a gate that polls its next command, and taking its answer back. The queue is the ledger's
-(`gate_commands`); what this process remembers is only who has something waiting. A command may be carried out twice: what
-it brings is known by its names. It must never hold up a poll when the database is away."""
+One concern: handing a gate that polls its next command, in the gate's own time, and taking its answer back. The queue is
+the ledger's (`gate_commands`); what this process remembers is only who has something waiting. A command may be carried out
+twice: what it brings is known by its names. It must never hold up a poll when the database is away, or let a wrong clock
+hide what is asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +14,11 @@ from typing import Any
 
 from hub.kernel.ledger import gate_commands
 from hub.kernel.ledger.core import TRANSIENT, Core
+from hub.worker.list_entries import by_its_clock
 from iot.clock import zone
+from iot.listing import Span
+from iot.web import estimate_of, zone_of
+from iot.zkteco.decode import PROFILES
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +26,10 @@ _LOOK_S = 2.0
 STALE_S = 120.0
 """A gate that has not answered a command by then is given it again."""
 _AGAIN_S = 60.0
+_ON_ITS_WAY_S = 5.0
+"""So much of what a clock seems to be off is what messages take on their way."""
+LOST = "lost_s"
+"""In a gate's entry: how far off a clock is that cannot be right, by the last event it told; None when it can be."""
 
 
 class Commands:
@@ -36,8 +45,9 @@ class Commands:
         self._looked_at = float("-inf")
 
     async def take(self, device: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The next command for a gate as its family has it, `{id, from, to}` in the gate's own time; None when there is
-        none, or the database is away."""
+        """The next command for a gate as its family has it, `{id, spans: [[from, to], …]}` in the gate's own time: its zone,
+        and its clock as far as that is known, the one it shows now first; None when there is none, or the database is away.
+        """
         try:
             if time.monotonic() - self._looked_at > _LOOK_S:
                 self._looked_at = time.monotonic()
@@ -49,10 +59,11 @@ class Commands:
         except TRANSIENT as error:
             log.warning("commands for gates wait: %s", type(error).__name__)
             return None
-        here = zone(str(device.get("zone") or ""))
+        here = zone(zone_of(device, PROFILES.get(device.get("profile")).settings))
         for command in found:
-            start, end = (f"{t.astimezone(here):%Y-%m-%d %H:%M:%S}" for t in (command.span_start, command.span_end))
-            return {"id": command.id, "from": start, "to": end}
+            spans = by_its_clock(Span(command.span_start, command.span_end), _offset_s(device))
+            told = [[f"{t.astimezone(here):%Y-%m-%d %H:%M:%S}" for t in (s.start, s.end)] for s, _ in reversed(spans)]
+            return {"id": command.id, "spans": told}
         return None
 
     async def answered(self, device: str, facts: Mapping[str, Any]) -> None:
@@ -69,3 +80,12 @@ class Commands:
             await gate_commands.end(self._core, int(number), code, done=code == "0", again_s=again)
         except TRANSIENT as error:
             log.warning("a gate's answer could not be noted: %s", type(error).__name__)
+
+
+def _offset_s(device: Mapping[str, Any]) -> float:
+    """How far ahead a gate's clock is: lost, as it was heard here, or as the registry has it from before this process."""
+    if lost := device.get(LOST):
+        return float(lost)
+    heard = estimate_of(device)
+    offset_s = heard.offset_s if heard is not None else float(device.get("offset_s") or 0.0)
+    return offset_s if abs(offset_s) > _ON_ITS_WAY_S else 0.0

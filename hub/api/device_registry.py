@@ -15,12 +15,13 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from hub.api.device_commands import LOST
 from hub.kernel.ledger import parties
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.gates import SIGNING
 from hub.keys import CannotDecrypt, Keys
 from hub.worker.bridge_registry import Gates
-from iot.clock import CLOCK, Skew
+from iot.clock import CLOCK, PLAUSIBLE_S, Skew
 from iot.web import Item
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,9 @@ CACHE_S = 5.0
 _RETRY_S = 1.0
 _LOAD_S = 4.0
 _TELL_S = 2.0
-_FIELDS = ("id", "family", "profile", "school", "entrance", "direction", "zone", "places", "trace", "pictures")
+_FIELDS = (
+    "id", "family", "profile", "school", "entrance", "direction", "zone", "places", "trace", "pictures", "offset_s",
+)  # fmt: skip
 
 
 class RegistryAway(ConnectionError):
@@ -144,6 +147,9 @@ class WebGates(Gates):
                     sent = draft.updated_at + timedelta(seconds=draft.body["estimated_offset_s"] or 0.0)
                     self._doubt(device, received_at, sent)
         self.count(device, item.decoded, invalid, images)
+        for draft in item.decoded.drafts:
+            if not draft.body["historical"]:
+                self._lose(device, draft.body["estimated_offset_s"] or 0.0, draft.body["quarantine"] == CLOCK)
         self.remember(device, item.remember)
         self._tell_soon()
 
@@ -152,6 +158,12 @@ class WebGates(Gates):
         self.advise(family, item.decoded)
         self.remember(device, item.remember)
         self._tell_soon()
+
+    def _lose(self, device: str, off_s: float, broken: bool) -> None:
+        """A clock that cannot be right moves no estimate; but a gate that has one is asked for a span by it."""
+        lost = off_s if broken and abs(off_s) > PLAUSIBLE_S else None
+        if lost is not None or self._memory.get(device, {}).get(LOST) is not None:
+            self.remember(device, {LOST: lost})
 
     def _doubt(self, device: str, received_at: datetime, sent: datetime) -> None:
         """An event sent at once that is late by the device's clock: either it was stored after all, or the clock is

@@ -26,6 +26,8 @@ from hub.api.context import Hub
 from hub.api.device_commands import Commands
 from hub.api.device_registry import WebGates
 from hub.api.device_store import DeviceStore
+from hub.api.gate_bodies import READING, READING_ACCOUNT, Bodies, Crowded
+from hub.api.gate_callers import ELSEWHERE, Callers
 from hub.api.gate_sluice import Sluice
 from hub.kernel.failpoints import reach
 from hub.kernel.firewall import MARK, Cleaned, clean_device
@@ -34,7 +36,7 @@ from hub.kernel.grouping import GroupCommit
 from hub.kernel.intake import Accepted, Arrival, Overloaded, Source
 from hub.kernel.ledger import gate_lists
 from hub.kernel.ledger.core import TRANSIENT
-from hub.kernel.ports import Decoded, Hasher, Removed
+from hub.kernel.ports import Decoded, Hasher, Numbers, Removed
 from hub.worker.bridge_items import school_of
 from hub.worker.gate_album import Album
 from hub.worker.gate_arrivals import arrival_of
@@ -60,9 +62,6 @@ _HURRY_S = 60.0
 """A gate with holes in what it pushes is asked for its list at most so often."""
 _LIES_KEPT, _LIES_S = 20, 3600.0
 """How much of what a gate is refused for is stored in an hour, per reason."""
-_UPLOAD_S = 60.0
-_HELD_MAX = 268_435_456
-"""Bodies in memory, all requests together; beyond it requests are put off."""
 _OFF_LOOP_BYTES = 131_072
 _PUT_OFF: tuple[type[BaseException], ...] = (Overloaded, RedisError, *TRANSIENT)
 
@@ -91,14 +90,18 @@ class Prepared(msgspec.Struct):
 class Door:
     """The listeners' working parts, one per gateway process."""
 
-    def __init__(self, hub: Hub, group: GroupCommit, album: Album | None = None, sluice: Sluice | None = None) -> None:
-        """`album`: keeps pictures of gates where a deployment was told to; None: none is kept."""
+    def __init__(
+        self, hub: Hub, group: GroupCommit, album: Album | None = None, sluice: Sluice | None = None,
+        callers: Callers | None = None,
+    ) -> None:  # fmt: skip
+        """`album`: keeps pictures of gates where a deployment was told to; None: none is kept. `callers`: None: from anywhere."""
         self.hub = hub
         self.sluice = sluice or Sluice(ACCOUNTS)
         self.store = DeviceStore(hub.core, group)
         self.album = album
         self.gates = WebGates(hub.core, hub.keys, FAMILIES)
-        self.held = 0
+        self.bodies = Bodies()
+        self.callers = callers or Callers()
         self.commands = Commands(hub.core)
         self._lies: dict[tuple[str, str], tuple[float, int]] = {}
 
@@ -112,16 +115,20 @@ class Door:
         try:
             await self.gates.fresh()
             opener = self._opener(family, ask, secret)
+            address = request.client.host if request.client else ""
+            if not self.callers.admits(family.name, address):
+                self.callers.refused(family.name, address, opener["id"] if opener else None)
+                return ELSEWHERE
             if opener is None:
                 return REFUSED
-            self.sluice.came_from(family.name, opener["id"], request.client.host if request.client else "")
+            self.sluice.came_from(family.name, opener["id"], address)
             if family.greets(ask):
                 self.sluice.began(opener["id"])
             async with self.sluice.turn(family.name, opener["id"], PATIENCE_S / 2) as place:
                 return await self._answer(request, family, ask, opener, place)
         except _PUT_OFF as error:
             log.warning("a %s gate was put off: %s", family.name, type(error).__name__)
-            return _AWAY
+            return Answer(503, f"{error}\n".encode()) if isinstance(error, Crowded) else _AWAY
         except ClientDisconnect:
             return _AWAY
 
@@ -133,18 +140,16 @@ class Door:
         opener: dict[str, Any],
         place: AbstractAsyncContextManager[None],
     ) -> Answer:
+        reading = READING_ACCOUNT if family.name in ACCOUNTS else READING
         if (kind := family.ignores(ask)) is not None:
-            return await self._pass_over(request, family, kind)
-        body = await self._body(request, family.max_bytes)
-        if isinstance(body, Answer):
-            return body
-        self.held += len(body)
-        try:
+            with self.bodies.reading(opener["id"], reading):
+                return await self._pass_over(request, family, kind)
+        async with self.bodies.taken(request, opener["id"], family.max_bytes, reading) as body:
+            if body is None:
+                return _LARGE
             # Only now: a place taken while a body trickles in would be nobody else's for a minute.
             async with place, asyncio.timeout(PATIENCE_S + body.count(b"\n") / _LINES_PER_S * (family is ZKTECO)):
                 return await self._take(family, ask, body, opener)
-        finally:
-            self.held -= len(body)
 
     def _opener(self, family: WebFamily, ask: Ask, secret: str | None) -> dict[str, Any] | None:
         """The registry entry behind a request: by the address's secret, or by the name it gives where that is allowed."""
@@ -160,7 +165,7 @@ class Door:
     async def _pass_over(self, request: Request, family: WebFamily, kind: str) -> Answer:
         """Let a body go by without keeping any of it."""
         size = 0
-        async with asyncio.timeout(_UPLOAD_S):
+        async with asyncio.timeout(self.bodies.upload_s):
             async for part in request.stream():
                 size += len(part)
                 if size > family.max_bytes * 16:
@@ -170,22 +175,6 @@ class Door:
             IMAGE_BYTES.labels(family.name).inc(size)
         EVENTS.labels(family.name, "ignored").inc()
         return Answer()
-
-    async def _body(self, request: Request, most: int) -> bytes | Answer:
-        declared = request.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > most:
-            return _LARGE
-        if self.held + int(declared if declared.isdigit() else most) > _HELD_MAX:
-            raise Overloaded
-        parts: list[bytes] = []
-        size = 0
-        async with asyncio.timeout(_UPLOAD_S):
-            async for part in request.stream():
-                size += len(part)
-                if size > most:
-                    return _LARGE
-                parts.append(part)
-        return b"".join(parts)
 
     async def _take(self, family: WebFamily, ask: Ask, body: bytes, opener: dict[str, Any]) -> Answer:
         received_at = self.hub.core.moment()
@@ -208,8 +197,8 @@ class Door:
             facts = item.decoded.advisory
             if facts is not None and facts.get("kind") == "command" and prepared.device is not None:
                 await self.commands.answered(prepared.device, facts)
-            elif "gap" in item.attributes and prepared.device is not None:
-                await self._hurry(prepared.device)
+            elif (gap := item.attributes.get("gap")) and prepared.device is not None:
+                await self._hurry(prepared.device, gap)
         return prepared.served.answer
 
     def _keep(self, device: str, picture: Picture, arrivals: list[Arrival], answers: list[Accepted]) -> None:
@@ -219,10 +208,12 @@ class Door:
             return
         self.album.offer(device, arrivals[first].school, answers[first].message, picture)
 
-    async def _hurry(self, device: str) -> None:
-        """A hole was seen: have the gate asked soon. It is asked in its time anyway, so a fault here costs nothing."""
+    async def _hurry(self, device: str, gap: str) -> None:
+        """A hole was seen: have the gate asked soon, and for its numbers when that does not bring them. It is asked in its time
+        anyway, so a fault here costs little."""
+        first, _, last = gap.partition("-")
         try:
-            await gate_lists.hurry(self.hub.core, device, _HURRY_S)
+            await gate_lists.hurry(self.hub.core, device, _HURRY_S, Numbers(int(first), int(last)))
         except TRANSIENT as error:
             log.warning("gate %s is asked later: %s", device, type(error).__name__)
 
@@ -349,8 +340,9 @@ def door_of(request: Request) -> Door:
     door: Door | None = getattr(state, "door", None)
     if door is None or door.hub is not state.hub:
         door = state.door = Door(
-            state.hub, state.gates_group, getattr(state, "album", None), getattr(state, "sluice", None)
-        )
+            state.hub, state.gates_group, getattr(state, "album", None), getattr(state, "sluice", None),
+            Callers({HANET.name: state.hub.settings.gates.hanet_networks}),
+        )  # fmt: skip
     return door
 
 

@@ -19,7 +19,8 @@ from hub.api.problems import Problem
 from hub.kernel.ledger import gate_commands, gate_lists, parties
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Text
-from hub.worker.catchup import LISTERS, BadListSettings, check
+from hub.worker.catchup import LISTERS
+from hub.worker.list_settings import BadListSettings, check
 from iot.clock import zone
 from iot.face_mqtt.decode import PROFILES as FACE
 from iot.zkteco.decode import FAMILY as ZKTECO
@@ -39,7 +40,7 @@ class Span(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", 
 
 
 class Asked(msgspec.Struct, forbid_unknown_fields=True):
-    """How a gate's list is read: see `hub.worker.catchup.ListSettings`. `secrets`: of its authentication; left out, those
+    """How a gate's list is read: see `hub.worker.list_settings.ListSettings`. `secrets`: of its authentication; left out, those
     it has are kept. `since`: from when the first run asks; left out, a week back."""
 
     settings: dict[str, Any]

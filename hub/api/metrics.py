@@ -1,24 +1,22 @@
-"""What the hub counts, for Prometheus: deliveries by state and messages in the inbox with the age of the oldest, the accounting identity, defaults.
+"""What the hub counts, for Prometheus: deliveries by state and messages in the inbox with the age of the oldest, the accounting identity, alarms.
 
-Read from the ledger when asked, at most every few seconds. It must never hold a name or a number of a person.
+Read from the ledger when asked: the states at most every few seconds, by one scrape at a time; the accounts as last counted
+in the background. However often it is scraped, it takes at most two of the pool's connections. It must never hold a name or
+a number of a person.
 """
 
 from __future__ import annotations
-
-import time
 
 from fastapi import Request
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge, generate_latest
 
 from hub.api.context import Hub
 from hub.api.control import require_control
-from hub.kernel.ledger.accounting import account
 from hub.kernel.ledger.core import Core
 from hub.kernel.lifecycle import OPEN, State
 from hub.kernel.store.db import sql
 
 _KEEP_S = 5.0
-_ACCOUNT_KEEP_S = 60.0
 _LOCAL = {"127.0.0.1", "::1"}
 
 _registry = CollectorRegistry()
@@ -33,8 +31,13 @@ _inbox = Gauge("lt_inbox_messages", "Messages taken in and not made into records
 _balance = Gauge(
     "lt_account_difference", "What the accounting identity is off by; 0 is right", ["what"], registry=_registry
 )
+_counted = Gauge(
+    "lt_account_counted_timestamp_seconds",
+    "When the accounting identity was last counted; 0 before",
+    registry=_registry,
+)
 _paused = Gauge("lt_connector_paused", "1 while a connector is paused", ["connector"], registry=_registry)
-_read: dict[str, float] = {"states": -_KEEP_S, "account": -_ACCOUNT_KEEP_S}
+_alarms = Gauge("lt_alarms", "Alarms that stand, by kind", ["kind"], registry=_registry)
 
 
 async def permit(request: Request) -> None:
@@ -48,6 +51,10 @@ async def _states(core: Core) -> None:
         rows = await connection.fetch(sql.oldest_by_state)
         connectors = await connection.fetch(sql.connectors_all)
         inbox = await connection.fetchrow(sql.inbox_oldest)
+        standing = await connection.fetch(sql.alarms_standing)
+    _alarms.clear()
+    for a in standing:
+        _alarms.labels(a["kind"]).set(a["n"])
     _inbox.set(inbox["n"])
     _oldest.labels("", "pending").set(inbox["oldest_s"] or 0)
     found = {(r["connector"], r["state"]): r for r in rows}
@@ -61,13 +68,10 @@ async def _states(core: Core) -> None:
 
 async def render(hub: Hub) -> bytes:
     """The metrics in Prometheus' text format."""
-    now = time.monotonic()
-    if now - _read["states"] >= _KEEP_S:
-        await _states(hub.core)
-        _read["states"] = now
-    if now - _read["account"] >= _ACCOUNT_KEEP_S:
-        found = await account(hub.core)
+    await hub.measured.get("states", _KEEP_S, lambda: _states(hub.core))
+    found = await hub.books.look(hub.core)
+    if found is not None and hub.books.at is not None:
         for what in ("messages", "pending", "items", "records", "deliveries"):
             _balance.labels(what).set(found.differences.get(what, 0))
-        _read["account"] = now
+        _counted.set(hub.books.at.timestamp())
     return bytes(generate_latest(_registry) + generate_latest(REGISTRY))

@@ -27,13 +27,17 @@ from hub.kernel.ports import Text
 router = APIRouter(prefix="/v1", tags=["queries"])
 
 RIGHT = "query"
-_VALUE = re.compile(r"[0-9A-Za-zÀ-ỹ._/:-]{1,60}")
+_VALUE = re.compile(r"[0-9A-Za-zÀ-ỹ._/:@-]{1,60}")
 _OFFICER = r"^[0-9A-Za-z][0-9A-Za-z._/:-]*[0-9A-Za-z]$"
 AWAY = Text("Cơ sở dữ liệu tạm thời không trả lời; hãy hỏi lại.", "The database does not answer for now; ask again.")
 
 
 class Question(BaseModel):
-    """`input` as the query needs it: `enrolment` {learner_code, birth_date[, school_code]}, `filing-progress` {file_number[, filed_on]}."""
+    """`input` as the query needs it: `enrolment` {learner_code, birth_date[, school_code]}, `filing-progress` {file_number[, filed_on]}.
+
+    A learner is asked for by their code, be it given in place of a temporary one, or by a temporary code: with `school_code`
+    (a school's own client may leave it out), or as `TAM-7@<school>`.
+    """
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
     purpose: Line = Field(min_length=PURPOSE_LEAST, max_length=PURPOSE_MOST)

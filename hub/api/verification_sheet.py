@@ -89,7 +89,7 @@ def build(verification: Any, rows: Sequence[Any]) -> bytes:
         checked = row["checked_at"]
         page.append(
             [
-                cell(number), cell(row["learner"]), cell(row["full_name"]), cell(row["class_code"]), cell(masked(row["personal_number"])),
+                cell(number), cell(row["learner_code"]), cell(row["full_name"]), cell(row["class_code"]), cell(masked(row["personal_number"])),
                 cell(told, colour=_COLOURS.get(row["verdict"] or "")), cell(", ".join(_fields(row["differing"])), wrap=True),
                 cell("; ".join(words(said).vi for said in row["reasons"] or ()), wrap=True),
                 cell(f"{checked.astimezone(_ZONE):%d/%m/%Y %H:%M}" if checked else None),

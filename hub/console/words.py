@@ -169,8 +169,8 @@ _PAGES: dict[str, tuple[str, str]] = {
     "evidence.open": ("Tải gói bằng chứng…", "Download the evidence pack…"),
     "evidence.get": ("Tải .zip", "Download .zip"),
     "evidence.note": (
-        "Thông điệp gốc, bản ghi, yêu cầu, trả lời, nhật ký và bộ kiểm tra chạy không cần mạng.",
-        "Message, record, requests, replies, journal, and a verifier that needs no network.",
+        "Thông điệp gốc, bản ghi, yêu cầu, trả lời, nhật ký và bộ kiểm tra chạy không cần mạng. Của hồ sơ: mọi phiên bản và mọi bước xử lý.",
+        "Message, record, requests, replies, journal, and a verifier that needs no network. Of a filing: every version and every step.",
     ),
     "evidence.altered": ("Sổ cái không khớp chính nó", "The ledger does not agree with itself"),
     "evidence.altered_why": (

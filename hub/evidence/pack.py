@@ -1,4 +1,4 @@
-"""The evidence pack of one record: what the ledger gathered, as files in one ZIP beside their verifier.
+"""The evidence pack of one record, or of a whole filing: what the ledger gathered, as files in one ZIP beside their verifier.
 
 One concern: the form. It must never leave out that something is missing, nor add a word that the ledger does not hold.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from hub.evidence import verify
 from hub.kernel.ledger.core import content_hash, sorted_json
-from hub.kernel.ledger.evidence import Gathered
+from hub.kernel.ledger.evidence import Gathered, Whole
 from hub.kernel.ledger.upkeep import entry_bytes
 from hub.kernel.lifecycle import State
 
@@ -40,13 +40,57 @@ delivery is which record's stands in the request itself. The mapping's version (
 proven by the chain; what it made, the request itself, is.
 """
 
+_README_OF_FILING = """\
+GÓI BẰNG CHỨNG CỦA HỒ SƠ / EVIDENCE PACK OF A FILING
+
+Hồ sơ / filing: {key}: {count} bản ghi / records; {left_out} bản ghi cũ hơn không có trong gói / older ones are not in the pack
+
+Kiểm tra, không cần mạng / check it, without a network:
+
+    python3 verify.py <tệp .zip này / this .zip>
+
+records/   mỗi phiên bản của hồ sơ và mỗi bước xử lý được báo, từ cũ đến mới; mỗi tệp tự nó là một gói bằng chứng, kiểm tra riêng được
+           each version of the filing and each step told of it, oldest first; each file is an evidence pack of its own, to be
+           checked by itself as well
+
+Chuỗi chứng minh điều có trong gói; không chuỗi nào chứng minh được rằng gói không thiếu bản ghi nào.
+The chain proves what is in the pack; no chain can prove that none was left out of it.
+"""
 
 _TELLING = {"key", "meta", "path"}
 """Columns of a call that may name others than the record asked about."""
 
 
-def pack(found: Gathered) -> bytes:
+def pack(found: Gathered | Whole) -> bytes:
     """The ZIP's bytes. `hub.evidence.verify.check` says of them what is proven, not proven, or not sealed yet."""
+    return _of_filing(found) if isinstance(found, Whole) else _of_record(found)
+
+
+def _of_filing(found: Whole) -> bytes:
+    told = {"key": found.key, "count": len(found.records), "left_out": found.left_out}
+    files: dict[str, bytes] = {
+        "README.txt": _README_OF_FILING.format(**told).encode(),
+        "verify.py": Path(verify.__file__).read_bytes(),
+    }
+    listed: list[dict[str, Any]] = []
+    for n, one in enumerate(found.records, 1):
+        r = one.record
+        name = f"records/{n:03}-{r['type']}-{r['id']}.zip"
+        files[name] = _of_record(one)
+        listed.append({"file": name} | {k: r[k] for k in ("id", "type", "key", "version", "event")})
+    files["manifest.json"] = verify.written(
+        {
+            "format": verify.FILING,
+            "filing": found.key,
+            "records": listed,
+            "left_out": found.left_out,
+            "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        }
+    )
+    return verify.packed(files)
+
+
+def _of_record(found: Gathered) -> bytes:
     r = found.record
     files: dict[str, bytes] = {
         "README.txt": _README.format(type=r["type"], key=r["key"], version=r["version"]).encode(),

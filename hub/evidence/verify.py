@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kiểm tra một gói bằng chứng, không cần mạng hay cài đặt gì. / Check an evidence pack: no network, nothing to install.
 
-    python3 verify.py evidence-….zip [--anchor HEX]
+    python3 verify.py evidence-….zip [--anchor HEX]…
 
 Says what each file proves and finds any altered byte. It needs Python 3.9 or later and its standard library alone. It
 must never trust a word of the pack that it can compute itself.
@@ -11,6 +11,10 @@ manifest gives; and the message, the record, the requests and the replies must l
 and the chain of seals to an anchor. Whoever makes a whole pack anew can make all of that agree but for the anchor: compare
 it with the one published on the day, or give it with --anchor. What no entry of the journal speaks of is not proven,
 whatever else agrees.
+
+The pack of a whole filing holds a pack like that for each version of it and each step told of it: each is checked, and must
+speak of that filing. Days apart, they lead to different anchors: give --anchor for each. That none was left out no chain
+can prove; how many older ones were is told.
 
 Exit code: 0 everything is proven; 1 altered; 2 wrongly called; 3 something is not proven; 4 something is not sealed yet
 (the record is seconds old: ask for a new pack later; until then nothing of that is proven).
@@ -28,6 +32,8 @@ import zlib
 from typing import Any
 
 FORMAT = "lien-thong-evidence/1"
+FILING = "lien-thong-evidence-filing/1"
+"""Of a whole filing: packs of single records, oldest first."""
 
 
 class Altered(Exception):
@@ -104,7 +110,7 @@ class Pack:
         if packed(self.files) != data:
             raise Altered("the ZIP itself is not as it was written")
         self.manifest = self.json("manifest.json")
-        if self.manifest.get("format") != FORMAT:
+        if self.manifest.get("format") not in (FORMAT, FILING):
             raise Altered("manifest.json: unknown format")
         hashes = {n: hashlib.sha256(b).hexdigest() for n, b in self.files.items() if n != "manifest.json"}
         for name in sorted(hashes.keys() | self.manifest["files"].keys()):
@@ -129,13 +135,18 @@ class Pack:
 
 class Found:
     """What a check found. `unproven` is what no entry of the journal speaks of, `unsealed` what one speaks of that is in no seal
-    yet (anybody could have written it), `anchor` what the chain leads to (hex)."""
+    yet (anybody could have written it), `anchors` what the chains lead to (hex)."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.unproven: list[str] = []
         self.unsealed: list[str] = []
-        self.anchor: str | None = None
+        self.anchors: list[str] = []
+
+    @property
+    def anchor(self) -> str | None:
+        """What the last chain leads to; a single record's pack has one chain."""
+        return self.anchors[-1] if self.anchors else None
 
     @property
     def state(self) -> str:
@@ -172,23 +183,73 @@ class Journal:
         return found
 
 
-def check(data: bytes, anchor: str | None = None) -> Found:
-    """Check a pack's bytes, against an anchor (hex) if one is given. Look at the `state` of what is returned.
+def check(data: bytes, *anchors: str) -> Found:
+    """Check a pack's bytes, against anchors (hex) if any are given. Look at the `state` of what is returned.
 
     Raises `Altered` with the first thing that does not agree, and `NotProven` when an anchor was given and not everything
-    in the pack leads to it.
+    in the pack leads to one given.
     """
-    pack = Pack(data)
-    found = Found()
+    pack, found = Pack(data), Found()
     found.lines.append(f"✔ {len(pack.files)} tệp đúng như bảng kê / files are what the manifest says")
-    journal = _chain(pack, found, anchor)
+    if pack.manifest["format"] == FILING:
+        _filing(pack, found, anchors)
+    else:
+        _record(pack, found, anchors)
+    if anchors and found.state != "proven":
+        raise NotProven(found)
+    return found
+
+
+def _record(pack: Pack, found: Found, anchors: tuple[str, ...]) -> None:
+    """The pack of one record."""
+    journal = _chain(pack, found, anchors)
     _message(pack, found, journal, _subject(pack, found))
     _calls(pack, found, journal)
     others = pack.files.keys() - _PLAIN - set(_SUBJECT)
     found.unproven += sorted(n for n in others if not n.startswith("calls/"))
-    if anchor is not None and found.state != "proven":
-        raise NotProven(found)
-    return found
+
+
+def _filing(pack: Pack, found: Found, anchors: tuple[str, ...]) -> None:
+    """The packs of a filing's versions and steps: each must check out by itself, be the one the manifest names, and speak of
+    this filing."""
+    number = pack.manifest["filing"]
+    seen: set[int] = set()
+    for said in pack.manifest["records"]:
+        name = said["file"]
+        try:
+            inner, part = Pack(pack.raw(name)), Found()
+            if inner.manifest["format"] != FORMAT:
+                raise Altered("not the pack of one record")
+            _record(inner, part, anchors)
+            record = inner.json("record/record.json")
+            if any(said[k] != record[k] for k in ("id", "type", "key", "version", "event")) or record["id"] in seen:
+                raise Altered("not the record the manifest names")
+            own = record["type"] == "filing" and record["key"] == number
+            if not own and not (record["type"] == "filing_progress" and record["key"].startswith(number + "/")):
+                raise Altered("of another filing")
+            if "record/canonical.json" in inner.files:
+                if json.loads(inner.raw("record/canonical.json")).get("file_number") != number:
+                    raise Altered("its content is another filing's")
+            else:
+                part.lines.append("• Số hồ sơ chỉ do gói nêu / that it is of this filing is stated alone")
+        except Altered as error:
+            raise Altered(f"{name}: {error}") from None
+        seen.add(record["id"])
+        mark = {"proven": "✔", "unproven": "✘", "unsealed": "…"}[part.state]
+        found.lines.append(f"{mark} {name}: {record['type']} {record['key']}, v{record['version']} {record['event']}")
+        found.lines += [f"    {line}" for line in part.lines]
+        found.unproven += [f"{name}: {what}" for what in part.unproven]
+        found.unsealed += [f"{name}: {what}" for what in part.unsealed]
+        found.anchors += [a for a in part.anchors if a not in found.anchors]
+    if not seen:
+        raise Altered("manifest.json: no record")
+    named = {said["file"] for said in pack.manifest["records"]}
+    found.unproven += sorted(pack.files.keys() - {"README.txt", "verify.py", "manifest.json"} - named)
+    found.lines.append(f"• {len(seen)} bản ghi của hồ sơ / records of filing {number}")
+    if pack.manifest["left_out"]:
+        found.lines.append(
+            f"• {pack.manifest['left_out']} bản ghi cũ hơn không có trong gói / older records are not in the pack"
+        )
 
 
 # What proves or is there to be read; then the files of the record and of the message it came in.
@@ -198,7 +259,7 @@ _SUBJECT = (
 )  # fmt: skip
 
 
-def _chain(pack: Pack, found: Found, anchor: str | None) -> Journal:
+def _chain(pack: Pack, found: Found, anchors: tuple[str, ...]) -> Journal:
     """The journal's entries, each led to its seal, and the seals to the anchor."""
     journal = Journal()
     for item in pack.json("chain/entries.json"):
@@ -221,7 +282,7 @@ def _chain(pack: Pack, found: Found, anchor: str | None) -> Journal:
         if sha256(*rows).hex() != seal["root"]:
             raise Altered(f"chain/seals.json: the entries of seal {seal['number']} do not give its root")
     if not chain["links"]:
-        if anchor is not None or chain["seals"]:
+        if anchors or chain["seals"]:
             raise Altered("chain/seals.json: it leads to no anchor")
         return journal
     roots = {}
@@ -238,9 +299,9 @@ def _chain(pack: Pack, found: Found, anchor: str | None) -> Journal:
             raise Altered(f"chain/seals.json: seal {seal['number']} is not in the chain")
     if value.hex() != chain["anchor"]["chain"] or chain["links"][-1][0] != chain["anchor"]["seal"]:
         raise Altered("chain/seals.json: the chain does not lead to its anchor")
-    if anchor is not None and anchor.lower() != chain["anchor"]["chain"]:
+    if anchors and chain["anchor"]["chain"] not in [a.lower() for a in anchors]:
         raise Altered("the chain leads to another anchor than the one given")
-    found.anchor = chain["anchor"]["chain"]
+    found.anchors.append(chain["anchor"]["chain"])
     held = f"{len(journal.sealed)}/{len(journal.content)}"
     found.lines.append(f"• {held} dòng nhật ký nằm trong chuỗi niêm phong / journal entries are in the chain of seals")
     return journal
@@ -351,10 +412,10 @@ def _exactly(text: str, size: int) -> bytes:
 
 
 def main(arguments: list[str]) -> int:
-    anchor = None
-    if "--anchor" in arguments:
+    anchors: list[str] = []
+    while "--anchor" in arguments:
         at = arguments.index("--anchor")
-        anchor = arguments[at + 1] if at + 1 < len(arguments) else ""
+        anchors.append(arguments[at + 1] if at + 1 < len(arguments) else "")
         arguments = arguments[:at] + arguments[at + 2 :]
     if len(arguments) != 1:
         print(__doc__)
@@ -362,7 +423,7 @@ def main(arguments: list[str]) -> int:
     with open(arguments[0], "rb") as file:
         data = file.read()
     try:
-        found = check(data, anchor)
+        found = check(data, *anchors)
     except NotProven as error:
         found = error.found
     except Exception as error:
@@ -371,7 +432,7 @@ def main(arguments: list[str]) -> int:
         return 1
     for line in told(found):
         print(line)
-    if found.state == "proven" and anchor is None:
+    if found.state == "proven" and not anchors:
         print("  So mốc này với mốc đã công bố trong ngày. / Compare it with the anchor published that day.")
     return EXIT[found.state]
 
@@ -381,7 +442,7 @@ def told(found: Found) -> list[str]:
     lines = list(found.lines)
     lines += [f"✘ không chứng minh được / not proven: {what}" for what in found.unproven]
     lines += [f"… chưa niêm phong / not sealed yet: {what}" for what in found.unsealed]
-    lines += [f"  Mốc neo / anchor: {found.anchor}"] if found.anchor else []
+    lines += [f"  Mốc neo / anchor: {anchor}" for anchor in found.anchors]
     return [*lines, _VERDICTS[found.state]]
 
 

@@ -73,5 +73,14 @@ def _office(body: bytes) -> str | None:
 
 def documents_of(body: Mapping[str, Any]) -> list[UUID]:
     """The documents kept by the hub that a filing names."""
-    named = [a.get("file") for member in ("attachments", "results") for a in body.get(member) or ()]
-    return [UUID(f) for f in named if f]
+    return [UUID(a["file"]) for _, a in _papers(body) if a.get("file")]
+
+
+def elsewhere_of(body: Mapping[str, Any]) -> dict[str, str]:
+    """The documents a filing names by an address elsewhere, nothing of which the hub has seen: the address by the document's
+    place (`attachments/0`)."""
+    return {place: a["url"] for place, a in _papers(body) if a.get("url") and not a.get("file")}
+
+
+def _papers(body: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(f"{member}/{n}", a) for member in ("attachments", "results") for n, a in enumerate(body.get(member) or ())]

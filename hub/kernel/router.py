@@ -19,7 +19,7 @@ from msgspec import Struct
 from hub.kernel.ports import Draft, Text
 from mappings.canonical.registry import TYPES
 
-_PASSAGE = "checkin"
+_PASSAGE, _FILING = "checkin", "filing"
 _IDENTITY_FIELDS = ("personal_number", "full_name", "birth_date", "sex")
 PRIORITY_S = {"high": -600.0, "normal": 0.0, "low": 600.0}
 """What a flow's priority is worth in the fair queue: a head start, never a right of way, so nothing starves."""
@@ -72,6 +72,9 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     allow: tuple[Literal["health"], ...] = ()
     fresh_within_s: float | None = None
     """What happened longer ago is not told: asked when it is routed, and once more before it is sent. None: no limit."""
+    unchecked: Literal["send", "park"] = "send"
+    """Of filings alone: what to do with one that names a document by an address elsewhere, whose signatures the hub has not seen
+    and cannot answer for. `park` asks a person first."""
     whose: Literal["everybody", "learners"] = "everybody"
     """`learners`, of passages alone: one of somebody the hub has a record of as staff and none as a learner is not sent. Whom it
     has no record of is. Decided before sending, by who the person is then."""
@@ -156,6 +159,9 @@ def load_flows(folder: Path) -> dict[str, Flow]:
             if target.whose != "everybody" and set(flow.records) != {_PASSAGE}:
                 # Only a passage names the person it is asked of.
                 raise FlowFaulty(f"{path.parent.name}/flow.yaml: whose asks for `records: [{_PASSAGE}]`")
+            if target.unchecked != "send" and set(flow.records) != {_FILING}:
+                # Only a filing names documents.
+                raise FlowFaulty(f"{path.parent.name}/flow.yaml: unchecked asks for `records: [{_FILING}]`")
             for need in target.needs:
                 spec = TYPES.get(need.type)
                 if spec is None or not 0 < len(need.by) <= len(spec.key_fields):

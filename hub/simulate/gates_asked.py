@@ -21,7 +21,7 @@ from hub.keys import Keys
 from hub.simulate.gates_books import Reading
 from hub.simulate.gates_fleet import OWN
 from hub.simulate.gates_words import LISTED, Spec
-from hub.worker.catchup import BadListSettings, check
+from hub.worker.list_settings import BadListSettings, check
 
 _ACTOR = "simulate"
 _NETWORK = "127.0.0.0/8"

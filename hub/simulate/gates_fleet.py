@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from hub.kernel.ledger import fleet
 from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.gate_ids import DEPARTMENT
 from hub.kernel.ledger.gates import SIGNING
 from hub.kernel.store.db import sql
 from hub.keys import Keys
@@ -93,6 +94,7 @@ async def register(core: Core, keys: Keys, gates: Sequence[Spec]) -> None:
                 entrance=f"Cổng {gate.number % 3 + 1}",
                 direction="in",
                 zone="Asia/Ho_Chi_Minh",
+                person_ids=DEPARTMENT,  # what they tell is compared, code by code, with their own books
                 secret=keys.encrypt(gate.secret.encode(), gate.device.encode()),
                 signing=keys.encrypt(signing(gate).encode(), SIGNING) if gate.family == "hanet" else None,
             )

@@ -29,7 +29,8 @@ class ListedGate:
     def __init__(self, spec: Spec, run: int, noted: Noted) -> None:
         """`run` tells one run's records from another's."""
         self.spec = spec
-        self.store = DahuaStore([], password=spec.secret)
+        # Every other one gives its newest records first, as some firmware does.
+        self.store = DahuaStore([], password=spec.secret, order="newest" if spec.number % 2 else "oldest")
         self.last: datetime | None = None
         """When somebody passed last."""
         self._first = run * 100_000

@@ -18,7 +18,7 @@ from adapters.public_service import simulator as public_service
 from connectors.settings import dump, validate
 from hub.api.auth import secret_digest
 from hub.kernel.access import EVERYWHERE, Scope
-from hub.kernel.ledger import operations, parties
+from hub.kernel.ledger import gate_ids, operations, parties
 from hub.kernel.ledger.core import Core
 from hub.kernel.store.db import sql
 from hub.keys import Keys
@@ -177,6 +177,7 @@ async def install_gates(core: Core, keys: Keys, city: City) -> dict[str, str]:
             entrance=gate.entrance,
             direction="unknown",
             zone="Asia/Ho_Chi_Minh",
+            person_ids=gate_ids.DEPARTMENT,  # the city's learners, by their codes
             secret=keys.encrypt(secret.encode(), gate.device.encode()),
         )
         installed[gate.device] = secret

@@ -6,12 +6,13 @@ none. It must never hold up a delivery for something the hub has never had: the 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from hub.kernel.documents import documents_of
+from hub.kernel.documents import documents_of, elsewhere_of
 from hub.kernel.ledger import dependencies, files
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.shapes import Claimed, Conclusion, TaskSpec
@@ -39,6 +40,7 @@ class Admission:
     async def sift(self, mapped: list[Claimed]) -> list[Conclusion]:
         """Take out of `mapped` what is not sent now; how those end. Fills in `content` where changes alone are sent."""
         ended = await self._badly_signed(mapped)
+        ended += await self._unchecked(mapped)
         ended += await self._not_theirs(mapped)
         flows = {d.flow: self._core.router.targets.get((d.flow, self._target.number)) for d in mapped}
         if not any(f is not None and (f.only_changes or f.needs) for f in flows.values()):
@@ -94,6 +96,34 @@ class Admission:
         task = TaskSpec(connector=self._target.number, cause="bad_signature", subject=str(file), text=text)
         return Conclusion(
             delivery=d, target=State.PARKED, cause="needs_person", outcome="BadSignature", reason=f"document {file.hex}", task=task
+        )  # fmt: skip
+
+    async def _unchecked(self, mapped: list[Claimed]) -> list[Conclusion]:
+        """Filings with a document kept elsewhere, where a flow has a person look at such first. Taken out of `mapped`."""
+        asked: dict[int, str] = {}
+        for d in mapped:
+            flow, out = self._core.router.targets.get((d.flow, self._target.number)), d.outgoing
+            if flow is not None and flow.unchecked == "park" and out is not None and (found := elsewhere_of(out.body)):
+                asked[d.id] = _addresses(out.key, found)
+        if not asked:
+            return []
+        seen = await files.let_go(self._core, self._target.number, sorted(set(asked.values())))
+        held = {number: subject for number, subject in asked.items() if subject not in seen}
+        ended = [self._elsewhere(d, held[d.id]) for d in mapped if d.id in held]
+        mapped[:] = [d for d in mapped if d.id not in held]
+        return ended
+
+    def _elsewhere(self, d: Claimed, subject: str) -> Conclusion:
+        text = Text(
+            "Hồ sơ có tài liệu lưu ở nơi khác: trục chưa xem và chưa kiểm tra chữ ký. Hãy mở tài liệu ở nơi lưu để xem, rồi cho gửi "
+            "hoặc yêu cầu nộp lại.",
+            "The filing names documents kept elsewhere, which the hub has not seen and whose signatures it has not checked. Look at "
+            "them where they are kept; let it go, or have them handed in again.",
+        )
+        task = TaskSpec(connector=self._target.number, cause="unchecked_document", subject=subject, text=text)
+        return Conclusion(
+            delivery=d, target=State.PARKED, cause="needs_person", outcome="UncheckedDocument", reason=f"documents elsewhere: {subject}",
+            task=task,
         )  # fmt: skip
 
     async def _unchanged(self, mapped: list[Claimed], flows: dict[str, FlowTarget | None]) -> list[Conclusion]:
@@ -166,6 +196,13 @@ class Admission:
         return Conclusion(
             delivery=d, target=State.PARKED, cause="needs_person", outcome="Prerequisite", reason=f"waits for {name}", task=task
         )  # fmt: skip
+
+
+def _addresses(number: str, found: dict[str, str]) -> str:
+    """A task's subject: the filing and what its addresses hash to, in any order. Other addresses ask a person anew; the same
+    ones in a later version do not, and none is told to whoever may read a task."""
+    digest = hashlib.blake2b("\n".join(sorted(set(found.values()))).encode(), digest_size=6).hexdigest()
+    return f"{number} #{digest}"
 
 
 def _wait(d: Claimed, name: str) -> Conclusion:

@@ -1,144 +1,93 @@
 """Asking gates for what they hold: page after page, each stored with its place, for as long as the worker has time.
 
 One concern: that conversation, the same for every family that can list. Any worker may run it, at any time: a run that was
-broken off goes on at its page. It must never fetch a picture, log an address with credentials, or reach outside the
-networks the hub's own configuration says gates stand in.
+broken off goes on at its page. What a page tells of its gate besides (that it is there, how busy it was, its clock) is noted
+once it is stored: a kill between the two loses the note. It must never fetch a picture, log an address with credentials, or
+reach outside the networks the hub's own configuration says gates stand in.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
-import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
-from connectors.address import AddressPolicy
 from connectors.connector import LiveConnector, build
 from connectors.errors import AddressRefused, CredentialsRefused, SettingsInvalid
-from connectors.settings import validate
-from hub.kernel.firewall import clean_device
-from hub.kernel.intake import Arrival, Source
+from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger import alarms, gate_lists, parties
 from hub.kernel.ledger.core import TRANSIENT, Core
-from hub.kernel.ledger.gate_lists import Asking, ListLost
-from hub.kernel.ports import Call, Decoded, Draft, MaybeSent, NotSent, Reply, Text
+from hub.kernel.ledger.gate_lists import Asking, Hole, ListLost
+from hub.kernel.ports import Call, Draft, MaybeSent, NotSent, Numbers, Reply, Text
 from hub.keys import CannotDecrypt, Keys
-from hub.worker.bridge_items import school_of
-from hub.worker.gate_arrivals import arrival_of
-from hub.worker.gate_places import put_where
-from hub.worker.list_entries import by_its_clock, entries, of_account
+from hub.worker.list_clocks import offset_told
+from hub.worker.list_entries import entries, of_account, set_right, turn_of
+from hub.worker.list_news import news_of
+from hub.worker.list_pages import Entries, Listing, Page, arrivals_of, read_page
+from hub.worker.list_settings import BadListSettings, ListSettings, connector_settings, policy_of
 from iot.dahua.listing import LIST as DAHUA
 from iot.hanet.listing import LIST as HANET
 from iot.hikvision.listing import LIST as HIKVISION
-from iot.listing import Fault, Listed, Lister, Span
-from iot.web import Item, placed
+from iot.listing import Fault, Listed, Lister, NumberLister, Span
+from iot.web import placed
 
 log = logging.getLogger("hub.catchup")
 
 LISTERS: Mapping[str, Lister] = {lister.name: lister for lister in (HIKVISION, HANET, DAHUA)}
 
+ONLY_ASKED = frozenset({DAHUA.name})
+"""Families whose gates send nothing by themselves: what is known of one is what its list brought."""
+_CLOUD = frozenset({HANET.name})
+"""Families a vendor's cloud answers for: that it answers says nothing of the device."""
 _LEASE_S = 60.0
 _AT_ONCE = 8
 _DEADLINE_S = 20.0
 _PATIENT_S, _PERSON_S = 30.0, 1800.0
 _OFFSET = "offset_s"
 """Beside a family's own words for a place: how far the clock was off when the run began."""
-_PLAIN = re.compile(r"[!-~]+")
+_BEFORE = "before_s"
+"""Likewise: how far it had been known to be off until it was heard at the run's beginning."""
+_TURN = "turn"
+"""Likewise: which of the spans a lost clock makes of a run's is being read; see `hub.worker.list_entries`."""
 _AROUND, _DAY = timedelta(minutes=5), timedelta(days=1)
+_NUMBERS_MOST, _HOLE_TRIES = 300, 3
+"""How many numbers are asked for in one go, and how often a hole is asked for before it is given up."""
 _LOUD = 3
 """So many failures in a row are worth an alarm; a list that goes in circles, or needs a person, is at once."""
-
-
-class ListSettings(Struct, kw_only=True, forbid_unknown_fields=True):
-    """How one gate is asked. `transport` and `auth` as a connector has them; `network`: the one it stands in (CIDR)."""
-
-    transport: dict[str, Any]
-    auth: dict[str, Any] = field(default_factory=lambda: {"scheme": "none"})
-    network: str = ""
-    every_s: Annotated[float, msgspec.Meta(ge=10, le=86_400)] = 900.0
-    overlap_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 900.0
-    """Asked for again at each run: a clock that runs behind, and what came late into the device's own list."""
-    place: Annotated[str, msgspec.Meta(max_length=40)] = ""
-    """The vendor's number of the place, for lists that go by place."""
-    push_base: Annotated[str, msgspec.Meta(max_length=300)] = ""
-    """The hub's address as the gate sees it: told to the gate again and again; empty: never."""
-    tell_every_s: Annotated[float, msgspec.Meta(ge=60)] = 86_400.0
-
-
-class BadListSettings(ValueError):
-    """Thiết lập hỏi cổng không hợp lệ. / The settings for asking a gate are not valid."""
-
-
-def check(given: Mapping[str, Any], networks: Iterable[str]) -> ListSettings:
-    """Checked settings. Raises `BadListSettings` with a sentence."""
-    try:
-        settings = msgspec.convert(given, ListSettings)
-        _connector_settings("gate", settings)
-        if settings.network:
-            policy_of(settings, networks, strict=True)
-        if settings.push_base:
-            _check_base(settings.push_base)
-    except msgspec.ValidationError as error:
-        raise BadListSettings(str(error)) from error
-    except SettingsInvalid as error:
-        raise BadListSettings(
-            "; ".join(f"{e.pointer}: {e.message.vi} / {e.message.en}" for e in error.errors)
-        ) from error
-    return settings
-
-
-def _check_base(address: str) -> None:
-    """Raises `BadListSettings` for what is no plain address of the hub."""
-    try:
-        parts = urlsplit(address)
-        plain = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        plain = False
-    if not plain or parts.query or parts.fragment or "@" in parts.netloc or not _PLAIN.fullmatch(address):
-        raise BadListSettings(
-            "push_base: phải là http(s)://máy[:cổng][/đường dẫn] / must be http(s)://host[:port][/path]"
-        )
-
-
-def policy_of(settings: ListSettings, networks: Iterable[str], *, strict: bool = False) -> AddressPolicy:
-    """Public addresses, and the gate's own network where the hub's configuration says that gates stand there. Raises
-    `BadListSettings` for a network that cannot be read or, when strict, is none of those."""
-    if not settings.network:
-        return AddressPolicy()
-    try:
-        own = ipaddress.ip_network(settings.network, strict=False)
-    except ValueError as error:
-        raise BadListSettings(f"network: {error}") from error
-    inside = any(
-        own.version == net.version and own.subnet_of(net)  # type: ignore[arg-type]
-        for net in (ipaddress.ip_network(n, strict=False) for n in networks)
-    )
-    if strict and not inside:
-        raise BadListSettings(
-            "network: mạng này không nằm trong outward.gate_networks / is not within outward.gate_networks"
-        )
-    return AddressPolicy([settings.network] if inside else [])
-
-
-def _connector_settings(device: str, settings: ListSettings) -> Any:
-    name = "".join(c if c.isalnum() else "-" for c in device.lower())[:60].strip("-") or "gate"
-    return validate(
-        {"name": f"g-{name}"[:62], "system": "gate", "transport": settings.transport, "auth": settings.auth}
-    )
 
 
 def _shown(draft: Draft) -> datetime:
     """The device's own time."""
     return draft.updated_at + timedelta(seconds=draft.body["estimated_offset_s"] or 0.0)
+
+
+def _serials(items: Sequence[Listing]) -> set[int]:
+    """The devices' own numbers of these passages."""
+    told = (item.attributes.get("serial", "") for _, item in items)
+    return {int(n) for n in told if n.isascii() and n.isdecimal()}
+
+
+class _Run(Struct, kw_only=True):
+    """One gate while it is asked."""
+
+    asking: Asking
+    settings: ListSettings
+    lister: Lister
+    entry: dict[str, Any]
+    devices: Entries
+    """Those its list may speak of, itself among them."""
+    connector: LiveConnector
+    offset_s: float | None = None
+    """Of its clock, where an answer told it and that is news."""
+    numbers: set[int] = field(default_factory=set)
+    """Of the passages listed so far."""
+    ended: bool = False
 
 
 class CatchUp:
@@ -198,16 +147,19 @@ class CatchUp:
             said = Text(f"Thiết lập hỏi cổng không dùng được: {error}", f"The settings cannot be used: {error}")
             await self._fault(asking, Fault("person", said))
             return
+        run = _Run(asking=asking, settings=settings, lister=lister, entry=entry, devices=others, connector=connector)
         try:
-            await self._tell(asking, settings, lister, entry, connector)
+            await self._tell(run)
             if asking.span_end is None:
                 start = asking.done_to - timedelta(seconds=settings.overlap_s)
                 await gate_lists.begin(core, asking, owner, start, asking.now)
             going = True
             while going and time.monotonic() < until:
-                going = await self._page(asking, settings, lister, entry, others, connector)
+                going = await self._page(run)
             if going:
                 await gate_lists.let_go(core, asking, owner)
+            if run.ended and isinstance(lister, NumberLister):
+                await self._holes(run, lister, until)
         except ListLost:
             await gate_lists.let_go(core, asking, owner)
         finally:
@@ -220,82 +172,156 @@ class CatchUp:
                 self._keys.decrypt(asking.secrets, f"gate-list {asking.device}".encode()), type=dict[str, str]
             )
         policy = policy_of(settings, self._networks)
-        return build(_connector_settings(asking.device, settings), secrets, policy)
+        return build(connector_settings(asking.device, settings), secrets, policy)
 
-    async def _page(
-        self,
-        asking: Asking,
-        settings: ListSettings,
-        lister: Lister,
-        entry: Mapping[str, Any],
-        devices: Mapping[str, Mapping[str, Any]],
-        connector: LiveConnector,
-    ) -> bool:
+    async def _page(self, run: _Run) -> bool:
         """One page. Whether there may be more."""
+        asking, lister = run.asking, run.lister
         assert asking.span_start is not None and asking.span_end is not None
-        # As long as a run goes on: a page's place is one in the list of one span.
-        offset_s = float((asking.place or {}).get(_OFFSET, entry["offset_s"] or 0.0))
-        span = by_its_clock(Span(asking.span_start, asking.span_end), offset_s)
-        reply = await self._send(connector, lister.ask(entry, span, asking.place))
-        if isinstance(reply, Fault):
-            await self._fault(asking, reply)
+        whole, began, again = Span(asking.span_start, asking.span_end), asking.place or {}, True
+        before_s = float(began.get(_BEFORE, 0.0))
+        while True:
+            # As long as a run goes on: a page's place is one in the list of one span.
+            offset_s = float(began.get(_OFFSET, run.entry["offset_s"] or 0.0))
+            turn = turn_of(whole, offset_s, int(began.get(_TURN, 0)), before_s)
+            reply = await self._send(run.connector, lister.ask(run.entry, turn.span, asking.place))
+            if isinstance(reply, Fault):
+                await self._fault(asking, reply)
+                return False
+            received_at = self._core.moment()
+            if not self._learn(run, reply, received_at) or asking.place is not None or not again:
+                break
+            again = False  # what was asked for by a clock that is another is asked for by the right one as well, once
+            before_s = offset_s
+
+        def read(reply: Reply, tree: Any, received_at: datetime, devices: Entries) -> Listed:
+            return lister.read(devices[asking.device], turn.span, asking.place, reply, tree, received_at, devices)
+
+        known = turn.entries(run.devices, asking.device)
+        page = read_page(read, reply, received_at, known, self._core.hasher)
+        listed = page.listed
+        if listed.fault is not None:
+            await self._fault(asking, listed.fault)
             return False
-        received_at = self._core.moment()
-        cleaned = clean_device(reply.body, self._core.hasher)
-        told = Reply(status=reply.status, body=cleaned.body, headers=reply.headers, elapsed_ms=reply.elapsed_ms)
-        tree = cleaned.tree if cleaned.is_json else None
-        page = lister.read(entry, span, asking.place, told, tree, received_at, devices)
-        if page.fault is not None:
-            await self._fault(asking, page.fault)
+        items = listed.items if lister.exact else await self._missed(listed.items, turn.span)
+        arrivals = self._arrivals(run, items, page)
+        place = listed.next
+        if place is None and turn.more:
+            place = {_TURN: turn.number + 1}
+        elif place is not None and turn.number:
+            place = {**place, _TURN: turn.number}
+        if place is not None and (offset_s or before_s):
+            place = {**place, _OFFSET: offset_s, _BEFORE: before_s}
+        every = run.settings.every_s
+        answers = await gate_lists.store_page(self._core, asking, self._core.worker, arrivals, place, _LEASE_S, every)
+        run.numbers |= _serials(listed.items)
+        run.ended = place is None
+        await self._note(run, items, arrivals, answers, received_at, len(listed.items))
+        return not run.ended
+
+    def _learn(self, run: _Run, reply: Reply, received_at: datetime) -> bool:
+        """Whether the answer told that the gate's clock is another than was known; from here on it is gone by."""
+        told = offset_told(run.entry, reply, received_at)
+        if told is None:
             return False
-        faced: dict[str, list[tuple[str, Item]]] = {}
+        before = run.entry["offset_s"] or 0.0
+        run.offset_s = told
+        set_right(run.entry, told)
+        return told != before
 
-        def facing(way: str, number: int) -> Decoded:
-            if way not in faced:
-                there = {name: {**device, "direction": way} for name, device in devices.items()}
-                faced[way] = lister.read(there[asking.device], span, asking.place, told, tree, received_at, there).items
-            return faced[way][number][1].decoded
+    def _arrivals(self, run: _Run, items: Sequence[Listing], page: Page) -> list[Arrival]:
+        return arrivals_of(run.lister.name, run.asking.device, items, page.removed, run.devices, self._core.hasher)
 
-        for number, (name, item) in enumerate(page.items):
-            put_where(devices[name], item.decoded, received_at, partial(facing, number=number))
-        items = page.items if lister.exact else await self._missed(page, span)
-        arrivals = [self._arrival(lister.name, asking.device, name, item, devices) for name, item in items]
-        if arrivals:
-            arrivals[0].removed = cleaned.removed
-        every = settings.every_s
-        place = {**page.next, _OFFSET: offset_s} if page.next is not None and offset_s else page.next
-        await gate_lists.store_page(self._core, asking, self._core.worker, arrivals, place, _LEASE_S, every)
-        return page.next is not None
+    async def _note(
+        self,
+        run: _Run,
+        items: Sequence[Listing],
+        arrivals: Sequence[Arrival],
+        answers: Sequence[Accepted],
+        received_at: datetime,
+        listed: int,
+    ) -> None:
+        """What a stored page tells of its gates. It may be lost: it holds up no run."""
+        news = news_of(
+            run.asking.device, items, arrivals, answers, run.devices, received_at, listed=listed,
+            itself=run.lister.name not in _CLOUD, offset_s=run.offset_s,
+        )  # fmt: skip
+        run.offset_s = None
+        try:
+            await parties.touch_devices(self._core, news)
+        except TRANSIENT as error:
+            log.warning("what is new about gate %s could not be noted: %s", run.asking.device, type(error).__name__)
 
-    async def _missed(self, page: Listed, span: Span) -> list[tuple[str, Item]]:
+    async def _holes(self, run: _Run, lister: NumberLister, until: float) -> None:
+        """Ask once more, by number, for what numbers say is missing and the span of time did not bring, a part at a time.
+        What was asked for is forgotten; a kill before that leaves it, to be asked for after the next run."""
+        device = run.asking.device
+        for noted in await gate_lists.holes(self._core, device):
+            hole: Hole | None = noted
+            while hole is not None and time.monotonic() < until:
+                hole = await self._part(run, lister, hole, until)
+
+    async def _part(self, run: _Run, lister: NumberLister, hole: Hole, until: float) -> Hole | None:
+        """Ask for the next numbers of a hole. What is left of it that is worth going on with now."""
+        device, going = run.asking.device, True
+        first = next((n for n in range(hole.first, hole.last + 1) if n not in run.numbers), None)
+        left: Hole | None = None
+        if first is not None:
+            part = Numbers(first, min(hole.last, first + _NUMBERS_MOST - 1))
+            left = Hole(part.last + 1, hole.last) if part.last < hole.last else None
+            if (fault := await self._by_number(run, lister, part, until)) is not None:
+                log.warning("gate %s: asked for numbers %d to %d: %s", device, part.first, part.last, fault.text.en)
+                going = False
+                if hole.tries + 1 < _HOLE_TRIES:
+                    left = Hole(first, hole.last, hole.tries + 1)
+            elif none := sum(1 for n in range(part.first, part.last + 1) if n not in run.numbers):
+                log.warning("gate %s: of %d to %d, %d are no passages it holds", device, part.first, part.last, none)
+        await gate_lists.hole_left(self._core, device, hole, [left] if left is not None else [])
+        return left if going else None
+
+    async def _by_number(self, run: _Run, lister: NumberLister, numbers: Numbers, until: float) -> Fault | None:
+        """Every page of these numbers, each stored as it comes."""
+        device, place = run.asking.device, None
+        while True:
+            reply = await self._send(run.connector, lister.ask_numbers(run.entry, numbers, place))
+            if isinstance(reply, Fault):
+                return reply
+            received_at = self._core.moment()
+
+            def read(reply: Reply, tree: Any, received_at: datetime, devices: Entries, place: Any = place) -> Listed:
+                return lister.read_numbers(devices[device], numbers, place, reply, tree, received_at, devices)
+
+            page = read_page(read, reply, received_at, run.devices, self._core.hasher)
+            listed = page.listed
+            if listed.fault is not None:
+                return listed.fault
+            arrivals = self._arrivals(run, listed.items, page)
+            answers = await gate_lists.store_found(self._core, device, arrivals) if arrivals else []
+            run.numbers |= _serials(listed.items)
+            await self._note(run, listed.items, arrivals, answers, received_at, len(listed.items))
+            if (place := listed.next) is None:
+                return None
+            if time.monotonic() >= until:
+                return Fault("later", Text("Hết thời gian của lượt này.", "The time of this run is over."))
+
+    async def _missed(self, items: list[Listing], span: Span) -> list[Listing]:
         """The items of a list without common names that the ledger does not have, by device, person and second of the
         device's own time: however it was corrected when it was pushed, and however it is now."""
-        drafts = [d for _, item in page.items for d in item.decoded.drafts]
+        drafts = [d for _, item in items for d in item.decoded.drafts]
         if not drafts:
-            return page.items
+            return items
         times = [t for d in drafts for t in (d.updated_at, _shown(d))]
         # Whatever times a list invents, the ledger is asked about what was asked for.
         first, last = max(min(times), span.start - _DAY), min(max(times), span.end + _DAY)
-        names = sorted({name for name, _ in page.items})
+        names = sorted({name for name, _ in items})
         known = await gate_lists.seen(self._core, names, first - _AROUND, last + _AROUND)
         return [
-            (name, item) for name, item in page.items
+            (name, item) for name, item in items
             if not any(
                 (name, d.body["person_code"], int(_shown(d).timestamp()) + near) in known
                 for d in item.decoded.drafts for near in (-1, 0, 1)
             )
         ]  # fmt: skip
-
-    def _arrival(
-        self, family: str, owner: str, device: str, item: Item, devices: Mapping[str, Mapping[str, Any]]
-    ) -> Arrival:
-        body = item.body or b""
-        made = arrival_of(
-            family, "list", item, body, is_json=body[:1] == b"{", digest=bytes.fromhex(self._core.hasher(body)),
-            source=Source("device", device), opener=owner,
-        )  # fmt: skip
-        made.school = school_of(devices[device], item.decoded)
-        return made
 
     async def _send(self, connector: LiveConnector, call: Call) -> Reply | Fault:
         try:
@@ -309,21 +335,20 @@ class CatchUp:
             return Fault("later", Text(f"Thiết bị không trả lời ({said}).", f"The device does not answer ({said})."))
         return reply
 
-    async def _tell(
-        self, asking: Asking, settings: ListSettings, lister: Lister, entry: Mapping[str, Any], connector: LiveConnector
-    ) -> None:
+    async def _tell(self, run: _Run) -> None:
         """Tell the gate again where to push. Its failing is no reason not to ask for the list."""
+        asking, settings, entry = run.asking, run.settings, run.entry
         if not settings.push_base or (asking.told_s is not None and asking.told_s < settings.tell_every_s):
             return
         secret = self._keys.decrypt(entry["secret"], asking.device.encode()).decode()
-        call = lister.settled(entry, f"{settings.push_base.rstrip('/')}/gates/{secret}/{lister.name}")
+        call = run.lister.settled(entry, f"{settings.push_base.rstrip('/')}/gates/{secret}/{run.lister.name}")
         if call is None:
             return
-        reply = await self._send(connector, call)
+        reply = await self._send(run.connector, call)
         if isinstance(reply, Fault) or reply.status >= 300:
             log.warning("gate %s could not be told where to push", asking.device)
             return
-        await gate_lists.told(self._core, asking.device)
+        await gate_lists.told(self._core, asking.device, entry["secret"])
 
     async def _fault(self, asking: Asking, fault: Fault) -> None:
         log.warning("gate %s: %s", asking.device, fault.text.en)

@@ -23,16 +23,11 @@ from hub import lean
 from hub.kernel.file_tokens import token_of
 from hub.kernel.ledger import (
     alarms,
-    evidence,
-    files,
     gate_pictures,
     guards,
     intake,
-    lookups,
     operations,
-    quotas,
     recovery,
-    rejudge,
     silence,
     upkeep,
     verifications,
@@ -45,8 +40,9 @@ from hub.kernel.store.db import sql
 from hub.settings import Settings
 from hub.wiring import House, open_house
 from hub.worker import pulls, recovery_watch, retime
-from hub.worker.catchup import CatchUp
+from hub.worker.catchup import ONLY_ASKED, CatchUp
 from hub.worker.dispatch import Dispatcher
+from hub.worker.hourly import Hourly
 from hub.worker.lasting import lasting
 from hub.worker.pickups import Pickups
 from hub.worker.recovery import RecoveryLoop
@@ -77,6 +73,7 @@ class Worker:
         self._catch_up = CatchUp(self.core, house.keys, house.settings.outward.gate_networks)
         self._pickups = Pickups(house, self._addresses)
         self._serving = Serving(self.core)
+        self._hourly = Hourly(self.core, house.settings)
         self._opened: dict[str, float] = {}
         self._learnt_at: datetime | None = None
         self._broken: dict[str, int] = {}
@@ -102,7 +99,7 @@ class Worker:
             asyncio.create_task(self._every(2.0, self._verify)),
             asyncio.create_task(self._every(10.0, self._sweep)),
             asyncio.create_task(self._every(10.0, self._forget_pictures)),
-            asyncio.create_task(self._every(3600.0, self._hourly)),
+            asyncio.create_task(self._every(60.0, self._upkeep)),
             asyncio.create_task(self._every(60.0, self._pull)),
             asyncio.create_task(self._every(_PICK_S, self._pick_up)),
             asyncio.create_task(self._every(5.0, self._ask_gates)),
@@ -286,41 +283,17 @@ class Worker:
             await silence.learn(self.core, now.astimezone(_ZONE).date(), public.__contains__)
             self._learnt_at = now
         kept = self.settings.alarms
-        await silence.watch(self.core, now, public.__contains__, kept.silent_expected, kept.silent_minutes * 60.0)
+        await silence.watch(
+            self.core, now, public.__contains__, kept.silent_expected, kept.silent_minutes * 60.0, ONLY_ASKED
+        )
+
+    async def _upkeep(self) -> None:
+        """Each hourly step whose time has come."""
+        await self._hourly.work()
 
     async def _ask_gates(self) -> None:
         """Ask gates that can list for what they never pushed."""
         await self._catch_up.work(_PULL_S)
-
-    async def _hourly(self) -> None:
-        kept = self.settings.retention
-        made, strays = await upkeep.make_partitions(self.core, kept.ahead_days)
-        if made:
-            log.info("made %d partitions", made)
-        stray = Text(
-            f"{strays} dòng nằm trong phân vùng mặc định: phân vùng theo ngày không có kịp.",
-            f"{strays} rows stand in DEFAULT partitions: the days' partitions were not there in time.",
-        )
-        await alarms.report(self.core, "partitions", [alarms.Alarm("partitions", "default", stray)] if strays else [])
-        anchor = await evidence.anchor(self.core)
-        if anchor is not None:
-            # The log is one more place outside the database that keeps it.
-            log.warning("anchor of %s: seal %d, chain %s", anchor["day"], anchor["seal"], anchor["chain"].hex())
-        orphans = await upkeep.promote_orphans(self.core)
-        if orphans:
-            log.error("%d held deliveries had nothing before them and were promoted", orphans)
-        today = await upkeep.today(self.core)
-        for number, days in ((1, kept.short_days), (2, kept.standard_days), (3, kept.long_days)):
-            dropped = await upkeep.drop_partitions(self.core, number, today - timedelta(days=days))
-            if dropped:
-                log.info("dropped %d partitions of class %d older than %d days", len(dropped), number, days)
-            await upkeep.expire_bodies(self.core, number, kept.body_days)
-        await upkeep.forget_keys(self.core, self.settings.intake.key_days)
-        await quotas.forget(self.core)
-        await rejudge.forget(self.core, datetime.now(UTC) - timedelta(days=kept.short_days))
-        await lookups.tidy(self.core)
-        await verifications.forget(self.core, kept.long_days)
-        await files.forget(self.core, self.settings.files.unlinked_days, kept.long_days)
 
 
 def decoder(core: Core) -> Callable[[Any], tuple[list[Any], list[Reject], Reject | None]]:

@@ -112,7 +112,7 @@ class Asking:
 
     async def listing(self, cursor: str | None) -> Pulled:
         """The page behind `cursor`. Raises `Stopped`."""
-        page, _, _ = await self.ask(self._adapter.pull(self._what, cursor))
+        page, _, _ = await self.ask(self._adapter.pull(self._what, cursor, self._core.moment()))
         if page.fault is not None:
             raise await self.stopped(page.fault)
         return page
@@ -236,8 +236,8 @@ class Pull(Asking):
             await self.close()
 
     async def _page(self, run: Run, key: str, even_if_shrunk: bool) -> Run:
-        call = run.next if run.next is not None else self._adapter.pull(self._what, run.cursor)
         at = self._core.moment()
+        call = run.next if run.next is not None else self._adapter.pull(self._what, run.cursor, at)
         page, body, content_type = await self.ask(call)
         if page.fault is not None:
             raise await self.stopped(page.fault)
@@ -264,7 +264,9 @@ class Pull(Asking):
 
     def _dated(self, draft: Draft, at: datetime) -> Draft:
         self._core.catalogue.standardise_record(TYPES[draft.type], draft.body, today_of(at))
-        return replace(draft, updated_at=at) if draft.updated_at.year < _UNTIMED else draft
+        # No record changed after it was asked for, whatever it says of itself.
+        timed = draft.updated_at.year >= _UNTIMED and draft.updated_at <= at
+        return draft if timed else replace(draft, updated_at=at)
 
 
 def _standing(run: Run, fault: Text | None, after_s: float | None) -> Standing:

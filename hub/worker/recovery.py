@@ -50,14 +50,14 @@ class Pace(Struct, frozen=True, kw_only=True):
     canary_longest_s: float = 30.0
     """Pause between two canaries, doubling from the first to the longest."""
     ramp_first: int = 10
-    ramp_most: int = 2_000
 
 
 class Ramp:
     """How much to release next: more while all goes well, less when some fails. Pure."""
 
     def __init__(self, first: int, most: int) -> None:
-        self._most = most
+        self.most = most
+        """The largest step: some seconds of the quota, as the ledger says at every renewal of the lease."""
         self.size = first
         self.released = 0
 
@@ -70,7 +70,7 @@ class Ramp:
         elif progress.queued > self.released // 2:
             return "wait"
         elif self.released:
-            self.size = min(self._most, self.size * 2)
+            self.size = min(self.most, self.size * 2)
         return "go"
 
 
@@ -150,11 +150,9 @@ class RecoveryLoop:
         held = await recovery.lead(self._core, name, self._owner, row.epoch, pace.lease_s, after_alone_s=alone)
         led = self._led.get(name)
         if led is None:
-            led = self._led[name] = _Led(
-                row.epoch, held.step, Ramp(pace.ramp_first, pace.ramp_most), pace.canary_first_s
-            )
+            led = self._led[name] = _Led(row.epoch, held.step, Ramp(pace.ramp_first, held.most), pace.canary_first_s)
             log.info("%s: leading its recovery (epoch %d)", name, row.epoch)
-        led.step = held.step
+        led.step, led.ramp.most = held.step, held.most
         if self._clock() < led.not_before:
             return
         if led.before is None:
@@ -166,10 +164,10 @@ class RecoveryLoop:
         if led.canary is None:
             await self._release_canary(name, led)
             return
-        seen = await recovery.progress(self._core, name, led.epoch, since=led.at, canary=led.canary)
+        seen = await recovery.progress(self._core, name, led.epoch, since=led.at, canary=led.canary, brief=True)
         if seen.canary in _ANSWERED:
             led.before, led.canary, led.pause_s = led.at, None, self._pace.canary_first_s
-            led.ramp = Ramp(self._pace.ramp_first, self._pace.ramp_most)
+            led.ramp = Ramp(self._pace.ramp_first, led.ramp.most)
             await self._ramp(name, led)
         elif seen.canary in _FAILED:
             led.canary = None
@@ -188,7 +186,7 @@ class RecoveryLoop:
             await self._finish(name, led)
 
     async def _ramp(self, name: str, led: _Led) -> None:
-        seen = await recovery.progress(self._core, name, led.epoch, since=led.at)
+        seen = await recovery.progress(self._core, name, led.epoch, since=led.at, brief=True)
         advice = led.ramp.judge(seen)
         if advice == "wait":
             return

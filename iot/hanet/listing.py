@@ -93,7 +93,7 @@ class HanetList:
                 continue
             kept = {k: entry[k] for k in _KEPT if k in entry}
             identity = text(entry.get("id"), 200)
-            person = text(pick(entry, ("aliasid", "personid")), 80)
+            person = text(entry.get("aliasid"), 80) or text(entry.get("personid"), 80)
             when = text(pick(entry, ("checkintime", "time", "date")))
             named = (text(owner.get("id"), 64), identity) if identity else ("listed", name, person, when)
             item = seen(digest(*named), kept, received_at, device, settings, listed=True)

@@ -1,4 +1,5 @@
-"""What a Hikvision terminal holds, asked page by page (`AcsEvent`), and where it is told to push to (`httpHosts`).
+"""What a Hikvision terminal holds, asked page by page (`AcsEvent`) by time or by its own serial numbers, and where it is
+told to push to (`httpHosts`).
 
 One concern: those two conversations. Pure. It must never ask for a picture, keep a picture's address, or go on asking a
 terminal that gives pages again it gave before."""
@@ -14,11 +15,11 @@ from xml.sax.saxutils import escape
 
 import orjson
 
-from hub.kernel.ports import Call, Reply
+from hub.kernel.ports import Call, Numbers, Reply
 from iot.clock import zone
 from iot.fields import digest, lowered, number, pick, text
 from iot.hikvision.decode import PROFILES, passage_of
-from iot.listing import Listed, Span, circling, onward, overlong, refused, unreadable
+from iot.listing import Listed, Span, circling, onward, overlong, refused, unheeded, unreadable
 from iot.web import zone_of
 
 _PICTURE = re.compile(r"picture|pic$|url|image", re.IGNORECASE)
@@ -27,7 +28,8 @@ _MOST = 2_000
 
 
 class HikvisionList:
-    """See `iot.listing.Lister`. A place is `{position}`, entries read so far, with what `onward` remembers."""
+    """See `iot.listing.Lister` and `NumberLister`. A place is `{position}`, entries read so far, with what `onward`
+    remembers."""
 
     name = "hikvision"
     exact = True
@@ -37,18 +39,22 @@ class HikvisionList:
         settings = PROFILES.get(owner.get("profile")).settings
         here = zone(zone_of(owner, settings))
         start, end = (t.astimezone(here).isoformat(timespec="seconds") for t in (span.start, span.end))
+        name = text(owner.get("id"), 64)
+        return _question(settings, place, {"searchID": digest(name, start, end), "startTime": start, "endTime": end})
+
+    def ask_numbers(self, owner: Mapping[str, Any], numbers: Numbers, place: Mapping[str, Any] | None) -> Call:
+        """`AcsEvent` by serial number; the times are as wide as the profile has them, for the terminal's clock may have
+        been anywhere."""
+        settings = PROFILES.get(owner.get("profile")).settings
+        name = text(owner.get("id"), 64)
         condition = {
-            "searchID": digest(text(owner.get("id"), 64), start, end),
-            "searchResultPosition": _position(place),
-            "maxResults": settings["list_page"],
-            "major": settings["list_major"],
-            "minor": 0,
-            "startTime": start,
-            "endTime": end,
-            "picEnable": False,
-            "timeReverseOrder": False,
+            "searchID": digest(name, "numbers", str(numbers.first), str(numbers.last)),
+            "startTime": settings["numbers_from"],
+            "endTime": settings["numbers_until"],
+            "beginSerialNo": numbers.first,
+            "endSerialNo": numbers.last,
         }
-        return _call("POST", "ISAPI/AccessControl/AcsEvent?format=json", orjson.dumps({"AcsEventCond": condition}))
+        return _question(settings, place, condition)
 
     def read(
         self,
@@ -62,36 +68,21 @@ class HikvisionList:
     ) -> Listed:
         """One page, of whatever size. A list that says MORE and brings nothing, or what it brought before, goes round
         in circles; one that says MORE beyond its own total has no end either."""
-        if (fault := refused(reply.status)) is not None:
-            return Listed(fault=fault)
-        answer = lowered(lowered(tree).get("acsevent"))
-        if not answer:
-            return Listed(fault=unreadable())
-        entries = answer.get("infolist")
-        found = [e for e in entries[:_MOST] if isinstance(e, dict)] if isinstance(entries, list) else []
-        more = text(answer.get("responsestatusstrg")).upper() == "MORE"
-        seen = digest(*(f"{text(lowered(e).get('serialno'))}@{text(lowered(e).get('time'))}" for e in found))
-        following = onward(place, seen) if more and found else None
-        if more and following is None:
-            return Listed(fault=circling())
-        read, total = _position(place) + len(found), number(answer.get("totalmatches"))
-        if more and total is not None and read > total:
-            return Listed(fault=overlong())
-        name = text(owner.get("id"), 64)
-        settings = PROFILES.get(owner.get("profile")).settings
-        page = Listed()
-        for entry in found:
-            kept = {k: v for k, v in entry.items() if not _PICTURE.search(k)}
-            # What stands in a list was stored, whatever the terminal says of it.
-            event = {**lowered(kept), "currentevent": False}
-            item = passage_of(name, event, received_at, owner, settings)
-            if item.decoded.advisory is None:
-                item.body, item.prompt = orjson.dumps(kept), False
-                item.attributes["serial"] = text(pick(event, ("serialno",)), 20)
-                page.items.append((name, item))
-        if following is not None:
-            page.next = {"position": read, **following}
-        return page
+        return _read(owner, None, place, reply, tree, received_at)
+
+    def read_numbers(
+        self,
+        owner: Mapping[str, Any],
+        numbers: Numbers,
+        place: Mapping[str, Any] | None,
+        reply: Reply,
+        tree: Any,
+        received_at: datetime,
+        devices: Mapping[str, Mapping[str, Any]],
+    ) -> Listed:
+        """One page, as by time. Entries with other numbers are left out; a page of nothing else is a fault, and what comes
+        on pages with some of both is bounded by the entries the terminal says it has."""
+        return _read(owner, numbers, place, reply, tree, received_at)
 
     def settled(self, owner: Mapping[str, Any], hub: str) -> Call | None:
         """`httpHosts/1`: push events as JSON to the hub's address; firmware loses this with an update or a reset."""
@@ -115,6 +106,71 @@ class HikvisionList:
             f'<?xml version="1.0" encoding="UTF-8"?><HttpHostNotification version="2.0">{inner}</HttpHostNotification>'
         )
         return _call("PUT", "ISAPI/Event/notification/httpHosts/1", body.encode(), "application/xml")
+
+
+def _read(
+    owner: Mapping[str, Any],
+    numbers: Numbers | None,
+    place: Mapping[str, Any] | None,
+    reply: Reply,
+    tree: Any,
+    received_at: datetime,
+) -> Listed:
+    """One page of a list by time (`numbers` None) or by number."""
+    if (fault := refused(reply.status)) is not None:
+        return Listed(fault=fault)
+    answer = lowered(lowered(tree).get("acsevent"))
+    if not answer:
+        return Listed(fault=unreadable())
+    entries = answer.get("infolist")
+    found = [e for e in entries[:_MOST] if isinstance(e, dict)] if isinstance(entries, list) else []
+    more = text(answer.get("responsestatusstrg")).upper() == "MORE"
+    seen = digest(*(f"{text(lowered(e).get('serialno'))}@{text(lowered(e).get('time'))}" for e in found))
+    following = onward(place, seen) if more and found else None
+    if more and following is None:
+        return Listed(fault=circling())
+    read, total = _position(place) + len(found), number(answer.get("totalmatches"))
+    if more and total is not None and read > total:
+        return Listed(fault=overlong())
+    if numbers is not None and found:
+        wanted = [e for e in found if _within(e, numbers)]
+        if not wanted:
+            return Listed(fault=unheeded())
+    else:
+        wanted = found
+    name = text(owner.get("id"), 64)
+    settings = PROFILES.get(owner.get("profile")).settings
+    page = Listed()
+    for entry in wanted:
+        kept = {k: v for k, v in entry.items() if not _PICTURE.search(k)}
+        # What stands in a list was stored, whatever the terminal says of it.
+        event = {**lowered(kept), "currentevent": False}
+        item = passage_of(name, event, received_at, owner, settings)
+        if item.decoded.advisory is None:
+            item.body, item.prompt = orjson.dumps(kept), False
+            item.attributes["serial"] = text(pick(event, ("serialno",)), 20)
+            page.items.append((name, item))
+    if following is not None:
+        page.next = {"position": read, **following}
+    return page
+
+
+def _within(entry: Mapping[str, Any], numbers: Numbers) -> bool:
+    serial = number(lowered(entry).get("serialno"))
+    return serial is not None and numbers.first <= serial <= numbers.last
+
+
+def _question(settings: Mapping[str, Any], place: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> Call:
+    condition = {
+        **asked,
+        "searchResultPosition": _position(place),
+        "maxResults": settings["list_page"],
+        "major": settings["list_major"],
+        "minor": 0,
+        "picEnable": False,
+        "timeReverseOrder": False,
+    }
+    return _call("POST", "ISAPI/AccessControl/AcsEvent?format=json", orjson.dumps({"AcsEventCond": condition}))
 
 
 def _position(place: Mapping[str, Any] | None) -> int:

@@ -116,11 +116,13 @@ def _word(value: Any) -> str:
 
 class HikvisionStore(ListGate):
     """The terminal's memory, asked by `AcsEvent`; pages hold `size` whatever is asked for. Its pictures' addresses carry
-    its password, as some firmware's do. `hosts`: what it was told about where to push."""
+    its password, as some firmware's do. `numbers` False: firmware that does not know serial numbers in a question.
+    `hosts`: what it was told about where to push."""
 
-    def __init__(self, stored: list[Stored], *, size: int = 30, **more: Any) -> None:
+    def __init__(self, stored: list[Stored], *, size: int = 30, numbers: bool = True, **more: Any) -> None:
         super().__init__(stored, **more)
         self._size = size
+        self._numbers = numbers
         self.hosts: list[bytes] = []
         self.bodies: list[dict[str, Any]] = []
 
@@ -133,7 +135,10 @@ class HikvisionStore(ListGate):
         asked = json.loads(body)["AcsEventCond"]
         self.bodies.append(asked)
         start, end = datetime.fromisoformat(asked["startTime"]), datetime.fromisoformat(asked["endTime"])
-        found = [s for s in self.stored if start <= s.at <= end]
+        first, last = asked.get("beginSerialNo") or 0, asked.get("endSerialNo") or 2**53
+        if not self._numbers:
+            first, last = 0, 2**53
+        found = [s for s in self.stored if start <= s.at <= end and first <= s.number <= last]
         begin = 0 if self.circling else asked["searchResultPosition"]
         part = found[begin : begin + self._size]
         more = self.circling or begin + len(part) < len(found)

@@ -54,10 +54,11 @@ class ZkTecoGate(WebGate):
         async with self._open() as session:
             self._session = session
             _, body = await self._call("GET", "getrequest", {})
-            if body.startswith(b"C:"):
-                self.commands.append(body.decode().strip())
-                number = body.split(b":")[1].decode()
-                await self._call("POST", "devicecmd", {}, f"ID={number}&Return=0&CMD=DATA\n".encode())
+            for line in body.decode().splitlines():
+                if line.startswith("C:"):
+                    self.commands.append(line)
+                    number = line.split(":")[1]
+                    await self._call("POST", "devicecmd", {}, f"ID={number}&Return=0&CMD=DATA\n".encode())
 
     def _most(self) -> int:
         return 50

@@ -209,7 +209,8 @@ async def gates(core: Core, keys: Keys) -> None:
         device = f"gate-{number:02d}"
         await parties.add_device(
             core, "seed", device, family="face_mqtt" if number % 2 else "native", profile="default", title=f"{entrance} {number}", school=school,
-            entrance=entrance, direction="in" if number % 2 else "out", zone="Asia/Ho_Chi_Minh", secret=keys.encrypt(b"s3cret", device.encode()),
+            entrance=entrance, direction="in" if number % 2 else "out",
+            person_ids="department", zone="Asia/Ho_Chi_Minh", secret=keys.encrypt(b"s3cret", device.encode()),
         )  # fmt: skip
     async with core.pool.acquire() as connection:
         await connection.executemany(

@@ -99,13 +99,80 @@ def test_an_entry_of_the_inbox_is_applied_with_a_reason(filled, sign_in) -> None
     filled.sql("UPDATE filings SET state = 10 WHERE number LIKE '%90003'")
 
 
-def test_the_callback_key_is_shown_to_an_administrator_and_noted(filled, sign_in) -> None:
-    page = sign_in()
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("lang", ["vi", "en"])
+def test_a_callback_key_is_made_shown_once_and_the_old_ones_ended(filled, sign_in, lang: str, width: int) -> None:
+    page = sign_in(width=width, lang=lang)
+    filled.sql("DELETE FROM callback_keys")
+    words = WORDS[lang]
     page.goto("/filings/portal")
-    assert "/v1/callbacks/public_service/" not in page.content()
-    page.get_by_role("button", name="Hiện địa chỉ và khóa").click()
-    assert "/v1/callbacks/public_service/" in page.content()
-    assert filled.sql("SELECT count(*) AS n FROM journal WHERE kind = 'callback_shown'")[0]["n"] >= 1
+    assert "/v1/callbacks/public_service/" not in page.content() and words["first"] in page.content()
+    assert page.get_by_role("button", name=words["end"]).count() == 0, "there is nothing old yet"
+    page.get_by_role("button", name=words["new"]).click()
+    card = page.locator(".flash", has_text=words["fresh"])
+    assert card.bounding_box()["y"] < 500, "in sight, as it is shown this once"
+    path, key = card.locator("dd code").all_inner_texts()
+    assert path.startswith("/v1/callbacks/public_service/") and len(key) == 64
+    assert page.evaluate(OVERFLOW) <= 0 and page.evaluate(UNREADABLE) == []
+    if shots := os.environ.get("CONSOLE_SHOTS"):
+        card.screenshot(path=str(Path(shots) / f"filing-portal-fresh-{lang}-{width}.png"))
+    assert filled.sql("SELECT count(*) AS n FROM journal WHERE kind = 'callback_made'")[0]["n"] >= 1
+    page.goto("/filings/portal")
+    assert path not in page.content() and key not in page.content(), "shown once"
+    page.get_by_role("button", name=words["end"]).click()
+    assert page.locator(".flash").inner_text() == words["ended"]
+    assert page.get_by_role("button", name=words["end"]).count() == 0
+    if shots:
+        page.screenshot(path=str(Path(shots) / f"filing-portal-ended-{lang}-{width}.png"), full_page=True)
+    filled.sql("DELETE FROM callback_keys")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("lang", "word"), [("vi", "Không kiểm tra: lưu ở nơi khác"), ("en", "Not checked: kept elsewhere")]
+)
+def test_a_document_kept_elsewhere_is_said_to_be_unchecked(filled, sign_in, lang: str, word: str, width: int) -> None:
+    (row,) = filled.sql("SELECT record, school FROM streams WHERE type = 'filing' AND key = $1", N)
+    kept = filled.sql("SELECT body FROM records WHERE id = $1", row["record"])[0]["body"]
+    paper = '[{"id": "TL1", "name": "Đơn xin chuyển trường.pdf", "url": "https://kho.example.invalid/1?khoa=rieng"}]'
+    filled.sql(
+        "UPDATE records SET body = jsonb_set(body, '{attachments}', $2::text::jsonb) WHERE id = $1",
+        row["record"],
+        paper,
+    )
+    try:
+        page = sign_in(width=width, lang=lang)
+        for path in (f"/filings/{N}", f"/records/{row['record']}"):
+            page.goto(path)
+            assert page.locator(".chip", has_text=word).count() == 1, path
+            assert page.evaluate(OVERFLOW) <= 0 and page.evaluate(UNREADABLE) == [], path
+            if shots := os.environ.get("CONSOLE_SHOTS"):
+                page.screenshot(path=str(Path(shots) / f"elsewhere-{path[1:4]}-{lang}-{width}.png"), full_page=True)
+    finally:
+        filled.sql("UPDATE records SET body = $2::text::jsonb WHERE id = $1", row["record"], kept)
+
+
+def test_only_an_administrator_makes_a_callback_key(filled, sign_in) -> None:
+    page = sign_in("vanhanh")
+    assert page.goto("/filings/portal").status == 200
+    assert page.locator("form[action*='/portal/callback/']").count() == 0
+    csrf = page.locator("input[name=csrf]").first.input_value()
+    for path in ("public_service", "public_service/end"):
+        told = page.request.post(f"/filings/portal/callback/{path}", form={"csrf": csrf})
+        assert told.status == 403, path
+    assert filled.sql("SELECT count(*) AS n FROM callback_keys")[0]["n"] == 0
+
+
+WORDS = {
+    "vi": {
+        "new": "Tạo địa chỉ và khóa mới", "end": "Chấm dứt địa chỉ cũ ngay", "first": "Đang dùng địa chỉ và khóa ban đầu.",
+        "fresh": "Sao chép ngay", "ended": "Địa chỉ và khóa cũ không còn dùng được.",
+    },
+    "en": {
+        "new": "Make a new address and key", "end": "End the old ones now", "first": "The first address and key are in use.",
+        "fresh": "Copy these now", "ended": "The old address and key no longer open.",
+    },
+}  # fmt: skip
 
 
 def test_pulling_now_says_why_it_failed(filled, sign_in) -> None:

@@ -55,6 +55,7 @@ def test_orders_about_a_gate(site: Any, sign_in: Any) -> None:
     form.locator("button").click()
     page.wait_for_selector("code.secret")
     assert "gate-04b" in page.content()
+    assert page.locator("dd a", has_text="mã của Sở").count() == 1
     page.goto("/gates/gate-04")
     assert page.locator("a[href='/gates/gate-04b']").count() == 1
     assert page.locator("form[action$='/move']").count() == 0

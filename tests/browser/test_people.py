@@ -107,3 +107,34 @@ def test_a_clock_told_by_hand_and_times_that_cannot_be(site: Any, sign_in: Any, 
         assert (page.locator(".flash.bad").count() == 0) is good
     row = site.sql("SELECT device, by_hand FROM gate_offsets")[0]
     assert (row["device"], row["by_hand"]) == ("gate-01", True)
+
+
+def test_whose_the_numbers_of_a_gate_are(site: Any, sign_in: Any, waiting: Any) -> None:
+    page = sign_in(lang="en")
+
+    def say(whose: str, name: str = "") -> None:
+        page.goto("/people")
+        form = page.locator("form[action='/people/namespace']")
+        form.locator("[name=device]").fill("gate-03")
+        form.locator("[name=whose]").select_option(whose)
+        form.locator("[name=namespace]").fill(name)
+        form.locator("button").click()
+
+    def there() -> Any:
+        return site.sql("SELECT namespace FROM devices WHERE id = 'gate-03'")[0]["namespace"]
+
+    for whose, name, meant in (
+        ("device", "", "gate-03"), ("account", "hanet-hp", "hanet-hp"), ("department", "", None), ("device", "", "gate-03"),
+    ):  # fmt: skip
+        say(whose, name)
+        assert page.locator(".flash.bad").count() == 0 and there() == meant
+    for whose, name in (("department", "hanet-hp"), ("account", ""), ("account", "Department")):
+        say(whose, name)
+        assert page.locator(".flash.bad").count() == 1 and there() == "gate-03", (
+            "what is not said clearly changes nothing"
+        )
+    page.goto("/gates/gate-03")
+    assert page.locator("dd a", has_text="the device's own").count() == 1
+    page.locator("details", has=page.locator("form[action$='/replace']")).locator("summary").click()
+    assert "they are other people" in page.locator("form[action$='/replace']").inner_text()
+    site.sql("UPDATE devices SET namespace = NULL WHERE id = 'gate-03'")

@@ -31,7 +31,7 @@ class Push(Struct, kw_only=True):
 
     client: str
     kind: str
-    """`learner`, `filing`, `filing_progress`."""
+    """`learner`, `filing`, `filing_progress`, `gate_person`."""
     items: list[tuple[str, int]]
     """(business key, which version of it in the source's own count), in the order of the body."""
     idempotency: str
@@ -59,13 +59,27 @@ class Passage(Struct, frozen=True, kw_only=True):
     """Said for the first time after a later one of the same gate."""
 
 
+class Sighting(Struct, frozen=True, kw_only=True):
+    """One passage at a camera nobody answers, by a person who passes only once; `person` as the hub is to call it."""
+
+    device: str
+    person: str
+
+
 class Books(Struct, kw_only=True):
     """What the sources of one run know."""
 
     pushes: list[Push] = field(default_factory=list)
     passages: list[Passage] = field(default_factory=list)
+    sightings: list[Sighting] = field(default_factory=list)
     numbers: dict[str, str] = field(default_factory=dict)
     """Learner code → hash of the personal number, for those who must be looked up."""
+    told: list[str] = field(default_factory=list)
+    """Those who passed a gate while families were listening, just now, and were acknowledged."""
+    at_gates: dict[str, bool] = field(default_factory=dict)
+    """`<gate>/<person>` → whether the gate must know the person."""
+    events: list[str] = field(default_factory=list)
+    """Ids of events a portal told and was thanked for."""
     first: datetime | None = None
     last: datetime | None = None
     """Between these the sources sent without pause."""

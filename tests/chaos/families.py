@@ -30,17 +30,18 @@ def family(pid: int) -> list[int]:
 
 
 def tell(pid: int, number: signal.Signals) -> None:
-    """A signal to the process first, so that it makes no more of them, then to all that descend from it."""
-    for one in family(pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(one, number)
+    """A signal to the process first, so that it makes no more of them, then to all that descend from it. Who is to stand still
+    is looked for twice: one may have been born while the others were told."""
+    for _ in range(2 if number == signal.SIGSTOP else 1):
+        for one in family(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, number)
 
 
 @contextlib.contextmanager
 def frozen(pid: int) -> Iterator[None]:
     """The whole family stands still inside the block."""
     tell(pid, signal.SIGSTOP)
-    tell(pid, signal.SIGSTOP)  # one that was born meanwhile
     try:
         yield
     finally:

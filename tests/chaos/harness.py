@@ -21,6 +21,7 @@ from tests.chaos.oracle import judge
 from tests.chaos.report import Report
 from tests.chaos.scenarios import PLAYS, restored
 from tests.chaos.sweep import Sweep, Visit
+from tests.chaos.unheard import Unheard
 from tests.chaos.world import NoSmallDisk, World, world
 
 
@@ -32,6 +33,7 @@ class Run:
         self.report = report
         self._people = people
         self._parts = 0
+        self._sweeps = 0
 
     def _source(self) -> load.Source:
         self._parts += 1
@@ -51,16 +53,21 @@ class Run:
         await playing.start(seconds, 2.0, 60.0)
         over_http = Doors(self.world, self.report.seed, prefix=f"cw{self._parts}")
         listed = Listed(self.world, prefix=f"cl{self._parts}")
+        unheard = Unheard(self.world, self.report.seed, prefix=f"cu{self._parts}")
         if doors:
             await over_http.start(seconds, 1.0, 60.0)
             await listed.start()
+            await unheard.start(4.0)
         hurting = Injuries(self.world, self.report.seed + self._parts)
         pain = asyncio.create_task(hurting.run(max(0.0, seconds - still_s), injuries))
         working = asyncio.create_task(source.streams(streams, seconds, pause_s, pain.done))
         await pain
         await self.world.heal()
         await working
-        source.books.passages = await playing.still() + await over_http.finish() + await listed.finish()
+        # Its list is read while others still have something to say.
+        finishing = asyncio.gather(playing.still(), over_http.finish(), listed.finish())
+        source.books.sightings = await unheard.finish() if doors else []
+        source.books.passages = [p for part in await finishing for p in part]
         self.report.injuries += hurting.log
         numbers = playing.numbers()
         self.report.verdicts[part] = await judge(self.world, source.books, windows=hurting.windows, numbers=numbers)
@@ -103,14 +110,22 @@ class Run:
     async def sweep(self, visits: Iterable[Visit]) -> None:
         """Visit failpoints, then see that all is where it should be."""
         source = self._source()
-        sweep = Sweep(self.world, source)
-        await sweep.run(visits)
-        await restored(self.world)
-        self.report.visited += sweep.visited
-        self.report.missed += sweep.missed
-        elsewhere = sorted(set(POINTS) - {v.point for v in (*sweep.visited, *sweep.missed)})
-        self.report.skipped.append(f"failpoints not visited by this sweep: {', '.join(elsewhere) or 'none'}")
-        self.report.verdicts["failpoints"] = await judge(self.world, source.books)
+        self._sweeps += 1
+        sweep = Sweep(self.world, source, self._sweeps)
+        try:
+            await sweep.run(visits)
+            await restored(self.world)
+            self.report.visited += sweep.visited
+            self.report.missed += sweep.missed
+            elsewhere = sorted(set(POINTS) - {v.point for v in (*sweep.visited, *sweep.missed)})
+            self.report.skipped.append(
+                f"failpoints not visited by sweep {self._sweeps}: {', '.join(elsewhere) or 'none'}"
+            )
+            verdict = await judge(self.world, source.books, known=sweep.terminals.known, timeout_s=60.0)
+            self.report.verdicts[f"sweep {self._sweeps}"] = verdict
+            await sweep.leave()
+        finally:
+            await sweep.terminals.close()
         self.report.kills = self.world.kills
 
     async def plays(self, *names: str) -> None:

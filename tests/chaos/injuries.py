@@ -18,7 +18,8 @@ from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from hub.kernel.ledger import replays
+from adapters.faults import FAULTS
+from hub.kernel.ledger import operations, replays
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ledger.replays import ReplayFilter
 from hub.kernel.lifecycle import State
@@ -28,6 +29,10 @@ from tests.chaos.world import HUB, LEASE_S, SYSTEMS, World, now
 _DAY_S = 86_400.0
 GRACE_S = 10.0
 """How long a process may take to end when it is asked to."""
+LONG_S = 30.0
+"""How long a counterparty that is slow in earnest takes over an answer, which is waited for."""
+_NOTICED_S = 2.0
+"""Within which the last refusal of an account has paused its connector."""
 
 
 class Injury(Struct, kw_only=True):
@@ -55,7 +60,8 @@ class Injuries:
             **{f"freeze {n}": self._freeze(n) for n in (*HUB, "postgres", "redis", "mqtt", *SYSTEMS)},
             **{f"end {n}": self._end(n) for n in HUB},
             **{f"end {n} while postgres stands still": self._end_unanswered(n) for n in HUB},
-            **{f"fault {kind} at {system}": self._fault(system, kind) for kind in _FAULTS for system in SYSTEMS},
+            **{f"fault {kind} at {system}": self._fault(system, kind) for kind in FAULTS for system in SYSTEMS},
+            **{f"{system} slow for {LONG_S:g} s": self._slow(system) for system in SYSTEMS},
             **{f"wrong clock at {n}": self._clock(n) for n in ("gateway", "bridge", "worker-1")},
             "two owners": self._two_owners,
             "flush redis": self._flush,
@@ -74,7 +80,7 @@ class Injuries:
 
     def _drawn(self) -> str:
         """Every other injury a kill: those are what the long run counts."""
-        kinds = sorted(self.kinds)
+        kinds = sorted(k for k in self.kinds if " slow for " not in k)  # those fill half a part: asked for by name
         return self.rng.choice([k for k in kinds if k.startswith("kill")] if self.rng.random() < 0.5 else kinds)
 
     async def inflict(self, name: str) -> None:
@@ -164,12 +170,36 @@ class Injuries:
     def _fault(self, system: str, kind: str) -> Callable[[], Awaitable[str | None]]:
         async def work() -> None:
             for_s = self.rng.uniform(1.0, 3.0)
-            delay = _FAULTS[kind]
+            delay = _DELAY_S.get(kind, 0.1)
             if system == "public_service" and kind == "slow":
                 delay = 0.6  # a portal that carries an update out after the caller gave up has no order to keep: see README.md
-            others = tuple(s for s in ("ministry", "public_service") if s != system)
             await self.world.fault(system, kind, for_s=for_s, delay_s=delay)
-            await self._window(f"{kind} at {system}", for_s, others)
+            await self._window(f"{kind} at {system}", for_s, _others(system))
+            if kind == "expired_session":
+                await self._let_in_again(system)
+
+        return work
+
+    async def _let_in_again(self, system: str) -> None:
+        """Whose account is refused is paused until a person has seen to it: that person, once it is good again."""
+        end = time.monotonic() + _NOTICED_S
+        while time.monotonic() < end:
+            with contextlib.suppress(*TRANSIENT):
+                await operations.resume(self.world.house.core, "chaos", system)
+            await asyncio.sleep(0.2)
+
+    def _slow(self, system: str) -> Callable[[], Awaitable[str | None]]:
+        """Every answer takes half a minute and is waited for: all that may be sent at once is on its way, and others go on."""
+
+        async def work() -> None:
+            await self.world.settings_of(system, timeouts={"connect_s": 0.8, "read_s": LONG_S + 10.0})
+            try:
+                await asyncio.sleep(1.0)  # so that the workers have heard
+                await self.world.fault(system, "slow", for_s=LONG_S, delay_s=LONG_S)
+                await self._window(f"{system} slow for {LONG_S:g} s", LONG_S, _others(system))
+                await asyncio.sleep(LONG_S)  # what was asked last is answered last
+            finally:
+                await self.world.settings_of(system)
 
         return work
 
@@ -244,17 +274,19 @@ class Injuries:
             await asyncio.sleep(0.05)
 
 
-_FAULTS = {
-    "slow": 1.6, "down_503": 0.1, "gateway_502": 0.1, "maintenance_html": 0.1, "commit_then_timeout": 0.05, "reset_after_read": 0.1,
-    "garbage": 0.1, "quota_429": 0.1, "duplicate_answer": 0.1, "missing_item": 0.1, "half_open": 0.05,
-}  # fmt: skip
-"""Fault kinds with their `delay_s`; those that hold a connection hold it sixty times as long."""
+_DELAY_S = {"slow": 1.6, "commit_then_timeout": 0.05, "half_open": 0.05}
+"""`delay_s` of faults, a tenth of a second for others; those that hold a connection hold it sixty times as long. Slow is longer
+than an answer is waited for: for half a minute of it see `_slow`."""
+
+
+def _others(system: str) -> tuple[str, ...]:
+    return tuple(s for s in ("ministry", "public_service") if s != system)
 
 
 def _healthy_without(name: str) -> tuple[str, ...]:
     """Systems that a healthy path leads to while `name` stands still."""
     if name in SYSTEMS:
-        return tuple(s for s in ("ministry", "public_service") if s != name)
+        return _others(name)
     return {
         "redis": ("ministry", "public_service"), "mqtt": ("ministry", "public_service"), "bridge": ("ministry", "public_service"),
         "worker-1": ("ministry",), "worker-2": ("ministry",),

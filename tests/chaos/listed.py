@@ -28,7 +28,7 @@ _PATIENCE_S = 100.0
 
 
 _STORES: dict[str, Callable[[list[Stored], str], ListGate]] = {
-    "dahua": lambda stored, _: DahuaStore(stored, slow_s=0.2),
+    "dahua": lambda stored, _: DahuaStore(stored, slow_s=0.2, order="newest", most=15),
     "hanet": lambda stored, device: HanetPlace(stored, camera=device, slow_s=0.2),
     "hikvision": lambda stored, _: HikvisionStore(stored, size=10, slow_s=0.2),
 }
@@ -54,31 +54,42 @@ class Listed:
             ]
             store = _STORES[family](stored, device)
             self._stores[device] = store
-            settings = {
-                "transport": {"kind": "rest", "base_url": await self._stack.enter_async_context(store)}, "network": "127.0.0.0/8",
-                "every_s": 10, "place": "12345",
-            }  # fmt: skip
+            settings = list_settings(await self._stack.enter_async_context(store))
             await gate_lists.put(self.world.house.core, "chaos", device, settings, None, began - timedelta(minutes=10))
 
     async def finish(self) -> list[Passage]:
         """Wait until the hub says that it has read them all; what they know of their passages."""
-        done: set[str] = set()
-        end = asyncio.get_running_loop().time() + _PATIENCE_S
-        headers = {"Authorization": f"Bearer {control_token(self.world.house.keys)}"}
-        async with httpx.AsyncClient(base_url=self.world.url, headers=headers, timeout=5) as client:
-            while len(done) < len(self._stores) and asyncio.get_running_loop().time() < end:
-                await asyncio.sleep(0.5)
-                try:
-                    told: dict[str, Any] = (await client.get("/control/v1/gates/lists")).json()
-                except (httpx.TransportError, ValueError):
-                    continue
-                done = {
-                    r["device"] for r in told.get("items", ())
-                    if (store := self._stores.get(r["device"])) and datetime.fromisoformat(r["done_to"]) > store.stored[-1].at
-                }  # fmt: skip
+        done = await read_to_end(self.world, {d: store.stored[-1].at for d, store in self._stores.items()})
         await self._stack.aclose()
         return [
             Passage(device=device, person=s.person, acked=device in done, clock_right=True)
             for device, store in self._stores.items()
             for s in store.stored
         ]
+
+
+def list_settings(address: str) -> dict[str, Any]:
+    """How a gate of these runs is asked."""
+    return {
+        "transport": {"kind": "rest", "base_url": address}, "network": "127.0.0.0/8", "every_s": 10, "place": "12345",
+    }  # fmt: skip
+
+
+async def read_to_end(world: World, lasts: dict[str, datetime]) -> set[str]:
+    """Wait until the hub says of each gate that it has read its list beyond its last passage, or patience ends; those it
+    says it of."""
+    done: set[str] = set()
+    end = asyncio.get_running_loop().time() + _PATIENCE_S
+    headers = {"Authorization": f"Bearer {control_token(world.house.keys)}"}
+    async with httpx.AsyncClient(base_url=world.url, headers=headers, timeout=5) as client:
+        while len(done) < len(lasts) and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.5)
+            try:
+                told: dict[str, Any] = (await client.get("/control/v1/gates/lists")).json()
+            except (httpx.TransportError, ValueError):
+                continue
+            done = {
+                r["device"] for r in told.get("items", ())
+                if (last := lasts.get(r["device"])) and datetime.fromisoformat(r["done_to"]) > last
+            }  # fmt: skip
+    return done

@@ -2,16 +2,19 @@
 
 One concern: finding what was lost, doubled, disordered or left hanging. It reads the sources' own books, the
 simulators' own books, `GET /v1/receipts/{code}` and the accounting identity; of passages whose gate had a wrong clock,
-which may go to nobody, that the ledger shows them; of gates that count, which numbers the hub believes missing. It must never
-read anything else of the hub's, nor forgive.
+which may go to nobody, that the ledger shows them; of events a portal told and sightings by cameras nobody answers, which
+go nowhere, that the ledger holds each once; of gates that count, which numbers the hub believes missing. It must never read
+anything else of the hub's, nor forgive.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -31,10 +34,19 @@ _SHOWN = """
 SELECT body->>'local_id', body->>'person_code' FROM records
 WHERE type = 'checkin' AND (body->>'local_id' = ANY ($1::text[]) OR body->>'person_code' = ANY ($1::text[]))
   AND (body->>'quarantine' IS NOT NULL OR body->>'corrected_time' IS NOT NULL)"""
+_KEPT = """
+SELECT body->>'event_id' FROM records WHERE type = 'filing_progress' AND body->>'event_id' = ANY ($1::text[])"""
+_SEEN = """
+SELECT body->>'device' AS device, coalesce(body->>'local_id', body->>'person_code') AS person, count(DISTINCT key) AS n,
+  bool_and((body->>'historical')::boolean) AS listed
+FROM records WHERE type = 'checkin' AND body->>'device' = ANY ($1::text[]) GROUP BY 1, 2"""
+_NUMBER = re.compile(r"\d+")
 _OPEN = ("held", "ready", "sending", "waiting", "uncertain")
 _GAPS_S = 80.0
 """A gate is asked again after a minute, for a request can get lost as well."""
-_GOES_TO = {"learner": {"ministry"}, "filing": {"public_service"}, "filing_progress": {"public_service"}}
+_GOES_TO = {
+    "learner": {"ministry"}, "filing": {"public_service"}, "filing_progress": {"public_service"}, "gate_person": {"face_gates"},
+}  # fmt: skip
 
 
 class Verdict(Struct, kw_only=True):
@@ -51,6 +63,10 @@ class Verdict(Struct, kw_only=True):
     hanging: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     """Anything else that was promised: a refusal without cause, an account that does not add up, no progress."""
+    sightings: int = 0
+    """Passages at cameras nobody answers."""
+    listed: int = 0
+    """Of these, found by their list alone."""
     to_people: int = 0
     """Handed to a person because nobody could know: allowed for the portal only."""
     repeated_lookups: int = 0
@@ -93,10 +109,11 @@ async def quiet(world: World, timeout_s: float) -> tuple[Account, float]:
 
 
 async def judge(
-    world: World, books: Books, *, windows: list[Window] | None = None, numbers: dict[str, int] | None = None, timeout_s: float = 45.0,
+    world: World, books: Books, *, windows: list[Window] | None = None, numbers: dict[str, int] | None = None,
+    known: Callable[[], set[str]] = set, timeout_s: float = 45.0,
 ) -> Verdict:  # fmt: skip
     """Judge one run, once its sources are still and everything runs again. `numbers`: the last number of each gate that counts, has
-    heard that all it said is stored, and still answers."""
+    heard that all it said is stored, and still answers. `known`: who is known at which gate, as the gates themselves have it."""
     verdict = Verdict()
     await _numbers(world, numbers or {}, verdict)
     accounted, _ = await quiet(world, timeout_s)
@@ -108,7 +125,13 @@ async def judge(
     _portal(books, effects["public_service"], people, verdict)
     _people(people, world.ill.pop("public_service", 0), verdict)  # what it suffered since the part before was judged
     _passages(books, effects["ministry"], await _shown(world, books), verdict)
+    _sightings(books, await _seen(world, books), verdict)
     _lookups(books, effects["population"], verdict)
+    if "subscriber" in world.sims:
+        effects["subscriber"] = world.effects("subscriber")
+        _families(books, effects["subscriber"], verdict)
+    _at_gates(books, known(), verdict)
+    _events(books, await _kept(world, books), verdict)
     verdict.effects = {system: len(found) for system, found in effects.items()}
     _progress(books, effects, windows or [], verdict)
     return verdict
@@ -163,9 +186,9 @@ async def _receipt(world: World, push: Push) -> dict[str, Any] | None:
 def _receipt_says(push: Push, found: dict[str, Any], people: set[str], verdict: Verdict) -> None:
     about = f"{push.kind} {push.items[0]}"
     outcomes = [m["outcome"] for m in found["messages"]]
-    if outcomes != ["routed"] or not found["complete"]:
+    if set(outcomes) != {"routed"} or not found["complete"]:
         verdict.hanging.append(f"{about}: messages {outcomes}, complete {found['complete']}")
-    records = sorted(found["records"], key=lambda r: int(r["pointer"][1:] or 0))
+    records = sorted(found["records"], key=lambda r: [int(n) for n in _NUMBER.findall(r["pointer"])])
     if len(records) != len(push.items):
         verdict.lost.append(f"{about}: {len(push.items)} items, {len(records)} records")
         return
@@ -259,6 +282,16 @@ async def _shown(world: World, books: Books) -> set[str]:
     return {name for row in rows for name in row if name is not None}
 
 
+async def _seen(world: World, books: Books) -> list[Any]:
+    cameras = sorted({s.device for s in books.sightings})
+    return list(await world.patiently(lambda: world.house.core.pool.fetch(_SEEN, cameras))) if cameras else []
+
+
+async def _kept(world: World, books: Books) -> list[str]:
+    rows = await world.patiently(lambda: world.house.core.pool.fetch(_KEPT, books.events)) if books.events else []
+    return [row[0] for row in rows]
+
+
 async def _numbers(world: World, numbers: dict[str, int], verdict: Verdict) -> None:
     """What came late closes the gap it left. After a kill the hub may believe in one that is none: it asks, and is told."""
     end = time.monotonic() + _GAPS_S
@@ -292,8 +325,52 @@ def _passages(books: Books, effects: list[Effect], shown: set[str], verdict: Ver
             verdict.hanging.append(f"passage {p.person}: {p.device} was never answered")
 
 
+def _sightings(books: Books, seen: list[Any], verdict: Verdict) -> None:
+    """Each is stored once, whichever way it came, and nobody else is."""
+    found = {(row["device"], row["person"]): row for row in seen}
+    verdict.sightings += len(books.sightings)
+    for s in books.sightings:
+        row = found.pop((s.device, s.person), None)
+        if row is None:
+            verdict.lost.append(f"sighting of {s.person} by {s.device}")
+        elif row["n"] > 1:
+            verdict.doubled.append(f"sighting of {s.person} by {s.device}: {row['n']} records")
+        verdict.listed += row is not None and row["listed"]
+    verdict.wrong += [f"{device} never saw {person}" for device, person in found]
+
+
+def _families(books: Books, effects: list[Effect], verdict: Verdict) -> None:
+    """Nobody is told of a passage twice, and of each that was to be told somebody is."""
+    done = Counter(str(e.content["data"].get("learner")) for e in effects if e.event == "NEW")
+    passed = {p.person for p in books.passages}
+    verdict.doubled += [f"passage {person}: told {done[person]} times" for person in passed if done[person] > 1]
+    verdict.lost += [f"passage {person}: no family was told" for person in books.told if not done[person]]
+
+
+def _at_gates(books: Books, known: set[str], verdict: Verdict) -> None:
+    for person, wanted in books.at_gates.items():
+        if wanted and person not in known:
+            verdict.lost.append(f"{person} is not known at the gate")
+        elif not wanted and person in known:
+            verdict.lost.append(f"{person} is still known at the gate")
+
+
+def _events(books: Books, kept: list[str], verdict: Verdict) -> None:
+    done = Counter(kept)
+    verdict.lost += [f"event {name} of the portal's" for name in books.events if not done[name]]
+    verdict.doubled += [f"event {name} of the portal's: {n} records" for name, n in done.items() if n > 1]
+
+
 def _lookups(books: Books, effects: list[Effect], verdict: Verdict) -> None:
-    done = Counter(str(e.content["number"]) for e in effects)
+    asked = [e for e in effects if e.type == "lookup"]
+    done = Counter(str(e.content["number"]) for e in asked)
+    submitted = Counter(e.key for e in asked if "remote" in e.content)
+    verdict.doubled += [
+        f"request {key} put to the population database {n} times" for key, n in submitted.items() if n > 1
+    ]
+    removed = {e.key for e in effects if e.event == "DELETE"}
+    left = {str(e.content["remote"]) for e in asked if "remote" in e.content} - removed
+    verdict.hanging += [f"request {name} stands at the population database still" for name in sorted(left)]
     acked, _ = _sent(books, "learner")
     for code, number in books.numbers.items():
         if code in acked and not done[number]:

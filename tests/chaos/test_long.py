@@ -10,31 +10,33 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import harness
+from tests.chaos.injuries import LONG_S
 from tests.chaos.scenarios import PLAYS
 from tests.chaos.sweep import ALL
-from tests.chaos.world import NoSmallDisk
+from tests.chaos.world import SYSTEMS, NoSmallDisk
 
 _MINUTES = float(os.environ.get("CHAOS_MINUTES") or 0)
 _SEED = int(os.environ.get("CHAOS_SEED") or 1)
 _PART_S = 75.0
-_SWEEP_S = 200.0
-_SWEEP_AGAIN_S = 360.0
-"""An hour holds about nine sweeps and thirty parts: with every other injury a kill, about a thousand kills."""
+_SWEEP_S = 400.0
+_SWEEP_AGAIN_S = 120.0
+"""Between two sweeps. They take turns with the parts, and every other injury there is a kill."""
 _HERD = 1_000
 pytestmark = [
     pytest.mark.skipif(not _MINUTES, reason="only in `make chaos`: CHAOS_MINUTES is not set"),
-    pytest.mark.timeout(int(_MINUTES * 60) + 1_500),
+    pytest.mark.timeout(int(_MINUTES * 60) + 2_400),
 ]
 
 
 def test_a_long_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """Parts under fire until the minutes are over; a thousand gates cut off at once after the first; a sweep of all failpoints
-    then, and again every six minutes."""
+    """Parts under fire until the minutes are over. After the first a thousand gates cut off at once, a sweep of all failpoints, and
+    one counterparty that takes half a minute over every answer; another sweep whenever two minutes have passed since the last."""
 
     async def go() -> harness.Report:
         end = time.monotonic() + _MINUTES * 60
         async with harness.run(tmp_path, "long", _SEED, _MINUTES, people=50_000) as run:
-            part, swept_at = 0, float("-inf")
+            part, sweeps, swept_at = 0, 0, float("-inf")
+            slow = f"{SYSTEMS[_SEED % len(SYSTEMS)]} slow for {LONG_S:g} s"
             while part == 0 or time.monotonic() < end:
                 part += 1
                 left = end - time.monotonic() - (_SWEEP_S if part == 1 else 0)
@@ -44,7 +46,12 @@ def test_a_long_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
                     await run.herd(_HERD, within_s=60.0)
                 if time.monotonic() - swept_at > _SWEEP_AGAIN_S:
                     await run.sweep(ALL)
-                    swept_at = time.monotonic()
+                    sweeps, swept_at = sweeps + 1, time.monotonic()
+                if part == 1:
+                    await run.under_fire(slow, LONG_S, injuries=[slow], crowd=0)
+            assert [name for name in run.report.verdicts if name.startswith("sweep")] == [
+                f"sweep {n + 1}" for n in range(sweeps)
+            ]
             return run.report
 
     report = asyncio.run(go())

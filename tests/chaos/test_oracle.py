@@ -10,7 +10,7 @@ import pytest
 
 from hub.kernel.ledger.gate_memory import Numbers
 from tests.chaos import oracle
-from tests.chaos.books import Books, Effect, Passage, Push, read_effects
+from tests.chaos.books import Books, Effect, Passage, Push, Sighting, read_effects
 from tests.chaos.oracle import Verdict, Window
 
 _AT = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
@@ -116,6 +116,48 @@ def test_a_gap_that_was_filled_is_told_no_more(
     assert kind is None or getattr(verdict, kind)
 
 
+@pytest.mark.parametrize(
+    ("times", "events", "kind"),
+    [(1, ("NEW",), None), (1, ("NEW", "UPDATE"), None), (0, (), "lost"), (2, ("NEW",), "doubled")],
+)
+def test_families_are_told_once(times: int, events: tuple[str, ...], kind: str | None) -> None:
+    verdict = Verdict()
+    books = Books(passages=[Passage(device="d", person="P", acked=True, clock_right=True)], told=["P"])
+    told = [effect("checkin", "s", event=e, data={"learner": "P"}) for e in events] * times
+    oracle._families(books, told, verdict)
+    assert bool(verdict.objections) == (kind is not None)
+    assert kind is None or getattr(verdict, kind)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "objected"),
+    [(True, True, False), (True, False, True), (False, False, False), (False, True, True)],
+)
+def test_a_gate_knows_who_was_told_to_it_last(wanted: bool, known: bool, objected: bool) -> None:
+    verdict = Verdict()
+    oracle._at_gates(Books(at_gates={"g/P": wanted}), {"g/P"} if known else {"g/Q"}, verdict)
+    assert bool(verdict.lost) == objected
+
+
+@pytest.mark.parametrize(("times", "kind"), [(1, None), (0, "lost"), (2, "doubled")])
+def test_an_event_the_portal_was_thanked_for_is_kept_once(times: int, kind: str | None) -> None:
+    verdict = Verdict()
+    oracle._events(Books(events=["E"]), ["E"] * times, verdict)
+    assert bool(verdict.objections) == (kind is not None)
+    assert kind is None or getattr(verdict, kind)
+
+
+@pytest.mark.parametrize(("times", "remote", "doubled"), [(1, True, False), (2, True, True), (2, False, False)])
+def test_a_request_is_put_once_and_a_look_up_may_be_repeated(times: int, remote: bool, doubled: bool) -> None:
+    content = {"number": "h"} | ({"remote": "R1"} if remote else {})
+    asked = [effect("lookup", "M", event="LOOKUP", **content)] * times
+    for removed in (True, False):
+        verdict = Verdict()
+        oracle._lookups(Books(), [*asked, *([effect("request", "R1", event="DELETE")] if removed else [])], verdict)
+        assert bool(verdict.doubled) == doubled
+        assert bool(verdict.hanging) == (remote and not removed), "what was fetched is deleted there"
+
+
 @pytest.mark.parametrize(("people", "faults", "objected"), [(0, 0, False), (1, 0, True), (8, 1, False), (9, 1, True)])
 def test_no_more_is_a_persons_than_the_portals_faults_can_excuse(people: int, faults: int, objected: bool) -> None:
     verdict = Verdict()
@@ -149,3 +191,20 @@ def test_a_torn_last_line_of_a_book_is_left_out(tmp_path: Any) -> None:
     line = b'{"seq":1,"key":"k","version":1,"event":"NEW","type":"t","at":"2026-11-20T08:00:00+00:00","content":{}}\n'
     book.write_bytes(line + line[:20])
     assert [e.key for e in read_effects(book)] == ["k"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "kind"),
+    [
+        ([("A", 1, False), ("B", 1, True)], None),
+        ([("A", 1, False)], "lost"),
+        ([("A", 2, False), ("B", 1, True)], "doubled"),
+        ([("A", 1, False), ("B", 1, True), ("C", 1, True)], "wrong"),
+    ],
+)
+def test_a_sighting_is_stored_once_and_nobody_else_is(seen: list[tuple[str, int, bool]], kind: str | None) -> None:
+    books, verdict = Books(sightings=[Sighting(device="G", person=p) for p in "AB"]), Verdict()
+    rows = [{"device": "G", "person": p, "n": n, "listed": listed} for p, n, listed in seen]
+    oracle._sightings(books, rows, verdict)
+    assert [k for k in ("lost", "doubled", "wrong") if getattr(verdict, k)] == ([kind] if kind else [])
+    assert verdict.sightings == 2 and verdict.listed == sum(listed for p, _, listed in seen if p in "AB")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import harness
-from tests.chaos.sweep import FEW
+from tests.chaos.sweep import AGAIN, FEW
 
 _INJURIES = [
     "two owners", "freeze redis", "kill worker-1", "fault commit_then_timeout at public_service", "kill bridge", "kill mqtt",
@@ -17,23 +17,28 @@ _INJURIES = [
 ]  # fmt: skip
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 def test_a_short_run_under_fire_loses_and_doubles_nothing(tmp_path: Path) -> None:
     async def go() -> harness.Report:
         async with harness.run(tmp_path, "short", seed=7) as run:
             await run.under_fire("under fire", 18.0, injuries=_INJURIES, streams=3, pause_s=0.4, still_s=2.0)
             await run.herd(100, within_s=30.0)
             await run.sweep(FEW)
+            await run.sweep(AGAIN)
             await run.plays("ack_before_commit", "no_intake_key")
             return run.report
 
     report = asyncio.run(go())
     assert not report.objections
     assert len(report.injuries) == len(_INJURIES)
-    assert len(report.visited) == len(FEW)
+    assert report.visited == [*FEW, *AGAIN]
+    assert {"sweep 1", "sweep 2"} <= report.verdicts.keys(), (
+        "each sweep is judged by itself, and none in another's place"
+    )
     verdict = report.verdicts["under fire"]
     assert verdict.acknowledged > 80
     assert verdict.passages > 50
+    assert verdict.sightings > 50 and verdict.listed > 0, "what a camera nobody answers has lost was found by its list"
     assert verdict.overtaken > 5, "at every gate now and then a later event came first"
     assert report.verdicts["herd"].overtaken > 0, "nor does the herd keep all its numbers in order"
     assert verdict.windows >= 1, "at least once others were seen to go on while one was hurt"

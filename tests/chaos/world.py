@@ -52,7 +52,7 @@ HUB = ("gateway", "bridge", "worker-1", "worker-2")
 SERVERS = ("postgres", "redis", "mqtt")
 LEASE_S = 4.0
 SETTLE_S = 0.8
-_POLICY: dict[str, Any] = {
+POLICY: dict[str, Any] = {
     "concurrency": 4, "settle_after_s": SETTLE_S, "absent_gap_s": 0.5, "timeouts": {"connect_s": 0.8, "read_s": 1.2},
     "retry": {"base_s": 0.2, "cap_s": 1.0}, "quick_tries": {"attempts": 2, "wait_s": 0.1},
     "breaker": {"failures": 12, "window_s": 5, "open_s": 0.4, "open_max_s": 0.8, "probe_s": 2.0},
@@ -62,6 +62,7 @@ _SETTINGS: dict[str, Any] = {
     "outward": {"allow_private": ["127.0.0.0/8"], "gate_networks": ["127.0.0.0/8"]},
     "dispatch": {"workers": 2, "lease_s": LEASE_S, "poll_interval_s": 0.2},
     "database": {"shared_buffers_mb": 64, "pool_max": 6},
+    "intake": {"chunk": 10},
     "http": {"client_requests_per_s": 10_000},
 }
 Person = dict[str, str]
@@ -114,7 +115,7 @@ class World:
         self.runner.env["LT_HTTP__PORT"] = str(port)
         self.url = f"http://127.0.0.1:{port}"
         for system in SYSTEMS:
-            await self._simulator(system, people)
+            await self.simulator(system, people)
         for name in HUB:
             await self.boot(name, wait=False)
         settings = self.runner.settings.model_copy(update=running._addresses(self.runner.env))
@@ -124,7 +125,7 @@ class World:
         )
         for system, url in self.sims.items():
             await operations.add_connector(
-                self.house.core, self.house.keys, "chaos", system, system, _connector(system, url), _SECRETS[system]
+                self.house.core, self.house.keys, "chaos", system, system, connector(system, url), _SECRETS[system]
             )
         await self.house.refresh()
         for name in clients:
@@ -145,7 +146,8 @@ class World:
         # A moment, so that workers have seen the connectors.
         await asyncio.sleep(1.0)
 
-    async def _simulator(self, system: str, people: list[Person]) -> None:
+    async def simulator(self, system: str, people: list[Person]) -> None:
+        """Start a counterparty as a process of its own."""
         port = free_port()
         argv = [
             sys.executable,
@@ -211,7 +213,8 @@ class World:
             signs = self.house.keys.encrypt(SIGNING.encode(), gates.SIGNING) if family == "hanet" else None
             await parties.add_device(
                 self.house.core, "chaos", device, family=family, profile=_PROFILES.get(family, "standard"),
-                title=device, school=SCHOOL, entrance="Cổng thử", direction="in", zone="Asia/Ho_Chi_Minh",
+                title=device, school=SCHOOL, entrance="Cổng thử", direction="in",
+                person_ids="department", zone="Asia/Ho_Chi_Minh",
                 secret=self.house.keys.encrypt(secret.encode(), device.encode()), signing=signs,
             )  # fmt: skip
         await BrokerKeeper(self.broker, self.house, self.supervisor, self.house.settings.mqtt, None).renew()
@@ -280,7 +283,7 @@ class World:
 
     async def settings_of(self, system: str, **policy: Any) -> None:
         """Change a connector's policy while everything runs."""
-        settings = _connector(system, self.sims[system], **policy)
+        settings = connector(system, self.sims[system], **policy)
         await operations.update_connector(self.house.core, self.house.keys, "chaos", system, settings, None)
 
     async def patiently(self, work: Any, for_s: float = 30.0) -> Any:
@@ -305,7 +308,8 @@ _SECRETS = {
 }
 
 
-def _connector(system: str, url: str, **policy: Any) -> dict[str, Any]:
+def connector(system: str, url: str, **policy: Any) -> dict[str, Any]:
+    """A simulator's connector, as it is stored."""
     parts: dict[str, dict[str, Any]] = {
         "ministry": {
             "transport": {"kind": "rest", "base_url": url},
@@ -323,7 +327,7 @@ def _connector(system: str, url: str, **policy: Any) -> dict[str, Any]:
             "adapter": {"agency": "000.00.12.H24"},
         },
     }
-    return dump(validate({"name": system, "system": system, **parts[system], "policy": _POLICY | policy}))
+    return dump(validate({"name": system, "system": system, **parts[system], "policy": POLICY | policy}))
 
 
 class NoSmallDisk(Exception):

@@ -22,7 +22,7 @@ KINDS = (
     "person_linked", "person_unlinked", "gate_namespace", "gate_offset",
     "change_password", "first_admin", "add_user", "reset_password", "block_user", "unblock_user", "client", "client_blocked", "device", "device_revoked",
     "alarm_started", "alarm_ended", "compare", "send_anyway",
-    "reconcile", "pull", "filing_inbox", "callback_shown", "export", "file_read",
+    "reconcile", "pull", "filing_inbox", "callback_shown", "callback_made", "callback_ended", "export", "file_read",
     "verification", "verification_done", "verification_cancelled", "verification_sheet",
     "day_off", "day_off_removed", "sessions", "rehearse", "query_granted", "query_withdrawn",
     "gate_registered", "gate_code", "gate_enrolled", "gate_rotated", "gate_signing", "gate_moved", "gate_replaced", "gate_revoked", "gate_traced",

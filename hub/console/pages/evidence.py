@@ -1,4 +1,4 @@
-"""The evidence pack of a record, and the anchors packs lead to.
+"""The evidence pack of a record or of the whole filing it is of, and the anchors packs lead to.
 
 A pack holds personal fields in clear: it is given as the answer to a form that states a purpose, which is journaled first.
 """
@@ -16,7 +16,7 @@ from hub.console.pages.messages import one_record, purpose_of
 from hub.console.render import redirect, respond
 from hub.evidence.pack import pack
 from hub.evidence.verify import Altered, check
-from hub.kernel.ledger import evidence
+from hub.kernel.ledger import evidence, operations
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -29,13 +29,15 @@ async def download(request: Request, visitor: Visitor, record: str) -> Response:
     row = await one_record(request, visitor, known_id(record))
     if not await purpose_of(request, visitor, row["id"]):
         return redirect(f"/records/{row['id']}", done="done.purpose_needed")
-    found = await evidence.gather(core_of(request), row["id"], visitor.person.scope)
+    found = await evidence.gather_whole(core_of(request), row["id"], visitor.person.scope)
     if found is None:
         raise Refused(404, "error.missing")
+    form = await taken(request, visitor)
+    if more := [n for n in found.numbers if n != row["id"]]:
+        await operations.unmask(core_of(request), visitor.person.name, more[0], purpose(form) or "", *more[1:])
     data, state, why = await asyncio.to_thread(_checked, found)
     if state == "altered":
         log.error("record %d: the ledger does not agree with itself: %s", row["id"], why)
-        form = await taken(request, visitor)
         if text(form, "anyway", 3) != "yes":
             return respond(
                 request, "evidence.html", visitor=visitor, status=409, row=row, why=why, purpose=purpose(form)
@@ -53,7 +55,7 @@ _NAMED = {
 """What the file's name says of it, so that nobody hands on as proof what is none yet."""
 
 
-def _checked(found: evidence.Gathered) -> tuple[bytes, str, str]:
+def _checked(found: evidence.Gathered | evidence.Whole) -> tuple[bytes, str, str]:
     """The pack, the state its own check gives it, and of one that is `altered` what does not agree."""
     data = pack(found)
     try:

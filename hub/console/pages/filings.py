@@ -20,7 +20,7 @@ from hub.console.masks import mask_record
 from hub.console.render import redirect, respond
 from hub.kernel import filings as states
 from hub.kernel.intake import order_hash
-from hub.kernel.ledger import filing_watch
+from hub.kernel.ledger import callback_keys, filing_watch
 from hub.kernel.ledger.operations import note
 from hub.kernel.ledger.pulls import PullBusy
 from hub.kernel.store.db import sql
@@ -147,7 +147,7 @@ async def portal(request: Request, visitor: Visitor) -> Response:
     return await _portal(request, visitor)
 
 
-async def _portal(request: Request, visitor: Any, secrets: tuple[str, str, str] | None = None) -> Response:
+async def _portal(request: Request, visitor: Any, fresh: tuple[str, str, str] | None = None) -> Response:
     needs(visitor, "auditor", whole=True)
     hub, core = hub_of(request), core_of(request)
     before = request.query_params.get("before", "")
@@ -159,6 +159,10 @@ async def _portal(request: Request, visitor: Any, secrets: tuple[str, str, str] 
             int(before) if before.isascii() and before.isdigit() and len(before) < 18 else None,
         )
         questions = await connection.fetch(sql.console_questions)
+        tellers = [
+            c["name"] for c in connectors if c["system"] in hub.manifests and hub.manifests[c["system"]].callbacks
+        ]
+        keys = await callback_keys.opening(connection, tellers)
     lists = [
         {"connector": c["name"], "what": what, "declared": declared, "row": pulled.get((c["id"], what))}
         for c in connectors
@@ -166,11 +170,11 @@ async def _portal(request: Request, visitor: Any, secrets: tuple[str, str, str] 
         for what, declared in hub.manifests[c["system"]].pulls.items()
     ]
     return respond(
-        request, "filing_portal.html", visitor=visitor, lists=lists, changes=changes, secrets=secrets,
+        request, "filing_portal.html", visitor=visitor, lists=lists, changes=changes, fresh=fresh,
         questions=[(r, mask_record("portal_question", r["body"] or {})) for r in questions],
         titles={(item["connector"], item["what"]): item["declared"].title for item in lists},
         connectors={c["id"]: c["name"] for c in connectors},
-        tellers=[c["name"] for c in connectors if c["system"] in hub.manifests and hub.manifests[c["system"]].callbacks],
+        keys=keys, overlap_h=int(callback_keys.OVERLAP.total_seconds() // 3600),
         more=changes[-1]["id"] if len(changes) == 100 else None,
     )  # fmt: skip
 
@@ -214,16 +218,30 @@ async def pull(request: Request, visitor: Visitor, connector: str, what: str) ->
 
 @router.post("/portal/callback/{connector}")
 async def callback(request: Request, visitor: Visitor, connector: str) -> Response:
-    """Show an administrator where and how the counterparty tells; noted in the journal."""
-    await taken(request, visitor, "admin", whole=True)
-    hub, core = hub_of(request), core_of(request)
-    number = core.connectors.get(connector)
-    if number is None:
-        raise Refused(404, "error.missing")
-    async with core.pool.acquire() as connection, connection.transaction():
-        await note(core, connection, visitor.person.name, "callback_shown", connector=number)
-    path, key = callback_secrets(hub.keys, connector)
+    """Make a new address and key for a counterparty to tell by, and show an administrator the two, this once."""
+    hub, number = await _teller(request, visitor, connector)
+    made = await callback_keys.make(core_of(request), visitor.person.name, connector, number)
+    path, key = callback_secrets(hub.keys, connector, made)
     return await _portal(request, visitor, (connector, f"/v1/callbacks/{connector}/{path}", key))
+
+
+@router.post("/portal/callback/{connector}/end")
+async def end_callback(request: Request, visitor: Visitor, connector: str) -> Response:
+    """End the addresses and keys before the present one now."""
+    _, number = await _teller(request, visitor, connector)
+    ended = await callback_keys.end_old(core_of(request), visitor.person.name, connector, number)
+    return redirect("/filings/portal", done="done.callback_ended" if ended else "done.nothing")
+
+
+async def _teller(request: Request, visitor: Any, connector: str) -> tuple[Any, int]:
+    """The hub, and the number of a connector whose counterparty tells by itself, for an administrator's form."""
+    await taken(request, visitor, "admin", whole=True)
+    hub = hub_of(request)
+    async with core_of(request).pool.acquire() as connection:
+        row = await connection.fetchrow(sql.pull_connector, connector[:63])
+    if row is None or row["system"] not in hub.manifests or not hub.manifests[row["system"]].callbacks:
+        raise Refused(404, "error.missing")
+    return hub, row["id"]
 
 
 @router.get("/{number}")

@@ -16,8 +16,9 @@ from hub.api.intake import PUSHED
 from hub.console import masks, times
 from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, number, purpose, taken
 from hub.console.render import respond
-from hub.kernel.documents import documents_of
+from hub.kernel.documents import documents_of, elsewhere_of
 from hub.kernel.ledger import files, operations
+from hub.kernel.ledger.given_codes import kept_under
 from hub.kernel.receipts import receipt_code, receipt_id
 from hub.kernel.store.db import sql
 from mappings.canonical.registry import TYPES
@@ -36,11 +37,13 @@ async def _wanted_ids(request: Request, visitor: Guest, search: str) -> list[int
     core = core_of(request)
     ids: set[int] = set()
     found = receipt_id(hub_of(request).keys.hmac("receipt"), search)
+    school = visitor.schools[0] if visitor.schools is not None and len(visitor.schools) == 1 else None
     async with core.pool.acquire() as connection:
         for candidate in (found, number(search)):
             if candidate is not None:
                 ids.update(r["id"] for r in await connection.fetch(sql.console_messages_of_receipt, candidate))
-        ids.update(r["message"] for r in await connection.fetch(sql.console_messages_of_key, search, visitor.schools))
+        for key in {search, *(await kept_under(connection, [search], school)).values()}:
+            ids.update(r["message"] for r in await connection.fetch(sql.console_messages_of_key, key, visitor.schools))
     return sorted(ids)
 
 
@@ -159,7 +162,8 @@ async def _record_page(request: Request, visitor: Guest, row: Any, *, clear: boo
         versions = await connection.fetch(sql.console_record_versions, row["type"], row["key"], visitor.schools)
         linked = await connection.fetch(sql.console_corrections, row["key"], row["message"], row["id"], row["type"])
     body = row["body"]
-    named = documents_of(body) if row["type"] == "filing" and body is not None else []
+    papers = body if row["type"] == "filing" and body is not None else {}
+    named, elsewhere = documents_of(papers), list(elsewhere_of(papers))
     signed = await files.verdicts(core, named) if named else {}
     shown = None if body is None else body if clear else masks.mask_record(row["type"], body)
     spec = TYPES.get(row["type"])
@@ -178,6 +182,7 @@ async def _record_page(request: Request, visitor: Guest, row: Any, *, clear: boo
         request, "record.html", visitor=visitor, row=row, deliveries=deliveries, attempts=_by(attempts, "delivery"), lines=_by(lines, "subject"),
         versions=versions, shown=shown, codes=codes, titles=titles, clear=clear, schools=core.directory,
         names={number: name for name, number in core.connectors.items()}, correctable=correctable(row), linked=linked, signed=signed,
+        elsewhere=elsewhere,
     )  # fmt: skip
 
 

@@ -7,11 +7,11 @@ must never send, and never queue what has a delivery on its way.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from msgspec import Struct
 
+from hub.kernel.breath import breathing
 from hub.kernel.intake import order_hash, order_of
 from hub.kernel.ledger.core import CLASSES, Core
 from hub.kernel.ledger.dependencies import content_of
@@ -24,8 +24,6 @@ from mappings.canonical.registry import TYPES
 from mappings.fieldmap import FieldMap, Unmapped
 
 PAGE = 5_000
-_BREATH = 250
-"""Records compared in one go: what else the process does must not wait for a whole page."""
 OF_A_COMPARISON = 0
 """`replay_of` of a delivery no earlier one is behind: it is beside what the record's own routing made."""
 _COMPARED = check(None, State.READY, "compared")
@@ -123,9 +121,7 @@ async def _page(
     found = Compared(compared=len(rows))
     different: list[Candidate] = []
     catalogue = core.catalogue
-    for n, r in enumerate(rows):
-        if n % _BREATH == 0:
-            await asyncio.sleep(0)
+    async for r in breathing(rows):
         given, body, event = r["content"], r["body"], r["event"]
         if event == "CANCEL" and (given is None or r["cancelled"]):
             found.unchanged += 1

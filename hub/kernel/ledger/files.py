@@ -120,6 +120,12 @@ async def bad(core: Core, connector: int, files: list[uuid.UUID]) -> set[uuid.UU
         return {r["id"] for r in await connection.fetch(sql.files_bad, files, connector)}
 
 
+async def let_go(core: Core, connector: int, subjects: list[str]) -> set[str]:
+    """Those of the tasks' subjects about documents kept elsewhere that somebody has let go to this connector."""
+    async with core.pool.acquire() as connection:
+        return {r["subject"] for r in await connection.fetch(sql.files_let_go, subjects, connector)}
+
+
 async def verdicts(core: Core, files: list[uuid.UUID]) -> dict[str, Any]:
     """By document (hex): `{state, signatures}` as found when it was taken in."""
     async with core.pool.acquire() as connection:

@@ -13,6 +13,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.gate_ids import namespace_of
 from hub.kernel.ledger.operations import note
 from hub.kernel.store.db import sql
 
@@ -20,7 +21,8 @@ _PAGE = 20_000
 
 
 class Device(Struct, frozen=True, kw_only=True):
-    """One device to register; `secret` and `signing` (see `gates.sign`) are sealed with the hub's key."""
+    """One device to register; `secret` and `signing` (see `gates.sign`) are sealed with the hub's key. `person_ids`: whose its
+    person numbers are (see `gate_ids`)."""
 
     id: str
     family: str
@@ -30,6 +32,7 @@ class Device(Struct, frozen=True, kw_only=True):
     entrance: str
     direction: str
     zone: str
+    person_ids: str
     secret: bytes
     signing: bytes | None = None
 
@@ -59,13 +62,14 @@ async def add_schools(core: Core, schools: Sequence[School]) -> None:
 
 async def add_devices(core: Core, actor: str, devices: Sequence[Device]) -> None:
     """Register devices, or change what is registered of them. Raises the database's error when a school is unknown to
-    it or a name is given twice; then none was registered."""
+    it or a name is given twice, `ValueError` when `person_ids` says nothing; then none was registered."""
     ordered = sorted(devices, key=lambda d: d.id)
     async with core.pool.acquire() as connection, connection.transaction():
         sources = {r["name"]: r["id"] for r in await connection.fetch(sql.fleet_sources, [d.id for d in ordered])}
         fields = ("id", "family", "profile", "title", "school", "entrance", "direction", "zone", "secret", "signing")
         columns = [[getattr(d, name) for d in ordered] for name in fields]
-        await connection.execute(sql.fleet_add, [sources[d.id] for d in ordered], *columns)
+        spaces = [namespace_of(d.person_ids, d.id) for d in ordered]
+        await connection.execute(sql.fleet_add, [sources[d.id] for d in ordered], *columns, spaces)
         families = dict(Counter(d.family for d in ordered))
         await note(
             core, connection, actor, "devices", count=len(ordered), families=families, devices=[d.id for d in ordered]

@@ -7,6 +7,7 @@ a gate.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,9 +19,12 @@ from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.intake import accept_within
 from hub.kernel.ledger.operations import note
+from hub.kernel.ports import Numbers
 from hub.kernel.store.db import sql
 
 _json = msgspec.json.Encoder().encode
+_HOLES_MOST, _HOLE_SPAN = 100, 100_000
+"""Holes remembered of one gate, and how many numbers one may have: a jump by more is a gate that counts anew."""
 
 
 class ListLost(Exception):
@@ -44,6 +48,14 @@ class Asking(Struct, kw_only=True):
     """The database's clock when it was claimed."""
     told_s: float | None
     """Seconds since the gate was last told where to push; None: never."""
+
+
+class Hole(Struct, frozen=True):
+    """Numbers a gate gave that nothing came with, both in it, and how often it was asked for them."""
+
+    first: int
+    last: int
+    tries: int = 0
 
 
 async def put(
@@ -130,16 +142,60 @@ async def let_go(core: Core, asking: Asking, owner: str) -> None:
         await connection.execute(sql.gate_list_let_go, asking.device, owner)
 
 
-async def told(core: Core, device: str) -> None:
-    """The gate has been told where to push."""
-    async with core.pool.acquire() as connection:
-        await connection.execute(sql.gate_list_told, device)
+async def told(core: Core, device: str, sealed: bytes) -> None:
+    """The gate has been told where to push, by the secret that is `sealed`. When it has another by now it is told again, at
+    once."""
+    async with core.pool.acquire() as connection, connection.transaction():
+        if not await connection.fetchval(sql.gate_list_told, device, sealed):
+            await connection.execute(sql.gate_list_tell, device)
 
 
-async def hurry(core: Core, device: str, gap_s: float) -> None:
-    """A hole was seen in what a gate pushed: ask it soon, though at most once per `gap_s`."""
+async def hurry(core: Core, device: str, gap_s: float, hole: Numbers | None = None) -> None:
+    """A hole was seen in what a gate pushed: ask it soon, though at most once per `gap_s`. The hole is remembered until the
+    list has brought it, or was asked for it by number."""
     async with core.pool.acquire() as connection:
+        if hole is not None and hole.last - hole.first < _HOLE_SPAN:
+            await connection.execute(sql.gate_hole_add, device, hole.first, hole.last, _HOLES_MOST)
         await connection.execute(sql.gate_list_hurry, device, gap_s)
+
+
+async def holes(core: Core, device: str) -> list[Hole]:
+    """What a gate's numbers say is missing, oldest first."""
+    async with core.pool.acquire() as connection:
+        found = await connection.fetchval(sql.gate_holes_of, device) or []
+    return [Hole(*hole) for hole in found]
+
+
+async def hole_left(core: Core, device: str, hole: Hole, left: Sequence[Hole]) -> None:
+    """`left` stands in a hole's place from now on."""
+    async with core.pool.acquire() as connection:
+        await connection.execute(sql.gate_hole_set, device, _pair(hole), [_pair(h) for h in left])
+
+
+def _pair(hole: Hole) -> list[int]:
+    return [hole.first, hole.last, hole.tries]
+
+
+async def store_found(core: Core, device: str, arrivals: list[Arrival]) -> list[Accepted]:
+    """Passages that were asked for by number, beside any run: with its next page or without, they are known by their names."""
+    ids: list[int] = []
+
+    async def once() -> list[Accepted]:
+        sources = await core.source_ids([a.source for a in arrivals])
+        async with core.pool.acquire() as connection:
+            if len(ids) < len(arrivals):
+                ids.extend(await core.ids.take(connection, len(arrivals)))
+            async with connection.transaction():
+                answers = await accept_within(core, connection, arrivals, ids, sources)
+                fresh = sum(1 for a in answers if not a.duplicate)
+                await connection.execute(sql.gate_list_found, device, len(arrivals), fresh)
+                reach("pull.inside")
+            reach("pull.after")
+            return answers
+
+    answers = await core.again(once)
+    core.on_commit("ready")
+    return answers
 
 
 async def back_to(core: Core, device: str, start: datetime) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from hub.kernel.ledger import gate_ids
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.operations import note
 from hub.kernel.ports import COMMANDS_USER, PROBE, Text
@@ -32,8 +33,7 @@ DIRECTIONS = ("in", "out", "unknown")
 CODE_LIFE = timedelta(hours=72)
 CODE_LONGEST = timedelta(days=14)
 OVERLAP_LONGEST = timedelta(days=30)
-TRACE_LONGEST = timedelta(hours=1)
-TRACE_LINES = 300
+TRACE_LONGEST, TRACE_LINES = timedelta(hours=1), 300
 _LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 """No 0/O, 1/I/L, U: codes are read out over telephones."""
 _CODE_LETTERS = 10
@@ -57,7 +57,7 @@ class GateRefused(Exception):
 
 
 class Gate(Struct, frozen=True, kw_only=True):
-    """A gate to register. `school`: its code; `direction`: in, out or unknown."""
+    """A gate to register. `school`: its code; `direction`: in, out or unknown; `person_ids`: see `gate_ids`."""
 
     id: str
     family: str
@@ -69,6 +69,7 @@ class Gate(Struct, frozen=True, kw_only=True):
     zone: str = "Asia/Ho_Chi_Minh"
     serial: str | None = None
     model: str = ""
+    person_ids: str = gate_ids.OWN
 
 
 class Credential(Struct, frozen=True):
@@ -142,6 +143,8 @@ def faults(core: Core, gates: Sequence[Gate]) -> list[tuple[int, Text]]:
             found.append((place, Text(f"Số sê-ri lặp lại: {g.serial[:60]}", f"The serial is given twice: {g.serial[:60]}")))  # fmt: skip
         if g.school not in schools:
             found.append((place, Text(f"Không có trường {g.school[:40]!r}", f"There is no school {g.school[:40]!r}")))
+        if (wrong := gate_ids.fault(g.person_ids)) is not None:
+            found.append((place, wrong))
         if g.direction not in DIRECTIONS:
             found.append((place, Text(f"Chiều không hợp lệ: {g.direction[:20]!r}", f"Not a direction: {g.direction[:20]!r}")))  # fmt: skip
         if not g.entrance or len(g.entrance) > 120 or not g.title or len(g.title) > 120:
@@ -154,7 +157,7 @@ async def register(
 ) -> dict[str, str]:
     """Register new gates, all or none; gives each its one-time code. `key`: for the hash of codes.
 
-    Raises `GateRefused` when one is known already or its serial is another's. See `faults` for what to check before.
+    Raises `GateRefused`: one is known, its serial is another's, its name an account's. See `faults` for what to check before.
     """
     ordered = sorted(gates, key=lambda g: g.id)
     names = [g.id for g in ordered]
@@ -163,12 +166,15 @@ async def register(
         if known:
             shown = ", ".join(sorted(known)[:5])
             raise GateRefused("known", f"Đã đăng ký: {shown} ({len(known)})", f"Registered already: {shown} ({len(known)})")  # fmt: skip
+        if taken := await gate_ids.taken(connection, {g.id: g.person_ids for g in ordered}):
+            raise GateRefused("namespace", taken.vi, taken.en)
         sources = {r["name"]: r["id"] for r in await connection.fetch(sql.fleet_sources, names)}
         # Until it enrols nobody knows its secret.
         sealed = [seal(new_secret().encode(), name.encode()) for name in names]
         fields = ("id", "family", "profile", "title", "school", "entrance", "direction", "zone")
         columns = [[getattr(g, field) for g in ordered] for field in fields]
-        await connection.execute(sql.fleet_add, [sources[n] for n in names], *columns, sealed, [None] * len(names))
+        more = sealed, [None] * len(names), [gate_ids.namespace_of(g.person_ids, g.id) for g in ordered]
+        await connection.execute(sql.fleet_add, [sources[n] for n in names], *columns, *more)
         try:
             await connection.execute(sql.gates_describe, names, [g.serial for g in ordered], [g.model for g in ordered])
         except Exception as error:
@@ -234,6 +240,7 @@ async def enrolled(core: Core, code: str, key: bytes, seal: Seal, serial: str | 
 async def _give(connection: Connection, row: Any, seal: Seal, overlap: timedelta) -> Credential:
     secret = new_secret()
     done = await connection.fetchrow(sql.gate_secret_set, row["id"], seal(secret.encode(), row["id"].encode()), overlap)
+    await connection.execute(sql.gate_list_tell, row["id"])
     return Credential(
         row["id"], row["family"], row["school"], username(row["id"], done["generation"]), secret, done["old_until"]
     )
@@ -297,8 +304,8 @@ async def move(
 async def replace(
     core: Core, actor: str, device: str, new: str, serial: str | None, model: str, seal: Seal, key: bytes, why: str
 ) -> str:
-    """A new device takes a gate's place; the old one is revoked and keeps its history. Gives the new one's code. Raises
-    `GateRefused`."""
+    """A new device takes a gate's place; the old one is revoked and keeps its history. Gives the new one's code. Whose numbers
+    it tells: `gate_ids.handed_on`. Raises `GateRefused`."""
     if not ID.match(new) or new in RESERVED:
         raise GateRefused("name", "Mã cổng mới không hợp lệ.", "The new gate's name does not fit.")
     async with core.pool.acquire() as connection, connection.transaction():
@@ -310,14 +317,17 @@ async def replace(
         (source,) = await connection.fetch(sql.fleet_sources, [new])
         place = [[row[name]] for name in ("family", "profile", "title", "school", "entrance", "direction", "zone")]
         sealed = seal(new_secret().encode(), new.encode())
-        await connection.execute(sql.fleet_add, [source["id"]], [new], *place, [sealed], [row["signing"]])
+        space = await gate_ids.handed_on(connection, row["namespace"], device, new)
+        if taken := await gate_ids.taken(connection, {new: (word := gate_ids.said(space, new))}):
+            raise GateRefused("namespace", taken.vi, taken.en)
+        await connection.execute(sql.fleet_add, [source["id"]], [new], *place, [sealed], [row["signing"]], [space])
         try:
             await connection.execute(sql.gates_describe, [new], [serial], [model])
         except Exception as error:
             raise _serial_taken(error) from error
         await connection.execute(sql.gate_replaced, device, new)
         await _history(core, connection, [device], actor, "replaced", [{"by": new, "why": why}])
-        await _history(core, connection, [new], actor, "registered", [{"replaces": device, "serial": serial, "model": model}])  # fmt: skip
+        await _history(core, connection, [new], actor, "registered", [{"replaces": device, "serial": serial, "model": model, "person_ids": word}])  # fmt: skip
         codes = await _codes(connection, actor, [new], key, CODE_LIFE)
     core.on_commit("devices")
     return codes[new]

@@ -7,6 +7,8 @@ the current version read under lock says so at no cost. It must never join two l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from hub.kernel.intake import order_hash
@@ -29,6 +31,26 @@ _LOOKED_UP = (_OF_LEARNERS | {_GIVEN}) - {"learner"}
 def anchor_of(school: str, temporary: str) -> str:
     """The key of a learner first met under a temporary code, which only its school knows."""
     return f"{temporary}@{school}"
+
+
+async def kept_under(connection: Connection, codes: Iterable[str], school: str | None = None) -> dict[str, str]:
+    """The key each learner is kept under, by whatever code they are asked for: a temporary one of `school`, one that names its
+    school itself (`TAM-7@<school>`), one given in place of a temporary, any other. Of a temporary code without a school, the
+    code itself, which is nobody's key. Whether there is such a learner is not looked at.
+    """
+    keys = {
+        c: anchor_of(school, c) if school is not None and c.startswith(TEMPORARY) and "@" not in c else c for c in codes
+    }
+    rows = await connection.fetch(sql.codes_anchors, list(keys))
+    return keys | {r["code"]: r["anchor"] for r in rows}
+
+
+async def kept_key(connection: Connection, record_type: str, key: str, school: str | None = None) -> str:
+    """The business key a record is kept under: of what is about a learner, with `kept_under` for the learner's code."""
+    if record_type not in _OF_LEARNERS:
+        return key
+    code, slash, rest = key.partition("/")
+    return (await kept_under(connection, [code], school))[code] + slash + rest
 
 
 def anchor(works: list[Work]) -> bool:

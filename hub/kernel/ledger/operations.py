@@ -241,10 +241,12 @@ async def cancel(core: Core, actor: str, delivery: int, why: str) -> bool:
     return bool(done)
 
 
-async def unmask(core: Core, actor: str, subject: int, purpose: str) -> None:
-    """Write down that a person looked at personal fields, and what for, before they are shown."""
+async def unmask(core: Core, actor: str, subject: int, purpose: str, *others: int) -> None:
+    """Write down that a person looked at personal fields, of one subject or of several at once, and what for, before they are
+    shown."""
     async with core.pool.acquire() as connection, connection.transaction():
-        await note(core, connection, actor, "unmask", subject=subject, purpose=purpose)
+        for one in (subject, *others):
+            await note(core, connection, actor, "unmask", subject=one, purpose=purpose)
 
 
 async def update_connector(

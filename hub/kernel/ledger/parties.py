@@ -12,6 +12,7 @@ from hub.kernel.access import Scope
 from hub.kernel.intake import Source
 from hub.kernel.ledger import gates, silence
 from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.gate_ids import namespace_of
 from hub.kernel.ledger.operations import note
 from hub.kernel.store.db import sql
 
@@ -78,16 +79,19 @@ async def add_device(
     entrance: str,
     direction: str,
     zone: str,
+    person_ids: str,
     secret: bytes,
     signing: bytes | None = None,
 ) -> None:
     """Register a device, or change what is registered; `secret` and `signing` (see `gates.sign`; None: as it was) are sealed
-    with the hub's key."""
+    with the hub's key. `person_ids`: whose its person numbers are (see `gate_ids`; raises `ValueError`)."""
+    namespace = namespace_of(person_ids, device)
     source = await core.source_id(Source("device", device))
     async with core.pool.acquire() as connection, connection.transaction():
         await connection.execute(
-            sql.device_add, source, device, family, profile, title, school, entrance, direction, zone, secret, signing
-        )
+            sql.device_add, source, device, family, profile, title, school, entrance, direction, zone, secret, signing,
+            namespace,
+        )  # fmt: skip
         await note(
             core,
             connection,
@@ -114,17 +118,22 @@ async def revoke_device(core: Core, actor: str, device: str) -> bool:
 
 async def touch_devices(core: Core, facts: dict[str, dict[str, Any]]) -> None:
     """Add to what is seen of devices, by device: `state` (online, offline), `offset_s`, and counts since the last call:
-    `events`, of them `live`, `quarantined`, `images`, and `trace` lines (see `hub.worker.bridge_registry.Gates`). May be lost."""
+    `events`, of them `live`, `quarantined`, `images`, and `trace` lines (see `hub.worker.bridge_registry.Gates`). May be lost.
+
+    Of passages that were read from a list, `noise` counts by when they happened what `live` counts for now; `happened` is the
+    newest passage's time, and `seen` when the device itself was heard of. Left out: now."""
     names = sorted(facts)
     rows = [facts[n] for n in names]
     async with core.pool.acquire() as connection:
         await connection.execute(
             sql.device_touch, names, [{"online": True, "offline": False}.get(r.get("state", "")) for r in rows], [r.get("offset_s") for r in rows],
             [int(r.get("events", 0)) for r in rows], [int(r.get("quarantined", 0)) for r in rows], [int(r.get("images", 0)) for r in rows],
+            [r.get("happened") for r in rows], [r.get("seen") for r in rows],
         )  # fmt: skip
-    live = {n: int(facts[n]["live"]) for n in names if facts[n].get("live")}
-    if live:
-        await silence.add_noise(core, live)
+    noise: list[silence.Noise] = [(n, None, int(facts[n]["live"])) for n in names if facts[n].get("live")]
+    noise += [(n, at, count) for n in names for at, count in facts[n].get("noise", {}).items()]
+    if noise:
+        await silence.add_noise(core, noise)
     if lines := [line for n in names for line in facts[n].get("trace", ())]:
         await gates.traced(core, lines)
 

@@ -16,11 +16,12 @@ import msgspec
 from msgspec import Struct
 
 from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.gate_ids import is_account, said
+from hub.kernel.ledger.given_codes import kept_under
 from hub.kernel.ledger.operations import note
 from hub.kernel.store.db import sql
 from mappings.tables import fold
 
-NAMESPACE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:@-]{0,79}")
 _NAMES = frozenset({"personname", "persionname", "name", "username"})
 """Where devices put a person's name, in lower case."""
 _DEEPEST = 6
@@ -171,8 +172,9 @@ async def link(
 ) -> int:  # fmt: skip
     """Say whom an id means, from `since` to `until` (None: always). Returns how many check-ins waited for it.
 
-    `schools`: whose learners and check-ins the actor may touch (None: all). Raises `CannotLink`: no such learner, or the
-    id means somebody else in that time.
+    `learner`: any code of theirs, a temporary one of the actor's only school or as `TAM-7@<school>`; the link holds the key
+    they are kept under. `schools`: whose learners and check-ins the actor may touch (None: all). Raises `CannotLink`: no such
+    learner, or the id means somebody else in that time.
     """
     if since is not None and until is not None and until <= since:
         raise CannotLink("bad_times")
@@ -180,12 +182,14 @@ async def link(
         await connection.execute(sql.person_lock, namespace, local)
         if schools is not None and await connection.fetchval(sql.namespace_beyond, namespace, schools):
             raise CannotLink("shared")
-        found = await connection.fetchrow(sql.learner_there, learner)
+        school = schools[0] if schools is not None and len(schools) == 1 else None
+        key = (await kept_under(connection, [learner], school))[learner]
+        found = await connection.fetchrow(sql.learner_there, key)
         if found is None or (schools is not None and found["school"] not in schools):
             raise CannotLink("no_learner")
         if await connection.fetchval(sql.person_overlap, namespace, local, since, until) is not None:
             raise CannotLink("linked_already")
-        number = await connection.fetchval(sql.person_link, namespace, local, learner, since, until, actor, why)
+        number = await connection.fetchval(sql.person_link, namespace, local, key, since, until, actor, why)
         waiting = [r["record"] for r in await connection.fetch(sql.person_followers, namespace, local, None)]
         await connection.execute(sql.rejudge_ask, waiting)
         await note(
@@ -230,13 +234,15 @@ async def undo(core: Core, actor: str, number: int, why: str, schools: list[str]
 
 
 async def set_namespace(core: Core, actor: str, device: str, namespace: str | None) -> bool:
-    """Say what the user ids on a gate mean: None, the department's codes; else the namespace they are local to. False when
-    there is no such gate. Raises `CannotLink` for a name that cannot be one."""
-    if namespace is not None and not NAMESPACE.fullmatch(namespace):
+    """Say what the user ids on a gate mean, for passages from now on: None, the department's codes; else the namespace they are
+    local to (see `gate_ids`). False when there is no such gate. Raises `CannotLink` for a name that cannot be one."""
+    if namespace is not None and not is_account(namespace):
         raise CannotLink("bad_namespace")
     async with core.pool.acquire() as connection, connection.transaction():
         school = await connection.fetchval(sql.namespace_set, device, namespace)
         if school is not None:
+            told = {"person_ids": said(namespace, device)}
+            await connection.execute(sql.gate_note, [device], actor, "namespace", [msgspec.json.encode(told)])
             await note(core, connection, actor, "gate_namespace", device=device, namespace=namespace)
     return school is not None
 

@@ -29,6 +29,9 @@ class Candidate(Struct):
 
     body: dict[str, Any]
     device: str | None
+    """Asked whose its numbers are; None: `space` says it."""
+    space: str | None
+    """The namespace of a number whose gate has none: a vendor's own at a gate that tells the department's codes."""
     local: str
     """The person as the gate named them."""
     spot: str
@@ -62,12 +65,22 @@ def candidate(body: dict[str, Any], otherwise: datetime) -> Candidate | None:
     local = body.get("local_id") or body.get("person_code")
     if body.get("verify_status") not in _ATTENDED or not local or local == _NOBODY:
         return None
-    reason = body.get("quarantine")
+    reason, device = body.get("quarantine"), body.get("device")
     if reason not in (None, CLOCK, PERSON, _UNREGISTERED):
         return None
+    space = device if reason == _UNREGISTERED or body.get("local_id") else None
     at = moment_of(body.get("corrected_time")) if reason != CLOCK else None
     received = moment_of(body.get("received_at")) or otherwise
-    return Candidate(body, body.get("device"), str(local), spot_of(body), at, received)
+    return Candidate(body, device, space, str(local), spot_of(body), at, received)
+
+
+def again(body: dict[str, Any], otherwise: datetime) -> Candidate | None:
+    """A stored check-in to be placed anew: its number goes on meaning what it meant when it came, whatever is said of its gate
+    by now."""
+    c = candidate(body, otherwise)
+    if c is not None:
+        c.device, c.space = None, body.get("namespace") or c.space
+    return c
 
 
 def device_time(body: dict[str, Any]) -> datetime | None:
@@ -101,8 +114,8 @@ class Sieve(Struct):
         if not asked:
             return sieve
         rows = await connection.fetch(
-            sql.presence_look, [c.device for c in asked], [c.local for c in asked], [c.spot for c in asked], [c.at for c in asked],
-            [c.received_at for c in asked], sieve.window,
+            sql.presence_look, [c.device for c in asked], [c.space for c in asked], [c.local for c in asked], [c.spot for c in asked],
+            [c.at for c in asked], [c.received_at for c in asked], sieve.window,
         )  # fmt: skip
         for c, row in zip(asked, rows, strict=True):
             c.namespace, c.link, c.learner, c.place = row["namespace"], row["link"], row["learner"], row["place"]
@@ -165,5 +178,5 @@ class Sieve(Struct):
 
 async def warm(connection: Connection) -> None:
     """Have a new connection learn the statements above, with nothing to look at or to write."""
-    await connection.fetch(sql.presence_look, [], [], [], [], [], timedelta())
+    await connection.fetch(sql.presence_look, [], [], [], [], [], [], timedelta())
     await connection.execute(sql.presence_write, *([] for _ in range(16)))

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from hub.kernel.access import Scope
 from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.given_codes import kept_key
 from hub.kernel.ledger.operations import note
 from hub.kernel.store.db import sql
 
@@ -39,7 +40,7 @@ class Query(Struct, frozen=True, kw_only=True):
 
     record: str
     key: str
-    """Member of the input that is the record's business key."""
+    """Member of the input that is the record's business key; of a learner, any code they are known by."""
     fits: Callable[[Mapping[str, Any], Mapping[str, str]], bool]
     """Whether a record is what was asked about: who asks must know more than a number that can be guessed."""
     tell: Callable[[Mapping[str, Any], str, datetime], dict[str, Any]]
@@ -100,7 +101,9 @@ async def answer(core: Core, asked: Asked) -> dict[str, Any]:
     """The answer: `{found: false}`, or `{found: true}` with what the query tells. A record outside the asker's scope is not found."""
     query = QUERIES[asked.name]
     async with core.pool.acquire() as connection, connection.transaction():
-        row = await connection.fetchrow(sql.query_record, query.record, asked.input[query.key])
+        school = asked.input.get("school_code") or (asked.scope.code if asked.scope.kind == "school" else None)
+        key = await kept_key(connection, query.record, asked.input[query.key], school)
+        row = await connection.fetchrow(sql.query_record, query.record, key)
         found = (
             row is not None
             and row["body"] is not None

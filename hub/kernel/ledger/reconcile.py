@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from hub.kernel.breath import breathing
 from hub.kernel.hashtree import leaf
 from hub.kernel.intake import order_hash, order_of
 from hub.kernel.ledger.core import CLASSES, Core
@@ -146,7 +147,7 @@ async def stage_ours(core: Core, run: Run, field_map: FieldMap) -> Run:
     staged = [
         _staged(run.id, _OURS, r["school"] or "", str((r["body"] or {}).get("class_code") or ""), r["key"], r["version"],
                 _mapped(core, field_map, r))
-        for r in rows
+        async for r in breathing(rows)
     ]  # fmt: skip
     last = rows[-1]["key"] if rows else run.ours_after
     return await stage(core, run, sql.reconcile_ours, run.ours_after, last, len(rows) < PAGE, staged)
@@ -281,7 +282,7 @@ async def _repair_page(
         raise NotComparable(run.type)
     fates: dict[str, str] = {}
     wanted: list[Candidate] = []
-    for r in rows:
+    async for r in breathing(rows):
         content = _mapped(core, field_map, r)
         if content is None:
             fates[r["key"]] = "expired" if r["body"] is None else "unmapped"

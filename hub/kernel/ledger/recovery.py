@@ -9,6 +9,7 @@ by the owner of a lease that still runs.
 from __future__ import annotations
 
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 from msgspec import Struct, field
@@ -22,8 +23,13 @@ from hub.kernel.store.db import Connection, sql
 TICKER = "ticker:"
 """Owners whose name begins so are the hub's own tickers. They stand in: any other leader may take over from them."""
 
-RELEASE_MAX = 5_000
+RELEASE_MAX = 40_000
 LEASE_MAX_S = 300.0
+STOCK_S = 4.0
+"""Seconds of a quota in the largest step: the next follows when half of one is taken up, so at least half of these lie ready,
+and a leader may be late by as much before the quota goes short."""
+_STEP_LEAST, _STEP_FREE = 2_000, 20_000
+"""The largest step where the quota is small, and where there is none per second."""
 _DUE_PER_CONNECTOR = 2_000
 
 
@@ -88,6 +94,8 @@ class Leadership(Struct, frozen=True, kw_only=True):
     step: int
     released: int
     now: datetime
+    most: int = _STEP_LEAST
+    """The most to release in one step while all goes well."""
 
 
 class Release(Struct, frozen=True, kw_only=True):
@@ -102,16 +110,18 @@ class Release(Struct, frozen=True, kw_only=True):
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """Counts of one connector. `queued`: released, not taken up yet. `failed`: waiting or uncertain since `since`."""
+    """Counts of one connector. `queued`: released, not taken up yet. `failed`: waiting or uncertain since `since`.
 
-    waiting: int
-    waiting_due: int
-    ready: int
+    The others read all that waits: they are None for who asked for these two alone."""
+
     queued: int
-    sending: int
-    uncertain: int
     failed: int
-    oldest: datetime | None
+    waiting: int | None = None
+    waiting_due: int | None = None
+    ready: int | None = None
+    sending: int | None = None
+    uncertain: int | None = None
+    oldest: datetime | None = None
     canary: str | None = None
     """State of the delivery asked for."""
     delivered_since_open: int | None = None
@@ -182,6 +192,11 @@ def _led_by(row: Any, owner: str) -> None:
         raise NotLeader(row["owner"] if row["led"] else "nobody")
 
 
+def step_most(per_s: float | None) -> int:
+    """The largest step under a quota of so many deliveries a second; None: no quota per second."""
+    return _STEP_FREE if per_s is None else min(max(_STEP_LEAST, ceil(per_s * STOCK_S)), RELEASE_MAX)
+
+
 async def lead(
     core: Core, connector: str, owner: str, epoch: int, lease_s: float, *, after_alone_s: float = 0.0
 ) -> Leadership:
@@ -207,7 +222,7 @@ async def lead(
             await note(core, connection, owner, "recovery_led", connector=number, epoch=epoch, before=current or None)
         return Leadership(
             connector=connector, epoch=epoch, owner=owner, lease_s=lease_s,
-            step=row["step"], released=row["released"], now=row["now"],
+            step=row["step"], released=row["released"], now=row["now"], most=step_most(row["per_s"]),
         )  # fmt: skip
 
 
@@ -263,14 +278,20 @@ async def progress(
     since: datetime | None = None,
     canary: int | None = None,
     delivered: bool = False,
+    brief: bool = False,
 ) -> Progress:
-    """Counts now; `since` (default: the opening) bounds `failed`. Reads only, needs no lease. Raises `StaleEpoch`."""
+    """Counts now; `since` (default: the opening) bounds `failed`. Reads only, needs no lease. Raises `StaleEpoch`.
+
+    With `brief` only `queued` and `failed` are counted: what a leader goes by at every step, however much waits.
+    """
     number = await _number(core, connector)
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         row = await connection.fetchrow(sql.recovery_row, number, False)
         if row is None or row["epoch"] != epoch:
             raise StaleEpoch(str(epoch))
-        counts = await connection.fetchrow(sql.recovery_counts, number, since or row["opened_at"])
+        counts = await connection.fetchrow(
+            sql.recovery_seen if brief else sql.recovery_counts, number, since or row["opened_at"]
+        )
         fate = await connection.fetchval(sql.recovery_fate, canary, number) if canary is not None else None
         total = await connection.fetchval(sql.recovery_delivered, number) if delivered else None
     return Progress(**dict(counts), canary=State(fate).word if fate is not None else None, delivered_since_open=total)
@@ -290,17 +311,15 @@ async def finish(core: Core, connector: str, owner: str, epoch: int) -> Finish:
             return Finish(done=True)
         row = await _locked(connection, number, epoch)
         _led_by(row, owner)
-        counts = await connection.fetchrow(sql.recovery_counts, number, row["now"])
-        if counts["waiting_due"]:
-            n = counts["waiting_due"]
+        if n := await connection.fetchval(sql.recovery_due, number):
             return Finish(
                 done=False, reason=Text(f"Còn {n} lượt gửi đến hạn đang chờ.", f"{n} due deliveries still wait.")
             )
-        if counts["queued"]:
-            n = counts["queued"]
+        if n := (await connection.fetchrow(sql.recovery_seen, number, row["now"]))["queued"]:
             return Finish(
                 done=False, reason=Text(f"Còn {n} lượt gửi trong hàng đợi.", f"{n} deliveries are still queued.")
             )
+        counts = await connection.fetchrow(sql.recovery_counts, number, row["now"])
         await connection.execute(sql.recovery_end, number)
         await note(
             core, connection, owner, "recovery_finished", connector=number, epoch=epoch, steps=row["step"],

@@ -19,7 +19,7 @@ from hub.kernel.failpoints import reach
 from hub.kernel.intake import Source
 from hub.kernel.leaves import message_leaf, rooted
 from hub.kernel.ledger.core import Core, content_hash, sorted_json
-from hub.kernel.ledger.punches import FACT, MERGED, TYPE, Candidate, Sieve, candidate, device_time, moment_of, spot_of
+from hub.kernel.ledger.punches import FACT, MERGED, TYPE, Candidate, Sieve, again, device_time, moment_of, spot_of
 from hub.kernel.ledger.records import retention_class
 from hub.kernel.ledger.rows import Rows
 from hub.kernel.lifecycle import State, check
@@ -131,12 +131,8 @@ async def _judge(core: Core, connection: Connection, source: int, rows: Sequence
     candidates: dict[int, Candidate] = {}
     for r in rows:
         body = fresh_body(r["body"], offsets.get(r["body"].get("device"), []))
-        c = candidate(body, r["updated_at"])
+        c = again(body, r["updated_at"])
         if c is not None:
-            if body.get("namespace") is None:
-                c.device = (
-                    None  # its ids were the department's when it came: a later setting does not change what it said
-                )
             candidates[r["record"]] = c
     sieve = await Sieve.load(core, connection, candidates.values())
     out = Rows()

@@ -5,7 +5,7 @@ One concern: the data around `hub.kernel.silence`. It must never hold up an inta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -27,11 +27,15 @@ Holiday = Callable[[date], bool]
 """Whether a day is a public holiday (Tết, exchanged days among them)."""
 
 
-async def add_noise(core: Core, counts: dict[str, int]) -> None:
-    """Count live passages by gate, now. May be lost."""
-    names = sorted(counts)
+Noise = tuple[str, datetime | None, int]
+"""A gate, when (any moment of a half hour; None: now), and how many passages."""
+
+
+async def add_noise(core: Core, noise: Sequence[Noise]) -> None:
+    """Count passages by gate and half hour. May be lost."""
+    columns = [n[0] for n in noise], [n[1] for n in noise], [n[2] for n in noise]
     async with core.pool.acquire() as connection:
-        await connection.execute(sql.noise_add, names, [counts[n] for n in names])
+        await connection.execute(sql.noise_add, *columns)
 
 
 async def learn(core: Core, today: date, holiday: Holiday) -> None:
@@ -42,8 +46,11 @@ async def learn(core: Core, today: date, holiday: Holiday) -> None:
         await connection.execute(sql.noise_forget, today - timedelta(days=2 * LEARN_DAYS))
 
 
-async def watch(core: Core, now: datetime, holiday: Holiday, threshold: float, patience_s: float) -> tuple[int, int]:
-    """Look at every gate; alarms start and end once. Returns how many started and ended."""
+async def watch(
+    core: Core, now: datetime, holiday: Holiday, threshold: float, patience_s: float, only_asked: Collection[str] = ()
+) -> tuple[int, int]:
+    """Look at every gate; alarms start and end once. Returns how many started and ended. `only_asked`: families whose gates
+    send nothing by themselves: of one of these nothing is missed until it has been asked."""
     async with core.pool.acquire() as connection:
         gates = await connection.fetch(sql.gates_heard)
         habits: dict[str, dict[int, list[float]]] = {}
@@ -61,11 +68,17 @@ async def watch(core: Core, now: datetime, holiday: Holiday, threshold: float, p
         for g in gates
         if g["id"] in habits
         and is_silent(
-            habits[g["id"]], g["last_at"], now, _open_at(g["school"], closed, holiday), sessions.get(g["school"]),
+            habits[g["id"]], g["last_at"], _known_to(g, now, only_asked), _open_at(g["school"], closed, holiday), sessions.get(g["school"]),
             threshold=threshold, patience_s=patience_s,
         )
     ]  # fmt: skip
     return await alarms.report(core, KIND, [_alarm(g) for g in silent])
+
+
+def _known_to(gate: Any, now: datetime, only_asked: Collection[str]) -> datetime:
+    """Up to when the hub would know of a gate's passages."""
+    asked: datetime | None = gate["listed_to"] if gate["family"] in only_asked else None
+    return now if asked is None else min(now, asked)
 
 
 def _open_at(school: str, closed: dict[str, list[tuple[date, date]]], holiday: Holiday) -> Callable[[date], bool]:

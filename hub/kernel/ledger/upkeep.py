@@ -22,6 +22,9 @@ from hub.kernel.store.db import sql
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _MANY = 2_000
 """Journal entries whose hashes would hold up everything else in the process: then a thread computes them."""
+_WITH_BODIES = ("messages", "calls", "replies")
+_BITE = 5_000
+"""Bodies erased in one transaction: what one statement that runs out of time can cost."""
 
 
 async def end_leases(core: Core) -> int:
@@ -113,22 +116,52 @@ async def drop_partitions(core: Core, retention_class: int, before: date) -> lis
                     (note,) = await core.ids.take(connection, 1)
                     said = {"class": retention_class, "day": day.isoformat(), "tables": gone}
                     await connection.execute(sql.journal_note, note, 3, core.worker, "retired", None, said)
-        except asyncpg.LockNotAvailableError:
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            # Somebody reads it, or writes to the tables in another order than they are dropped in.
             continue
         dropped += gone
+    if dropped:
+        async with core.pool.acquire() as connection:
+            await connection.execute(sql.expired_forget, retention_class)
     return dropped
 
 
 async def expire_bodies(core: Core, retention_class: int, after_days: int) -> int:
     """Erase the bodies of messages, calls and replies older than that; hashes and metadata stay, and so does what an open
-    delivery still needs. Returns how many bodies went."""
+    delivery still needs. Returns how many bodies went.
+
+    In bites, each a transaction of its own: broken off anywhere, what went is gone and the next run goes on with the rest.
+    A day without any left is marked, and not read again. While another process is at it, this one leaves it alone.
+    """
     gone = 0
-    async with core.pool.acquire() as connection:
-        floor = await connection.fetchval(sql.id_floor, after_days)
-        for statement in (sql.expire_messages, sql.expire_calls, sql.expire_replies):
-            status = await connection.execute(statement, retention_class, floor, timeout=600)
-            gone += int(status.rpartition(" ")[2])
+    for what in _WITH_BODIES:
+        async with core.pool.acquire() as connection:
+            days = await connection.fetch(sql.expire_days, what, retention_class, after_days, timeout=300)
+        for day in days:
+            erased, kept = await _expire_day(core, what, retention_class, day["low"], day["high"])
+            gone += erased
+            if kept is None:
+                return gone
+            if not kept and day["past"]:
+                async with core.pool.acquire() as connection:
+                    await connection.execute(sql.expired_day, what, retention_class, day["day"])
     return gone
+
+
+async def _expire_day(core: Core, what: str, retention_class: int, low: int, high: int) -> tuple[int, int | None]:
+    """How many bodies of a day's went and how many had to stay; None: another process is at it."""
+    find, erase = getattr(sql, f"expire_bite_{what}"), getattr(sql, f"expire_{what}")
+    gone = kept = 0
+    while True:
+        async with core.pool.acquire() as connection, connection.transaction():
+            if not await connection.fetchval(sql.expire_lock):
+                return gone, None
+            bite = await connection.fetchrow(find, retention_class, low, high, _BITE, timeout=300)
+            if not bite["n"]:
+                return gone, kept
+            status = await connection.execute(erase, retention_class, low, bite["last"], timeout=300)
+        erased = int(status.rpartition(" ")[2])
+        gone, kept, low = gone + erased, kept + bite["n"] - erased, bite["last"] + 1
 
 
 async def promote_orphans(core: Core) -> int:

@@ -18,6 +18,7 @@ from hub.kernel.failpoints import reach
 from hub.kernel.firewall_names import stated
 from hub.kernel.intake import Arrival, Source, new_key
 from hub.kernel.ledger.core import CLASSES, Core
+from hub.kernel.ledger.given_codes import kept_under
 from hub.kernel.ledger.intake import accept_within
 from hub.kernel.ledger.operations import note
 from hub.kernel.ports import Draft
@@ -76,7 +77,7 @@ class AlreadyRunning(VerificationRefused):
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """What somebody asks to have verified. `learners` None: the whole roster."""
+    """What somebody asks to have verified. `learners` None: the whole roster; else any codes of theirs, temporary ones too."""
 
     school: str
     kind: str
@@ -121,7 +122,9 @@ async def open_verification(
                         raise KeyReused
                     return found["id"], True
                 raise AlreadyRunning(found["id"] if found else 0)
-            learners = list(wanted.learners) if wanted.learners is not None else None
+            learners = None
+            if wanted.learners is not None:
+                learners = list((await kept_under(connection, wanted.learners, wanted.school)).values())
             items = await connection.fetchval(
                 sql.verification_roster, number, wanted.school, learners, CLASSES[TYPES["learner"].retention]
             )
@@ -199,7 +202,7 @@ async def _ask(core: Core, connection: Connection, held: Any, source: int, done:
     for klass in {i["class"] for i in items}:
         wanted = [i["record"] for i in items if i["class"] == klass]
         bodies |= {r["id"]: r for r in await connection.fetch(sql.verification_bodies, klass, wanted)}
-    drafts: list[Draft] = []
+    drafts: dict[str, Draft] = {}
     skipped: dict[str, str] = {}
     for item in items:
         row = bodies.get(item["record"])
@@ -207,8 +210,8 @@ async def _ask(core: Core, connection: Connection, held: Any, source: int, done:
         if row is None or isinstance(found, str):
             skipped[item["learner"]] = str(found)
         else:
-            drafts.append(
-                Draft(type=TYPE, key=found["request_code"], body=found, event="NEW", updated_at=row["updated_at"], school=held["school"])
+            drafts[item["learner"]] = Draft(
+                type=TYPE, key=found["request_code"], body=found, event="NEW", updated_at=row["updated_at"], school=held["school"]
             )  # fmt: skip
     requests, refused = await _accept(core, connection, held, source, drafts)
     rows: list[tuple[str, str, int | None, str | None]] = []
@@ -221,7 +224,7 @@ async def _ask(core: Core, connection: Connection, held: Any, source: int, done:
 
 
 def question(held: Any, learner: str, body: dict[str, Any] | None) -> dict[str, Any] | str:
-    """The `population_request` about one learner, or the reason why nothing can be asked."""
+    """The `population_request` about the learner kept under a key, or the reason why nothing can be asked."""
     if body is None:
         return reason("data", "missing")
     need = _NEEDS.get(held["kind"])
@@ -229,11 +232,12 @@ def question(held: Any, learner: str, body: dict[str, Any] | None) -> dict[str, 
         if not body.get(field):
             return reason(field, "missing")
     made: dict[str, Any] = {
-        "request_code": f"{held['id']}/{learner}",
+        # No "@" in a request's code; nor is there a ":" in any learner's.
+        "request_code": f"{held['id']}/{learner.replace('@', ':')}",
         "kind": held["kind"],
         "purpose": held["purpose"],
         "officer": held["officer"],
-        "learner_code": learner,
+        "learner_code": body["learner_code"],
         "school_code": held["school"],
         "full_name": body["full_name"],
         "birth_date": body["birth_date"],
@@ -247,23 +251,23 @@ def question(held: Any, learner: str, body: dict[str, Any] | None) -> dict[str, 
 
 
 async def _accept(
-    core: Core, connection: Connection, held: Any, source: int, drafts: list[Draft]
+    core: Core, connection: Connection, held: Any, source: int, drafts: dict[str, Draft]
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Store the questions as a message of the verification's own; each learner's record, or why there is none."""
+    """Store the questions, by learner, as a message of the verification's own; each learner's record, or why there is none."""
     if not drafts:
         return {}, {}
-    learners = [d.body["learner_code"] for d in drafts]
-    body = msgspec.json.encode({"verification": held["id"], "learners": learners})
+    learners = {d.key: learner for learner, d in drafts.items()}
+    body = msgspec.json.encode({"verification": held["id"], "learners": list(drafts)})
     arrival = Arrival(
         source=Source("operator", f"verification:{held['actor']}"), type=TYPE, body=body, content_type="application/json",
-        digest=bytes.fromhex(core.hasher(body)), key=new_key(), drafts=drafts, school=held["school"],
+        digest=bytes.fromhex(core.hasher(body)), key=new_key(), drafts=list(drafts.values()), school=held["school"],
         attributes={"verification": str(held["id"])},
     )  # fmt: skip
     ids = await core.ids.take(connection, 1)
     (answer,) = await accept_within(core, connection, [arrival], ids, [source])
     found = await connection.fetch(sql.verification_requests, answer.message, _REQUEST_CLASS)
-    refused = {str(r.key).partition("/")[2]: r.code for r in answer.rejects}
-    return {r["learner"]: r["id"] for r in found}, refused
+    refused = {learners[str(r.key)]: r.code for r in answer.rejects}
+    return {learners[r["key"]]: r["id"] for r in found}, refused
 
 
 async def cancel(core: Core, actor: str, number: int) -> int | None:
@@ -295,7 +299,8 @@ async def latest(core: Core, schools: list[str] | None, before: int | None = Non
 
 
 async def results(core: Core, number: int, after: str = "", limit: int = 200, *, faults: bool = False) -> list[Any]:
-    """A page of items by learner code. Names and numbers in clear: mask them, or journal who is shown them."""
+    """A page of items by learner: `learner` is the key, by which they are in order, `learner_code` what people call it. Names
+    and numbers in clear: mask them, or journal who is shown them."""
     async with core.pool.acquire() as connection:
         return list(await connection.fetch(sql.verification_results, number, after, limit, faults))
 

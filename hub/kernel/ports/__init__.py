@@ -37,6 +37,7 @@ from hub.kernel.ports.devices import (
     PROBE,
     Decoded,
     DeviceFamily,
+    Numbers,
     Publication,
 )
 from hub.kernel.ports.messages import Draft, Event, Hasher, Inbound, Reject, Text, said
@@ -68,6 +69,7 @@ __all__ = [
     "NeedsPerson",
     "NeverTry",
     "NotSent",
+    "Numbers",
     "Outcome",
     "Outgoing",
     "Publication",

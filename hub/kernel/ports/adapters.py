@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from msgspec import Struct, field
@@ -66,8 +67,11 @@ class Puller(Protocol):
     pulls: Sequence[str]
     """Names of what can be pulled (`catalogue`, `questions` …), as declared in the manifest."""
 
-    def pull(self, what: str, cursor: str | None) -> Call:
-        """The question for `what` from `cursor` on. Always idempotent."""
+    def pull(self, what: str, cursor: str | None, at: datetime) -> Call:
+        """The question for `what` from `cursor` on, asked at `at`. Always idempotent.
+
+        Where a cursor is a time, what a page brings must leave none later than `at`, and one that is must not be asked from:
+        everything told meanwhile would be left out for good."""
         ...
 
     def pulled(self, what: str, call: Call, reply: Reply) -> Pulled:

@@ -50,6 +50,14 @@ class Decoded(Struct, kw_only=True):
     """The device's own W3C `traceparent`, kept beside the message."""
 
 
+class Numbers(Struct, frozen=True):
+    """A stretch of a device's own count of its events, `first` and `last` both in it: what is asked for where numbers are
+    missing, whatever times the device's clock gave them."""
+
+    first: int
+    last: int
+
+
 class DeviceFamily(Protocol):
     """One family of devices. Pure like an adapter."""
 

@@ -14,8 +14,9 @@ STATUSES = st.one_of(
     st.sampled_from([200, 202, 204, 400, 401, 404, 409, 422, 429, 500, 502, 503, 504]), st.integers(0, 999)
 )
 HEADERS = st.dictionaries(
-    st.sampled_from(["retry-after", "content-type", "x-road-error", "x-road-request-hash"]),
-    st.text(max_size=40),
+    st.sampled_from(["retry-after", "date", "content-type", "x-road-error", "x-road-request-hash"]),
+    st.text(max_size=40)
+    | st.sampled_from(["Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 99 Nov 0000 99:99:99 +9999", "9" * 40]),
     max_size=3,
 )
 JSON = st.recursive(

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hub.kernel.firewall import clean_device
-from hub.kernel.ports import Reply
+from hub.kernel.ports import Numbers, Reply
 from hub.worker.catchup import LISTERS
-from iot.listing import Listed, Span
+from iot.listing import Listed, NumberLister, Span
 from mappings.canonical.models import CheckIn
 
 IOT = Path(__file__).resolve().parents[3] / "iot"
@@ -51,7 +51,11 @@ def run(family: str, sample: dict[str, Any], body: bytes | None = None) -> Liste
     reply = Reply(status=sample.get("status", 200), body=cleaned.body)
     owner = sample["device"]
     tree = cleaned.tree if cleaned.is_json else None
-    return LISTERS[family].read(owner, SPAN, sample.get("place"), reply, tree, AT, {owner["id"]: owner})
+    place, lister, known = sample.get("place"), LISTERS[family], {owner["id"]: owner}
+    if (numbers := sample.get("numbers")) is not None:
+        assert isinstance(lister, NumberLister)
+        return lister.read_numbers(owner, Numbers(*numbers), place, reply, tree, AT, known)
+    return lister.read(owner, SPAN, place, reply, tree, AT, known)
 
 
 def plain(listed: Listed) -> Any:
@@ -151,7 +155,14 @@ def test_no_answer_makes_a_reader_fail(family: str, data: st.DataObject) -> None
     sample = load(family, data.draw(st.sampled_from([c for f, c in CASES if f == family])))
     sample["status"] = data.draw(st.sampled_from([200, 200, 200, 204, 401, 500]))
     sample["place"] = data.draw(
-        st.none() | st.dictionaries(st.sampled_from(["position", "page", "start", "last"]), JSON)
+        st.none()
+        | st.dictionaries(st.sampled_from(["position", "page", "last"]), JSON)
+        | st.fixed_dictionaries(
+            {
+                "stretches": JSON | st.lists(st.lists(st.integers(), min_size=2, max_size=2)),
+                "crowded": JSON | st.just([]),
+            }
+        )
     )
     how = data.draw(st.sampled_from(["json", "twisted", "bytes", "cut"]))
     body = json.dumps(sample["json"]).encode() if "json" in sample else sample["text"].encode()

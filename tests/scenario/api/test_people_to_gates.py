@@ -33,7 +33,8 @@ def fleet(gateway: Any, ledger: Any) -> Any:
             ):
                 await parties.add_device(
                     led.core, "test", device, family=family, profile="push-ack", title=device, school=school,
-                    entrance="Cổng chính", direction="in", zone="Asia/Ho_Chi_Minh", secret=b"sealed",
+                    entrance="Cổng chính", direction="in",
+                    person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"sealed",
                 )  # fmt: skip
             await gates.revoke(led.core, "test", ["gone"], "mất")
 

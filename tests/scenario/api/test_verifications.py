@@ -77,6 +77,7 @@ def test_a_school_verifies_its_own_roster_once(ready: Any) -> None:
         assert own.get(f"/v1/verifications/{elsewhere['verification']}/sheet.xlsx").status_code == 404
         assert own.post("/v1/verifications", json=ORDER | {"school": S2}).json()["code"] == "school"
         assert own.get(f"{address}/results", params={"after": "31\0"}).status_code == 422
+        assert own.get(f"{address}/results", params={"after": "TAM-7@" + "3" * 20}).json()["items"] == []
         # A purpose is a sentence: one that is content would stand in the log for ever.
         image = b64encode(b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(150))).decode()
         kept = own.post("/v1/verifications", json=ORDER | {"purpose": image, "kind": "verify"})

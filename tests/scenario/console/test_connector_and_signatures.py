@@ -89,6 +89,7 @@ TOLD = {
     "vi": ("người ký ghi", "dấu thời gian chứng minh đã ký trước"),
     "en": ("signer says", "time stamp proves signed by"),
 }
+ELSEWHERE = {"vi": "Không kiểm tra: lưu ở nơi khác", "en": "Not checked: kept elsewhere"}
 CHIP = {"good": "s-delivered", "bad": "s-parked", "unsigned": ""}
 
 
@@ -117,6 +118,7 @@ def test_what_was_found_on_the_documents_of_a_filing_is_on_its_page(
             item["data"]["attachments"] = [
                 {"id": f"TL-{n}", "name": "Đơn.pdf", "file": file.hex} for n, file in enumerate(kept.values())
             ]
+            item["data"]["results"] = [{"name": "Quyết định.pdf", "url": "https://kho.example.invalid/1?khoa=rieng"}]
             drafts = [_draft(led.core, "filing", i, f"/{n}") for n, i in enumerate((item, plain))]
             arrival = Arrival(
                 source=source, type="filing", body=b"[]", content_type="application/json", digest=b"d" * 32, school=SCHOOL, drafts=drafts
@@ -131,8 +133,11 @@ def test_what_was_found_on_the_documents_of_a_filing_is_on_its_page(
                 )
                 assert title not in (await client.get(f"/records/{other}")).text, "no documents, no card"
             card = page[page.index(f"<h2>{title}</h2>") :].split("</section>")[0]
-            lines = {line[6:14]: line for line in card.split("<li>")[1:]}
+            *told, elsewhere = card.split("<li>")[1:]
+            lines = {line[6:14]: line for line in told}
             assert len(lines) == 3
+            assert f'<code>results/0</code> <span class="chip s-waiting">{ELSEWHERE[lang]}</span>' in elsewhere
+            assert "rieng" not in elsewhere, "an address may open the document"
             for state, file in kept.items():
                 line = lines[file.hex[:8]]
                 assert f'<span class="chip {CHIP[state]}">{words[state]}</span>' in line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,41 @@ def test_evidence_the_ledger_does_not_agree_with_is_named_so_and_still_given(
             back = await client.get(place, params={"lang": "en"})
             assert back.status_code == 303 and back.headers["location"] == f"/records/{record}?lang=en"
             assert await said(one) == ["Trả lời khiếu nại"] * 4, "each journaled before"
+
+    asyncio.run(run())
+
+
+def test_the_evidence_of_a_filing_is_all_of_it_and_each_record_is_journaled(ledger: Any, tmp_path: Path) -> None:
+    number = "000.00.12.H24-261122-0001"
+
+    async def run() -> None:
+        async with ledger() as one, console(one, tmp_path, None) as client:
+            await one.school(SCHOOL)
+            at = datetime(2026, 11, 20, tzinfo=UTC)
+            told = [("filing", number), ("filing_progress", f"{number}/1"), ("filing", number)]
+            for n, (kind, key) in enumerate(told):
+                body = {
+                    "file_number": number,
+                    "content": f"Lần {n}",
+                    "status": {"canonical": None},
+                    "handled_at": at.isoformat(),
+                }
+                draft = Draft(type=kind, key=key, body=body, updated_at=at + timedelta(hours=n), school=SCHOOL)
+                arrival = Arrival(
+                    source=Source("client", "c"), type=kind, body=b"{}", content_type="application/json", digest=b"0" * 32, drafts=[draft]
+                )  # fmt: skip
+                (answer,) = await accept(one.core, [arrival])
+                assert answer.records == 1, answer.rejects
+            numbers = [r["id"] for r in await one.rows("SELECT id FROM records ORDER BY id")]
+            form = {"csrf": await one.value("SELECT csrf FROM sessions"), "purpose": "Trả lời khiếu nại"}
+            given = await client.post(f"/records/{numbers[0]}/evidence", data=form)
+            assert given.status_code == 200
+            found = verify.check(given.content)
+            assert found.state in ("proven", "unsealed") and any("3 bản ghi" in line for line in found.lines), (
+                found.lines
+            )
+            looked = await one.rows("SELECT subject FROM journal WHERE kind = 'unmask'")
+            assert sorted(r["subject"] for r in looked) == numbers
 
     asyncio.run(run())
 

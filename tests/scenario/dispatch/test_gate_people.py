@@ -76,7 +76,8 @@ def test_people_reach_their_gates_and_one_gate_does_not_hold_up_another(
             for device in ("G1", "G2"):
                 await parties.add_device(
                     s.core, "test", device, family="face_mqtt", profile="push-ack", title=device, school=SCHOOL,
-                    entrance="Cổng chính", direction="in", zone="Asia/Ho_Chi_Minh", secret=b"sealed",
+                    entrance="Cổng chính", direction="in",
+                    person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"sealed",
                 )  # fmt: skip
 
             async with gate("G1", port) as one:

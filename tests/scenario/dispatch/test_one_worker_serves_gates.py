@@ -54,7 +54,7 @@ def test_two_workers_share_no_session_and_keep_a_gates_pace(
             await s.connect("face_gates", transport, {"scheme": "none"}, {}, {}, policy)
             await parties.add_device(
                 s.core, "test", "G1", family="face_mqtt", profile="push-ack", title="G1", school=SCHOOL, entrance="Cổng chính",
-                direction="in", zone="Asia/Ho_Chi_Minh", secret=b"sealed",
+                direction="in", person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"sealed",
             )  # fmt: skip
             gate = FaceGate(GateOptions(device="G1", school=SCHOOL, port=port))
             await gate._open()
@@ -110,7 +110,7 @@ def test_a_worker_whose_database_hangs_gives_the_session_up_by_the_clock(
             await s.connect("face_gates", transport, {"scheme": "none"}, {}, {}, {})
             await parties.add_device(
                 s.core, "test", "G1", family="face_mqtt", profile="push-ack", title="G1", school=SCHOOL, entrance="Cổng chính",
-                direction="in", zone="Asia/Ho_Chi_Minh", secret=b"sealed",
+                direction="in", person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"sealed",
             )  # fmt: skip
             gate = FaceGate(GateOptions(device="G1", school=SCHOOL, port=port))
             await gate._open()

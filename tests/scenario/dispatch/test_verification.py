@@ -364,7 +364,12 @@ def test_without_purpose_or_officer_nothing_is_asked(stage: Any, items: Any) -> 
             from hub.kernel.ports import Draft
 
             held = {"id": 1, "kind": "verify", "purpose": "  ", "officer": "cb", "school": SCHOOL}
-            learner = {"personal_number": PEOPLE[0].number, "full_name": "A", "birth_date": "2014-03-05"}
+            learner = {
+                "learner_code": "3100000000",
+                "personal_number": PEOPLE[0].number,
+                "full_name": "A",
+                "birth_date": "2014-03-05",
+            }
             body = verifications.question(held, "3100000000", learner)
             draft = Draft(type="population_request", key="1/x", body=body, updated_at=datetime.now(UTC), school=SCHOOL)
             arrival = Arrival(

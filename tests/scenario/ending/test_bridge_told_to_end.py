@@ -64,7 +64,8 @@ def test_a_batch_whose_commit_hangs_stays_with_the_broker(
                 await led.school(_SCHOOL)
                 await parties.add_device(
                     led.core, "test", _DEVICE, family="native", profile="standard", title="Cổng", school=_SCHOOL, entrance="Cổng chính",
-                    direction="in", zone="Asia/Ho_Chi_Minh", secret=led.keys.encrypt(b"s", _DEVICE.encode()),
+                    direction="in",
+                    person_ids="department", zone="Asia/Ho_Chi_Minh", secret=led.keys.encrypt(b"s", _DEVICE.encode()),
                 )  # fmt: skip
                 settings = {
                     "MQTT__HOST": "127.0.0.1",

@@ -127,23 +127,6 @@ def test_a_nul_costs_its_entry_and_never_the_list(stage: Any, small_pages: None)
     asyncio.run(go())
 
 
-def test_questions_are_asked_for_from_the_last_one_on(stage: Any) -> None:
-    async def go() -> None:
-        async with stage() as s:
-            twin = await s.portal()
-            await pull(s, "questions", "1")
-            assert await s.led.value("SELECT cursor FROM pulls WHERE what = 'questions'") == "20261101083000"
-            twin.lists["questions"].append(
-                twin.lists["questions"][0] | {"MAHOIDAP": "HD-2", "NGAYGUI": "20261105090000"}
-            )
-            second = await pull(s, "questions", "2")
-            assert (second.records, second.unchanged) == (2, 1)
-            assert await s.led.value("SELECT cursor FROM pulls WHERE what = 'questions'") == "20261105090000"
-            assert await s.led.value("SELECT count(*) FROM streams WHERE type = 'portal_question'") == 2
-
-    asyncio.run(go())
-
-
 @pytest.mark.parametrize(
     "kind", ["maintenance_html", "garbage", "down_503", "gateway_502", "quota_429", "reset_after_read"]
 )

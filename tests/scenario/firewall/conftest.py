@@ -103,7 +103,7 @@ class Gateway:
         sealed = self.keys.encrypt(secret.encode(), device.encode())
         await parties.add_device(
             core, "test", device, family=family, profile=profile, title=device, school=SCHOOL, entrance="Cổng chính",
-            direction="in", zone="Asia/Ho_Chi_Minh", secret=sealed,
+            direction="in", person_ids="department", zone="Asia/Ho_Chi_Minh", secret=sealed,
             signing=self.keys.encrypt(signing.encode(), SIGNING) if signing else None,
         )  # fmt: skip
 

@@ -139,7 +139,7 @@ def test_a_pictures_time_ends_and_so_does_the_permission(ledger: Any) -> None:
 
             await parties.add_device(
                 led.core, "test", "G1", family="native", profile="standard", title="G1", school="31HP0000001", entrance="x", direction="in",
-                zone="Asia/Ho_Chi_Minh", secret=led.keys.encrypt(b"s", b"G1"),
+                person_ids="department", zone="Asia/Ho_Chi_Minh", secret=led.keys.encrypt(b"s", b"G1"),
             )  # fmt: skip
 
             async def keep(message: int, hours: float = 72) -> int:

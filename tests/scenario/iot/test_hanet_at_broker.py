@@ -26,7 +26,7 @@ def test_sightings_are_stored_once_and_nobody_is_told(
             for device in ("C1", "C2"):
                 await parties.add_device(
                     led.core, "test", device, family="hanet", profile="camera", title=device, school=SCHOOL, entrance="Cổng chính",
-                    direction="in", zone="Asia/Ho_Chi_Minh", secret=b"",
+                    direction="in", person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"",
                 )  # fmt: skip
             began = datetime.now(UTC)
             plan = [
@@ -55,7 +55,11 @@ def test_sightings_are_stored_once_and_nobody_is_told(
             assert sorted((r["device"], r["person"]) for r in rows) == sorted(
                 (device, f"hanet:77{n:04d}") for device in ("C1", "C2") for n in range(8)
             )
-            assert {r["quarantine"] for r in rows} == {"unregistered"}, "vendor's numbers, until somebody links them"
+            assert {r["quarantine"] for r in rows} == {"person"}, "vendor's numbers, until somebody links them"
+            waits = await led.rows("SELECT device, namespace, local FROM checkin_waits WHERE reason = 'person'")
+            assert sorted((w["namespace"], w["local"]) for w in waits) == sorted(
+                (r["device"], r["person"]) for r in rows
+            )
             kept = b"".join(r["body"] for r in await led.rows("SELECT body FROM messages WHERE body IS NOT NULL"))
             marks = [mark for c in cameras for e in c.books() for mark in e.marks]
             assert marks and b"anh-" not in kept and b"/9j/" not in kept

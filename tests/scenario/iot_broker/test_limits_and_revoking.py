@@ -165,7 +165,8 @@ def test_a_revoked_gate_loses_its_session_and_does_not_get_in_again(
             for device in ("N1", "N2"):
                 await parties.add_device(
                     led.core, "test", device, family="native", profile="standard", title=device, school=SCHOOL, entrance="Cổng",
-                    direction="in", zone="Asia/Ho_Chi_Minh", secret=led.keys.encrypt(SECRET.encode(), device.encode()),
+                    direction="in",
+                    person_ids="department", zone="Asia/Ho_Chi_Minh", secret=led.keys.encrypt(SECRET.encode(), device.encode()),
                 )  # fmt: skip
             bell = Bell()
             monkeypatch.setattr(led.core, "on_commit", bell.rung.put_nowait)

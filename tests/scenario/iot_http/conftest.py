@@ -92,6 +92,7 @@ class Gateway:
         sealed = self.keys.encrypt(secret.encode(), device.encode())
         await parties.add_device(
             core, "test", device, family=family, profile=profile, title=device, school=school, entrance="Cổng chính", direction="in",
+            person_ids="department",
             zone="Asia/Ho_Chi_Minh", secret=sealed, signing=self.keys.encrypt(signing.encode(), SIGNING) if signing else None,
         )  # fmt: skip
 
@@ -105,7 +106,9 @@ def gateway(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Gateway]:
+    """A parameter is settings beside its own."""
     key_file = tmp_path / "keys" / "master.key"
     keys = Keys.open(key_file, tmp_path / "data")
     monkeypatch.setattr(devices, "PATIENCE_S", 1.5)
@@ -124,8 +127,9 @@ def gateway(
     dsn = postgres.dsn(database, APP)
     url = f"postgresql://{dsn.role}:{quote(dsn.password)}@/{dsn.database}?host={quote(str(line.folder), safe='')}"
     settings = load(
-        data_dir=tmp_path / "data", master_key_file=key_file, database_url=SecretStr(url), http={"port": port}
-    )
+        data_dir=tmp_path / "data", master_key_file=key_file, database_url=SecretStr(url), http={"port": port},
+        **getattr(request, "param", {}),
+    )  # fmt: skip
     app = create(settings)
     if not any(getattr(route, "path", "") == "/gates/{secret}/hanet" for route in app.routes):
         app.include_router(devices.router)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from hub.kernel.ledger import gate_rolls, parties
@@ -13,6 +14,7 @@ from hub.kernel.ports import Draft
 from hub.kernel.store.db import sql
 
 SCHOOL = "31030001"
+AT = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def scans(plan: Any) -> Iterator[dict[str, Any]]:
@@ -43,6 +45,19 @@ def test_what_an_inquiry_asks_about_is_found_by_its_deliveries(ledger: Any) -> N
     asyncio.run(go())
 
 
+def test_a_filings_records_are_found_by_their_keys(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led, led.owner.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL enable_seqscan = off")
+            statement = f"EXPLAIN (FORMAT JSON) {sql.evidence_filing}"
+            plan = await connection.fetchval(statement, "000.00.12.H24-261122-0001", ["31030001"], 7, 199)
+            reads = list(scans(plan if isinstance(plan, list) else json.loads(plan)))
+            assert len(reads) > 10, "every day's partition has its own"
+            assert all("key" in s.get("Index Cond", s.get("Recheck Cond", "")) for s in reads), reads
+
+    asyncio.run(go())
+
+
 def test_the_next_page_of_a_gates_people_goes_on_after_one_who_has_changed_meanwhile(ledger: Any, make: Any) -> None:
     async def go() -> None:
         async with ledger() as led:
@@ -69,5 +84,69 @@ def test_the_next_page_of_a_gates_people_goes_on_after_one_who_has_changed_meanw
             # A number of another gate's or of nothing is no place on this page.
             for stranger in (1, 1 << 60):
                 assert len(await gate_rolls.of_gate(led.core, "G1", None, stranger, 10)) == 5
+
+    asyncio.run(go())
+
+
+async def _ways(connection: Any, text: str, *args: Any) -> set[str]:
+    """How a statement comes to the open deliveries: the names of the indexes, and `all` for reading them through."""
+    plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {text}", *args)
+
+    def names(node: Any) -> Iterator[str]:
+        for n in node if isinstance(node, list) else [node]:
+            if n.get("Index Name", "").startswith("deliveries_"):
+                yield n["Index Name"]
+            if n.get("Node Type") == "Seq Scan" and n["Relation Name"] == "deliveries":
+                yield "all"
+            yield from names(n.get("Plans", [n["Plan"]] if "Plan" in n else []))
+
+    return set(names(plan if isinstance(plan, list) else json.loads(plan)))
+
+
+_FILL = """
+INSERT INTO deliveries (id, record, connector, class, state, order_key, rank, due_at, since, flow, key, cause)
+SELECT g, g, 1, 2, CASE WHEN g % 100 = 0 THEN 2 WHEN g % 2 = 0 THEN 1 ELSE 4 END, g / 200, g, now() + interval '1 hour',
+       now() - interval '1 hour', 'f', 'k', 'try_later' FROM generate_series(1, 20000) g
+"""
+
+
+def test_neither_expiry_nor_a_recoverys_leader_reads_all_that_is_open(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await led.connector("ministry", "ministry")
+            await led.owner.execute(_FILL)
+            await led.owner.execute("ANALYZE deliveries")
+            async with led.owner.acquire() as connection, connection.transaction():
+                assert await _ways(connection, sql.recovery_seen, 1, AT) == {
+                    "deliveries_stopped",
+                    "deliveries_released",
+                }
+                assert await _ways(connection, sql.recovery_due, 1) == {"deliveries_due"}
+                await connection.execute("SET LOCAL enable_seqscan = off")
+                assert await _ways(connection, sql.expire_calls, 2, 1, 1 << 50) == {
+                    "deliveries_pkey",
+                    "deliveries_resend",
+                }
+
+    asyncio.run(go())
+
+
+def test_plans_made_while_little_was_open_read_nothing_through_when_much_is(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger(high=1) as led:
+            await led.connector("ministry", "ministry")
+            await led.owner.execute("VACUUM ANALYZE deliveries")
+            await led.owner.execute("VACUUM ANALYZE streams")
+            asked: tuple[Any, ...] = ([], [], [], [], ["learner"] * 3, ["a", "b", "c"], [1, 1, 1], [3, 4, 5])
+            async with led.core.pool.acquire() as connection:
+                for _ in range(12):  # so often that the session keeps its plans
+                    await connection.fetchrow(sql.intake_look, *asked)
+                await led.owner.execute(_FILL)
+                async with connection.transaction():
+                    found = await connection.fetchrow(sql.intake_look, *asked)
+                    through = await connection.fetchval(
+                        "SELECT sum(seq_scan) FROM pg_stat_xact_user_tables WHERE relname IN ('deliveries', 'streams')"
+                    )
+            assert sorted(found["busy"]) == [1, 2, 3] and through == 0
 
     asyncio.run(go())

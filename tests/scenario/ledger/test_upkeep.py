@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from hub.kernel.access import EVERYWHERE, Scope
 from hub.kernel.intake import Accepted
 from hub.kernel.ledger import alarms, corrections, dispatch, operations, upkeep
@@ -120,6 +122,89 @@ def test_bodies_expire_while_hashes_and_what_is_still_owed_stay(ledger: Any, mak
                 [],
             )
             assert (await account(led.core)).balanced
+
+    run(go())
+
+
+async def _old_calls(led: Any, days: int, *spans: list[int]) -> list[int]:
+    """One call of so many days ago for each list of deliveries it stands for; their ids."""
+    first = int(await led.value("SELECT id_day((now() AT TIME ZONE 'UTC')::date - $1::int)", days)) + 1
+    for n, deliveries in enumerate(spans):
+        await led.owner.execute(
+            "INSERT INTO calls (id, class, connector, operation, deliveries, idempotent, method, path, headers, content_type, meta,"
+            " digest, body, mapping) VALUES ($1, 2, 1, 'push', $2, true, 'POST', '/', '{}', 'text/plain', '{}', '\\x64', '\\x64', '1')",
+            first + n, deliveries,
+        )  # fmt: skip
+    return [first + n for n in range(len(spans))]
+
+
+async def _open_delivery(led: Any, number: int, resend: int | None = None) -> None:
+    await led.owner.execute(
+        "INSERT INTO deliveries (id, record, connector, class, state, rank, resend, flow, key, cause)"
+        " VALUES ($1, 1, 1, 2, 5, 1, $2, 'f', 'k', 'needs_person')",
+        number, resend,
+    )  # fmt: skip
+
+
+_WITH_BODY = "SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM calls WHERE body IS NOT NULL"
+_MARKED = "SELECT count(*) FROM bodies_gone WHERE what = 'calls' AND day = (now() AT TIME ZONE 'UTC')::date - 5"
+
+
+def test_calls_lose_their_bodies_in_bites_but_for_what_is_still_needed(
+    ledger: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_BITE", 3)
+
+    async def go() -> None:
+        async with ledger() as led:
+            calls = await _old_calls(led, 5, [11], [12, 13], [14], [15], [16, 17], [18], [19])
+            await _open_delivery(led, 17)
+            await _open_delivery(led, 20, resend=calls[1])
+            assert await upkeep.expire_bodies(led.core, 2, 1) == 5
+            assert await led.value(_WITH_BODY) == [calls[1], calls[4]]
+            assert await led.value(_MARKED) == 0, "something is left of that day"
+            await led.owner.execute("DELETE FROM deliveries")
+            assert await upkeep.expire_bodies(led.core, 1, 1) == 0, "another class"
+            assert await upkeep.expire_bodies(led.core, 2, 1) == 2
+            assert await led.value(_WITH_BODY) == [] and await led.value(_MARKED) == 1
+            assert await upkeep.expire_bodies(led.core, 2, 1) == 0
+            assert await led.value("SELECT count(*) FROM days_with_bodies('calls', 2::smallint, current_date - 4)") == 0
+
+    run(go())
+
+
+class _Breaking:
+    """A pool whose database goes away after so many connections were asked for."""
+
+    def __init__(self, pool: Any, after: int) -> None:
+        self._pool, self._left = pool, after
+
+    def acquire(self) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise ConnectionError("away")
+        return self._pool.acquire()
+
+
+def test_an_expiry_broken_off_keeps_what_went_and_one_at_a_time_is_enough(
+    ledger: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_BITE", 2)
+
+    async def go() -> None:
+        async with ledger() as led:
+            calls = await _old_calls(led, 5, [11], [12], [13], [14], [15])
+            pool = led.core.pool
+            led.core.pool = _Breaking(pool, 4)  # the days twice, two bites
+            with pytest.raises(ConnectionError):
+                await upkeep.expire_bodies(led.core, 2, 1)
+            led.core.pool = pool
+            assert await led.value(_WITH_BODY) == calls[4:]
+            async with led.owner.acquire() as other, other.transaction():
+                await other.execute("SELECT pg_advisory_xact_lock(7026)")
+                assert await upkeep.expire_bodies(led.core, 2, 1) == 0, "another process is at it"
+            assert await upkeep.expire_bodies(led.core, 2, 1) == 1
+            assert await led.value(_WITH_BODY) == []
 
     run(go())
 

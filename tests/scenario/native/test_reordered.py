@@ -113,7 +113,7 @@ class Passages:
 async def registered(led: Any, device: str, family: str, profile: str) -> None:
     await parties.add_device(
         led.core, "test", device, family=family, profile=profile, title=device, school=_SCHOOL, entrance="Cổng", direction="in",
-        zone="Asia/Ho_Chi_Minh", secret=led.keys.encrypt(b"s", device.encode()),
+        person_ids="department", zone="Asia/Ho_Chi_Minh", secret=led.keys.encrypt(b"s", device.encode()),
     )  # fmt: skip
 
 

@@ -80,6 +80,8 @@ def test_what_began_to_wait_later_keeps_its_own_time(bench: Any) -> None:
         assert rest.count == 2, "the two that failed again wait for their time"
         seen = await recovery.progress(b.core, "portal", 1, since=held.now)
         assert (seen.waiting, seen.queued, seen.failed) == (2, 2, 2)
+        brief = await recovery.progress(b.core, "portal", 1, since=held.now, brief=True)
+        assert (brief.waiting, brief.queued, brief.failed) == (None, 2, 2)
         assert not (await recovery.finish(b.core, "portal", DAG, 1)).done, "two are still queued"
         await b.work(up=True)
         assert (await recovery.finish(b.core, "portal", DAG, 1)).done

@@ -92,6 +92,7 @@ class FakeHub:
                 "owner": self.owner,
                 "lease_s": 30.0,
                 "epoch": self.epoch,
+                "most": 2_000,
             }
         if verb == "release":
             count = 0 if body["step"] <= self.step else min(body["count"], self.waiting)

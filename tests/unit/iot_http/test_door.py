@@ -13,7 +13,7 @@ import asyncpg
 import orjson
 import pytest
 
-from hub.api import device_commands, device_registry, device_store, devices
+from hub.api import device_commands, device_registry, device_store
 from hub.api.device_commands import Commands
 from hub.api.device_registry import RegistryAway, WebGates
 from hub.api.devices import FAMILIES, Door
@@ -251,11 +251,13 @@ def test_no_yes_when_the_ledger_does_not_take_it(registry: Registry, error: Exce
         door, _, group = await opened(registry, Group(error))
         request: Any = Request()
         answer = await door.serve(request, FAMILIES["zkteco"], "cdata", "w0rd-one")
-        assert (answer.status, answer.body) == (503, b"") and door.held == 0
+        assert (answer.status, answer.body) == (503, b"") and door.bodies.held == 0
         group.error = None
         assert (await door.serve(request, FAMILIES["zkteco"], "cdata", "w0rd-one")).body == b"OK: 1"
-        door.held = devices._HELD_MAX
-        assert (await door.serve(request, FAMILIES["zkteco"], "cdata", "w0rd-one")).status == 503, "memory is bounded"
+        door.bodies.held = door.bodies.most
+        full = await door.serve(request, FAMILIES["zkteco"], "cdata", "w0rd-one")
+        assert full.status == 503 and b"send it again" in full.body, "memory is bounded"
+        assert door.bodies.held == door.bodies.most and not door.bodies.of and not door.bodies.on_their_way
 
     asyncio.run(scenario())
 

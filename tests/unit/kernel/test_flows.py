@@ -37,6 +37,20 @@ def test_whose_is_asked_of_passages_alone(tmp_path: Path, records: str) -> None:
     assert flows(tmp_path, records, "everybody")["told"].to[0].whose == "everybody"
 
 
+@pytest.mark.parametrize("records", ["filing_progress", "filing, filing_progress", ""])
+def test_what_is_unchecked_is_asked_of_filings_alone(tmp_path: Path, records: str) -> None:
+    text = FLOW.replace("whose: {whose}", "unchecked: {whose}")
+
+    def told(records: str, how: str) -> Any:
+        (tmp_path / "told").mkdir(exist_ok=True)
+        (tmp_path / "told" / "flow.yaml").write_text(text.format(records=records, whose=how))
+        return load_flows(tmp_path)["told"].to[0].unchecked
+
+    assert told("filing", "park") == "park" and told("checkin", "send") == "send"
+    with pytest.raises(FlowFaulty, match="unchecked"):
+        told(records, "park")
+
+
 @pytest.mark.parametrize("ahead_s", [-7200.0, 0.0, 7200.0])
 def test_what_is_too_long_ago_is_judged_by_the_databases_clock(tmp_path: Path, ahead_s: float) -> None:
     router = Router(flows(tmp_path, "checkin"), {"families": 1})

@@ -73,6 +73,13 @@ def test_a_verdict_is_a_canonical_record_without_personal_values(case: str) -> N
         assert private not in told
 
 
+def test_a_key_that_names_the_school_too_is_no_learners_code() -> None:
+    key = "TAM-7@31HP0123001"
+    (call,) = ADAPTER.render([msgspec.structs.replace(ASKED, key=key)])
+    (record,) = ADAPTER.read(call, Reply(status=200, body=GOOD, headers=HEADERS)).records
+    assert (record.key, msgspec.convert(record.body, PopulationCheck).learner_code) == (key, "TAM-7")
+
+
 def test_what_is_compared_is_what_was_sent() -> None:
     """A stored call without its personal metadata still reads the same: the question is in its bytes."""
     stored = msgspec.structs.replace(CALL, meta={k: v for k, v in CALL.meta.items() if k != "lookup_of"})

@@ -20,7 +20,7 @@ from hub.simulate.gates_asked import left_out, settings_of
 from hub.simulate.gates_fleet import specs
 from hub.simulate.gates_lists import ListedGate, Lists
 from hub.simulate.gates_words import LISTED, Spec
-from hub.worker.catchup import check, policy_of
+from hub.worker.list_settings import check, policy_of
 from iot.dahua.listing import LIST
 from iot.listing import Listed, Span
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hub.worker.catchup import BadListSettings, check
+from hub.worker.list_settings import BadListSettings, check
 
 GIVEN = {"transport": {"kind": "rest", "base_url": "http://10.20.0.31"}}
 

@@ -1,8 +1,12 @@
 -- name: alarms_watch
+-- One read of what is open for all connectors together.
 SELECT c.name, c.state, c.pause_cause, c.pause_message,
-  (SELECT extract(epoch FROM clock_timestamp() - min(d.created_at))::float8 FROM deliveries d WHERE d.connector = c.id) AS oldest_s,
-  (SELECT count(*) FROM deliveries d WHERE d.connector = c.id) AS n
+  extract(epoch FROM clock_timestamp() - d.oldest)::float8 AS oldest_s, coalesce(d.n, 0) AS n
 FROM connectors c
+LEFT JOIN (SELECT connector, min(created_at) AS oldest, count(*) AS n FROM deliveries GROUP BY connector) d ON d.connector = c.id
+
+-- name: alarms_standing
+SELECT kind, count(*) AS n FROM alarms WHERE ended_at IS NULL GROUP BY kind
 
 -- name: alarm_start
 INSERT INTO alarms (kind, subject, text)
@@ -41,20 +45,6 @@ WITH n AS (
     ORDER BY h.seq LIMIT 1) x)
 UPDATE deliveries d SET state = 2, cause = 'promoted', since = clock_timestamp() FROM n WHERE d.id = n.id
 RETURNING d.id
-
--- name: expire_messages
-UPDATE messages m SET body = NULL, body_hash = sha256(body) WHERE m.class = $1 AND m.id < $2 AND m.body IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.message = m.id)
-
--- name: expire_calls
-UPDATE calls c SET body = NULL WHERE c.class = $1 AND c.id < $2 AND c.body IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id = ANY (c.deliveries) OR d.resend = c.id)
-
--- name: expire_replies
-UPDATE replies SET body = NULL WHERE class = $1 AND id < $2 AND body IS NOT NULL
-
--- name: id_floor
-SELECT id_day(((clock_timestamp() AT TIME ZONE 'UTC')::date - $1::int))
 
 -- name: record_one
 SELECT id, class, type, key, version, event, school, body, message FROM records WHERE id = $1

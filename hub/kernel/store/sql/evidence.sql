@@ -2,13 +2,20 @@
 SELECT * FROM records WHERE id = $1
 
 -- name: evidence_record_of_key
-SELECT record FROM streams WHERE type = $1 AND key = $2
+SELECT record FROM streams WHERE type = $1 AND key = $2 AND record <> 0
 
 -- name: evidence_record_of_delivery
 SELECT record FROM (SELECT record FROM deliveries WHERE id = $1 UNION ALL SELECT record FROM deliveries_closed WHERE id = $1) x LIMIT 1
 
 -- name: evidence_latest_of_key
 SELECT id FROM records WHERE type = $1 AND key = $2 ORDER BY id DESC LIMIT 1
+
+-- name: evidence_filing
+-- A filing's other records, newest first: its versions and the steps told of it. `n`: how many there are.
+SELECT id, count(*) OVER () AS n FROM records
+WHERE ((type = 'filing' AND key = $1) OR (type = 'filing_progress' AND key >= $1 || '/' AND key < $1 || '0'))
+  AND ($2::text[] IS NULL OR school = ANY ($2)) AND id <> $3
+ORDER BY id DESC LIMIT $4
 
 -- name: evidence_message
 SELECT m.*, s.kind AS source_kind, s.name AS source_name FROM messages m JOIN sources s ON s.id = m.source WHERE m.id = $1 AND m.class = $2
@@ -53,8 +60,10 @@ WHERE class = $1 AND id >= id_day($2) AND id < id_day($3)
 ORDER BY tx, id
 
 -- name: evidence_seals
+-- Those that hold one of these transactions.
 SELECT number, from_tx::text AS from_tx, to_tx::text AS to_tx, entries, root, chain, class, day FROM seals
 WHERE class = $1 AND to_tx > (SELECT min(t::xid8) FROM unnest($2::text[]) t) AND from_tx <= (SELECT max(t::xid8) FROM unnest($2::text[]) t)
+  AND EXISTS (SELECT FROM unnest($2::text[]) t WHERE t::xid8 >= from_tx AND t::xid8 < to_tx)
 ORDER BY number
 
 -- name: evidence_anchor_after

@@ -25,7 +25,11 @@ DELETE FROM file_pieces p USING gone WHERE p.file = gone.id
 -- name: files_bad
 -- Documents whose signatures do not hold, but for those a person has let go to this connector.
 SELECT f.id FROM files f WHERE f.id = ANY ($1::uuid[]) AND f.verdict_state = 'bad' AND NOT EXISTS (
-  SELECT 1 FROM tasks t WHERE t.cause = 'bad_signature' AND t.subject = f.id::text AND t.connector = $2 AND t.state = 'resolved')
+  SELECT 1 FROM tasks t WHERE t.cause = 'bad_signature' AND t.subject = f.id::text AND t.connector = $2 AND t.resolution = 'release')
+
+-- name: files_let_go
+-- Of these subjects of documents kept elsewhere, those a person has let go to this connector.
+SELECT DISTINCT subject FROM tasks WHERE cause = 'unchecked_document' AND subject = ANY ($1::text[]) AND connector = $2 AND resolution = 'release'
 
 -- name: files_verdicts
 SELECT id, verdict_state, verdict FROM files WHERE id = ANY ($1::uuid[])

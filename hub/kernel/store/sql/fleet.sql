@@ -8,11 +8,11 @@ SELECT id, name FROM made
 UNION ALL SELECT s.id, s.name FROM sources s JOIN wanted w ON s.kind = 'device' AND s.name = w.name
 
 -- name: fleet_add
-INSERT INTO devices (source, id, family, profile, title, school, entrance, direction, zone, secret, signing)
-SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::bytea[])
+INSERT INTO devices (source, id, family, profile, title, school, entrance, direction, zone, secret, signing, namespace)
+SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::bytea[], $12::text[])
 ON CONFLICT (id) DO UPDATE SET family = excluded.family, profile = excluded.profile, title = excluded.title, school = excluded.school,
   entrance = excluded.entrance, direction = excluded.direction, zone = excluded.zone, secret = excluded.secret,
-  signing = coalesce(excluded.signing, devices.signing), state = 'active'
+  signing = coalesce(excluded.signing, devices.signing), namespace = excluded.namespace, state = 'active'
 
 -- name: fleet_revoke
 UPDATE devices SET state = 'revoked' WHERE id = ANY ($1::text[]) AND state = 'active' RETURNING id

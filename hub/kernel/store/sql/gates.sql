@@ -1,11 +1,22 @@
 -- The registry of gates: registered, enrolled, rotated, moved, replaced, revoked, traced.
 
 -- name: gate_lock
-SELECT id, source, family, profile, title, school, entrance, direction, zone, secret, signing, state, serial, model, generation
+SELECT id, source, family, profile, title, school, entrance, direction, zone, secret, signing, state, serial, model, generation, namespace
 FROM devices WHERE id = $1 FOR UPDATE
 
 -- name: gates_known
 SELECT id, state, school, family FROM devices WHERE id = ANY ($1::text[])
+
+-- name: namespaces_taken
+-- Of these names, those that are the namespace of other gates, or of links.
+SELECT w.name FROM unnest($1::text[]) w(name)
+WHERE EXISTS (SELECT FROM devices d WHERE d.namespace = w.name AND d.id <> w.name)
+  OR EXISTS (SELECT FROM gate_persons p WHERE p.namespace = w.name AND p.undone_at IS NULL)
+ORDER BY w.name
+
+-- name: namespace_shared
+-- Whether other gates too have the namespace that is called like this one.
+SELECT EXISTS (SELECT FROM devices WHERE namespace = $1 AND id <> $1)
 
 -- name: gates_describe
 UPDATE devices d SET serial = w.serial, model = w.model, replaced_by = NULL
@@ -90,10 +101,11 @@ DELETE FROM gate_traces WHERE until < clock_timestamp() - interval '1 day'
 
 -- name: gates_standing
 -- What the console shows of gates. `held`: kinds of alarms that stand about it; `backlog`: spans it still owes: those it was asked to send
--- again, holes in its own numbering, and one for a list that could not be read or is a minute overdue.
+-- again, holes in its own numbering, and one for a list that could not be read or is a minute overdue. One whose last word was the answer to
+-- its list (`g`) is silent from when it is to be asked again, which is within the hour.
 SELECT d.id, d.family, d.profile, d.title, d.school, d.entrance, d.direction, d.zone, d.state, d.registered_at, d.serial, d.model, d.replaced_by,
-  d.old_until, s.seen_at, s.online, s.offset_s, coalesce(s.events, 0) AS events, coalesce(s.quarantined, 0) AS quarantined,
-  coalesce(s.images_removed, 0) AS images_removed, s.last_event_at, extract(epoch FROM clock_timestamp() - s.seen_at)::float8 AS silent_s,
+  d.namespace, d.old_until, s.seen_at, s.online, s.offset_s, coalesce(s.events, 0) AS events, coalesce(s.quarantined, 0) AS quarantined,
+  coalesce(s.images_removed, 0) AS images_removed, s.last_event_at, extract(epoch FROM clock_timestamp() - greatest(s.seen_at, g.due))::float8 AS silent_s,
   coalesce(a.kinds, '{}') AS held, coalesce(c.n, 0) + coalesce(m.n, 0) + coalesce(l.n, 0) AS backlog
 FROM devices d LEFT JOIN device_state s ON s.device = d.id
 LEFT JOIN (SELECT subject, array_agg(kind ORDER BY kind) AS kinds FROM alarms
@@ -102,5 +114,7 @@ LEFT JOIN (SELECT device, count(*) AS n FROM gate_commands WHERE state IN ('wait
 LEFT JOIN (SELECT device, jsonb_array_length(holes) AS n FROM gate_memory WHERE jsonb_typeof(holes) = 'array') m ON m.device = d.id
 LEFT JOIN (SELECT device, 1 AS n FROM gate_lists
   WHERE fault IS NOT NULL OR due_at < clock_timestamp() - interval '1 minute') l ON l.device = d.id
+LEFT JOIN (SELECT device, finished_at, least(due_at, finished_at + interval '1 hour', clock_timestamp()) AS due FROM gate_lists WHERE fault IS NULL) g
+  ON g.device = d.id AND s.seen_at >= g.finished_at AND s.seen_at < g.finished_at + interval '1 minute'
 WHERE ($1::text[] IS NULL OR d.school = ANY ($1)) AND ($2::text IS NULL OR d.id = $2)
 ORDER BY d.state, d.school, d.id LIMIT 20000

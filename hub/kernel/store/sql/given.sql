@@ -102,6 +102,10 @@ INSERT INTO codes_given (anchor, code) VALUES ($1, $2)
 -- name: codes_move
 INSERT INTO streams (type, key, version, event, content, identity, record, school) VALUES ('learner', $1, 0, 'MOVED', $2, NULL, 0, $3)
 
+-- name: codes_anchors
+-- Where learners are kept who have one of these lasting codes in place of a temporary one.
+SELECT code, anchor FROM codes_given WHERE code = ANY ($1::text[])
+
 -- name: codes_current
 SELECT s.key, s.event, s.school, r.body FROM streams s
 LEFT JOIN records r ON r.id = s.record AND r.class = 3

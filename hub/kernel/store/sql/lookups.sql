@@ -39,10 +39,11 @@ SELECT id, body_digest, digest IS NOT DISTINCT FROM $1 AND digest IS NOT NULL AS
 WHERE digest = $1 OR (school = $2 AND kind = $3 AND state = 'open') ORDER BY same DESC LIMIT 1
 
 -- name: verification_roster
+-- A code given in place of a temporary one only points to its learner: who has one is asked about once.
 WITH roster AS (
   INSERT INTO verification_items (verification, learner, record, class)
   SELECT $1, s.key, s.record, $4 FROM streams s
-  WHERE s.type = 'learner' AND s.event <> 'CANCEL' AND s.school = $2 AND ($3::text[] IS NULL OR s.key = ANY ($3))
+  WHERE s.type = 'learner' AND s.event <> 'CANCEL' AND s.event <> 'MOVED' AND s.school = $2 AND ($3::text[] IS NULL OR s.key = ANY ($3))
   RETURNING 1),
 counted AS (SELECT count(*)::int AS n FROM roster)
 UPDATE verifications v SET items = counted.n FROM counted WHERE v.id = $1 RETURNING v.items
@@ -50,7 +51,7 @@ UPDATE verifications v SET items = counted.n FROM counted WHERE v.id = $1 RETURN
 -- name: verifications_due
 -- Schools with learners whose latest verification of the kind began before $2, or that never had one. $3 at most, longest ago first.
 SELECT r.school FROM
-  (SELECT DISTINCT school FROM streams WHERE type = 'learner' AND event <> 'CANCEL' AND school IS NOT NULL) r
+  (SELECT DISTINCT school FROM streams WHERE type = 'learner' AND event <> 'CANCEL' AND event <> 'MOVED' AND school IS NOT NULL) r
 LEFT JOIN LATERAL (SELECT created_at FROM verifications v WHERE v.school = r.school AND v.kind = $1 ORDER BY v.id DESC LIMIT 1) last ON true
 WHERE last.created_at IS NULL OR last.created_at < $2
 ORDER BY last.created_at NULLS FIRST, r.school LIMIT $3
@@ -76,7 +77,8 @@ WHERE i.verification = $1 AND i.learner = w.learner AND i.state = 'waiting'
 RETURNING i.learner
 
 -- name: verification_settle
--- What became of the questions: the answer's record where there is one, else the end of the delivery.
+-- What became of the questions: the answer's record where there is one, else the end of the delivery. A question's code has
+-- ":" where a learner's key has "@", in questions of an earlier version "@" itself.
 WITH asked AS (
   SELECT i.verification, i.learner, i.request FROM verification_items i
   WHERE i.verification = $1 AND i.state = 'asked'
@@ -84,7 +86,7 @@ WITH asked AS (
 ended AS (
   SELECT a.learner, a.request, x.state,
     (SELECT r.body FROM records r WHERE r.key = a.learner AND r.type = 'population_check' AND r.class = $3 AND r.id > $1
-       AND r.body ->> 'request_code' = a.verification || '/' || a.learner ORDER BY r.id DESC LIMIT 1) AS body
+       AND replace(r.body ->> 'request_code', '@', ':') = replace(a.verification || '/' || a.learner, '@', ':') ORDER BY r.id DESC LIMIT 1) AS body
   FROM asked a
   CROSS JOIN LATERAL (SELECT state FROM deliveries_closed c WHERE c.record = a.request ORDER BY c.id DESC LIMIT 1) x)
 UPDATE verification_items i
@@ -119,7 +121,7 @@ FROM (SELECT (c.settings -> 'policy' -> 'quota' ->> 'per_day')::bigint AS per_da
 SELECT id, body, updated_at FROM records WHERE class = $1 AND id = ANY ($2::bigint[])
 
 -- name: verification_requests
-SELECT id, body ->> 'learner_code' AS learner FROM records WHERE message = $1 AND class = $2
+SELECT id, key FROM records WHERE message = $1 AND class = $2
 
 -- name: verification_one
 SELECT v.*, s.name AS school_name, x.*
@@ -140,8 +142,9 @@ FROM verifications v LEFT JOIN schools s ON s.code = v.school
 WHERE v.id < $1 AND ($2::text[] IS NULL OR v.school = ANY ($2)) ORDER BY v.id DESC LIMIT $3
 
 -- name: verification_results
--- A page of items with what the school needs to know whom a line is about. $4: only items that need somebody's eye.
-SELECT i.learner, i.state, i.verdict, i.differing, i.reasons, i.checked_at, r.body ->> 'full_name' AS full_name,
+-- A page of items with what the school needs to know whom a line is about: `learner` is the key, `learner_code` the code they
+-- have by now. $4: only items that need somebody's eye.
+SELECT i.learner, coalesce((SELECT g.code FROM codes_given g WHERE g.anchor = i.learner), split_part(i.learner, '@', 1)) AS learner_code, i.state, i.verdict, i.differing, i.reasons, i.checked_at, r.body ->> 'full_name' AS full_name,
   r.body ->> 'class_code' AS class_code, r.body ->> 'personal_number' AS personal_number, p.state AS delivery_state
 FROM verification_items i
 LEFT JOIN LATERAL (SELECT body FROM records WHERE id = i.record AND class = i.class) r ON true

@@ -23,26 +23,27 @@ LEFT JOIN (SELECT device, max(id) AS trace FROM gate_traces WHERE until > clock_
 WHERE d.state = 'active'
 
 -- name: device_add
-INSERT INTO devices (source, id, family, profile, title, school, entrance, direction, zone, secret, signing)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+INSERT INTO devices (source, id, family, profile, title, school, entrance, direction, zone, secret, signing, namespace)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (id) DO UPDATE SET family = excluded.family, profile = excluded.profile, title = excluded.title, school = excluded.school,
   entrance = excluded.entrance, direction = excluded.direction, zone = excluded.zone, secret = excluded.secret,
-  signing = coalesce(excluded.signing, devices.signing), state = 'active'
+  signing = coalesce(excluded.signing, devices.signing), namespace = excluded.namespace, state = 'active'
 
 -- name: device_revoke
 UPDATE devices SET state = 'revoked' WHERE id = $1 AND state = 'active' RETURNING id
 
 -- name: device_touch
+-- `seen`, `happened`: null means now. What was read from a gate's list happened before, and puts nothing back.
 INSERT INTO device_state (device, seen_at, online, offset_s, events, quarantined, images_removed, last_event_at)
-SELECT w.device, clock_timestamp(), w.online, w.offset_s, w.events, w.quarantined, w.images,
-       CASE WHEN w.events > 0 THEN clock_timestamp() END
-FROM unnest($1::text[], $2::boolean[], $3::float8[], $4::bigint[], $5::bigint[], $6::bigint[])
-  w(device, online, offset_s, events, quarantined, images)
+SELECT w.device, least(w.seen, clock_timestamp()), w.online, w.offset_s, w.events, w.quarantined, w.images,
+       CASE WHEN w.events > 0 THEN least(w.happened, clock_timestamp()) END
+FROM unnest($1::text[], $2::boolean[], $3::float8[], $4::bigint[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::timestamptz[])
+  w(device, online, offset_s, events, quarantined, images, happened, seen)
 JOIN devices d ON d.id = w.device ORDER BY w.device
-ON CONFLICT (device) DO UPDATE SET seen_at = excluded.seen_at, online = coalesce(excluded.online, device_state.online),
+ON CONFLICT (device) DO UPDATE SET seen_at = greatest(excluded.seen_at, device_state.seen_at), online = coalesce(excluded.online, device_state.online),
   offset_s = coalesce(excluded.offset_s, device_state.offset_s), events = device_state.events + excluded.events,
   quarantined = device_state.quarantined + excluded.quarantined, images_removed = device_state.images_removed + excluded.images_removed,
-  last_event_at = coalesce(excluded.last_event_at, device_state.last_event_at)
+  last_event_at = greatest(excluded.last_event_at, device_state.last_event_at)
 
 -- name: receipt_messages
 SELECT m.id, m.class, m.source, m.type, m.school, m.received_at, m.upload, m.chunk, m.duplicate_of,

@@ -1,7 +1,7 @@
 -- Who a check-in was, when it happened, and which of several punches of one passage travels.
 
 -- name: presence_look
-SELECT * FROM presence_look($1, $2, $3, $4, $5, $6)
+SELECT * FROM presence_look($1, $2, $3, $4, $5, $6, $7)
 
 -- name: presence_write
 -- Punches put in place, check-ins that wait, and those to be judged again: one statement.
@@ -111,8 +111,10 @@ SELECT s.key, s.school, r.body->>'full_name' AS name FROM streams s JOIN records
 SELECT pg_advisory_xact_lock(hashtextextended($1 || E'\x1f' || $2, 18))
 
 -- name: namespace_beyond
--- Whether gates of other schools than these use the namespace too.
-SELECT EXISTS (SELECT FROM devices WHERE namespace = $1 AND school <> ALL ($2::text[]))
+-- Whether gates of other schools than these use the namespace too, one of them is called so (its vendor's numbers may wait
+-- there), or check-ins of other schools wait in it.
+SELECT EXISTS (SELECT FROM devices WHERE (namespace = $1 OR id = $1) AND school <> ALL ($2::text[]))
+  OR EXISTS (SELECT FROM checkin_waits WHERE namespace = $1 AND reason = 'person' AND coalesce(school <> ALL ($2::text[]), true))
 
 -- name: person_overlap
 SELECT id FROM gate_persons WHERE namespace = $1 AND local = $2 AND undone_at IS NULL

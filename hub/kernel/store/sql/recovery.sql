@@ -1,4 +1,5 @@
--- Recovery: who leads it, and the release of waiting deliveries. Counts read the open table alone.
+-- Recovery: who leads it, and the release of waiting deliveries. Counts read the open table alone; what is asked at every step
+-- reads neither what waits nor what is held.
 
 -- name: recovery_find
 SELECT state, epoch FROM recoveries WHERE connector = $1
@@ -13,6 +14,7 @@ RETURNING epoch
 
 -- name: recovery_lock
 SELECT r.state, r.epoch, r.owner, r.step, r.released, c.state AS connector_state, clock_timestamp() AS now,
+       (c.settings #>> '{policy,quota,per_second}')::float8 * coalesce((c.settings #>> '{policy,batch_max}')::float8, 1) AS per_s,
        coalesce(r.owner IS NOT NULL AND r.until > clock_timestamp(), false) AS led,
        extract(epoch FROM clock_timestamp() - coalesce(r.until, r.opened_at))::float8 AS alone_s
 FROM recoveries r JOIN connectors c ON c.id = r.connector
@@ -71,6 +73,18 @@ SELECT l.*, q.*, s.* FROM
        SELECT 1 FROM paused_shares p WHERE p.connector = $1 AND p.school = coalesce(d.school, ''))) AS queued
    FROM deliveries d WHERE connector = $1 AND state = 2) q,
   (SELECT count(*) AS sending FROM deliveries WHERE connector = $1 AND state = 3 AND lease_until IS NOT NULL) s
+
+-- name: recovery_seen
+-- The two counts a leader goes by, each by an index of its own.
+SELECT (SELECT count(*) FROM deliveries
+        WHERE connector = $1 AND state IN (4, 6) AND since >= $2::timestamptz AND waits_for IS NULL AND cause <> 'in_progress') AS failed,
+       (SELECT count(*) FROM deliveries d WHERE connector = $1 AND state = 2 AND cause = 'due' AND NOT EXISTS (
+          SELECT 1 FROM paused_shares p WHERE p.connector = $1 AND p.school = coalesce(d.school, ''))) AS queued
+
+-- name: recovery_due
+-- What is left to release by itself; two counts, because no index is one way to both.
+SELECT (SELECT count(*) FROM deliveries WHERE connector = $1 AND state = 4 AND due_at <= statement_timestamp())
+     + (SELECT count(*) FROM deliveries WHERE connector = $1 AND state = 4 AND due_at IS NULL)
 
 -- name: recovery_delivered
 SELECT count(*) FROM deliveries_closed d JOIN recoveries r ON r.connector = d.connector

@@ -1,11 +1,15 @@
 -- name: noise_add
+-- `at` null: now. Nearly always one half hour of a gate; several of one day are brought together first, as a row is written once.
+WITH told AS (
+  SELECT w.device, coalesce(w.at, clock_timestamp()) AT TIME ZONE 'Asia/Ho_Chi_Minh' AS local, w.n
+  FROM unnest($1::text[], $2::timestamptz[], $3::int[]) w(device, at, n) JOIN devices d ON d.id = w.device OFFSET 0),
+cells AS (
+  SELECT device, local::date AS day, (extract(hour FROM local) * 2 + floor(extract(minute FROM local) / 30))::int + 1 AS slot, sum(n)::int AS n
+  FROM told GROUP BY 1, 2, 3)
 INSERT INTO gate_noise (device, day, slots)
-SELECT w.device, (t.local)::date, array_fill(0, ARRAY[t.slot - 1]) || w.n || array_fill(0, ARRAY[48 - t.slot])
-FROM unnest($1::text[], $2::int[]) w(device, n)
-CROSS JOIN (SELECT l.local, (extract(hour FROM l.local) * 2 + floor(extract(minute FROM l.local) / 30))::int + 1 AS slot
-            FROM (SELECT clock_timestamp() AT TIME ZONE 'Asia/Ho_Chi_Minh' AS local) l) t
-JOIN devices d ON d.id = w.device
-ORDER BY w.device
+SELECT device, day, CASE WHEN count(*) = 1 THEN array_fill(0, ARRAY[min(slot) - 1]) || min(n) || array_fill(0, ARRAY[48 - min(slot)])
+  ELSE (SELECT array_agg(coalesce(u.n, 0) ORDER BY i) FROM generate_series(1, 48) i LEFT JOIN unnest(array_agg(slot), array_agg(n)) u(slot, n) ON u.slot = i) END
+FROM cells GROUP BY device, day ORDER BY device, day
 ON CONFLICT (device, day) DO UPDATE SET slots = (SELECT array_agg(a + b ORDER BY i) FROM unnest(gate_noise.slots, excluded.slots) WITH ORDINALITY u(a, b, i))
 
 -- name: noise_forget
@@ -53,5 +57,7 @@ INSERT INTO days_off (school, since, until, title, actor) VALUES ($1, $2, $3, $4
 DELETE FROM days_off WHERE id = $1 AND ($2::text[] IS NULL OR school = ANY ($2)) RETURNING school, since, until, title
 
 -- name: gates_heard
-SELECT d.id, d.title, d.school, coalesce(s.last_event_at, d.registered_at) AS last_at, s.last_event_at IS NOT NULL AS heard
-FROM devices d LEFT JOIN device_state s ON s.device = d.id WHERE d.state = 'active'
+-- `listed_to`: of a gate that is asked, up to when everything it noted is stored.
+SELECT d.id, d.family, d.title, d.school, coalesce(s.last_event_at, d.registered_at) AS last_at, s.last_event_at IS NOT NULL AS heard,
+  l.done_to AS listed_to
+FROM devices d LEFT JOIN device_state s ON s.device = d.id LEFT JOIN gate_lists l ON l.device = d.id WHERE d.state = 'active'

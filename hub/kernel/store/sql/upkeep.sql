@@ -34,6 +34,54 @@ UPDATE streams s SET record = c.id FROM copied c WHERE s.type = c.type AND s.key
 -- name: journal_note
 INSERT INTO journal (id, class, actor, kind, ids, data) VALUES ($1, $2, $3, $4, $5, $6)
 
+-- name: expire_lock
+-- One process at a time: the others would only wait for the same rows.
+SELECT pg_try_advisory_xact_lock(7026)
+
+-- name: expire_days
+-- The days that may have bodies older than so many days, with their span of ids. `past`: nothing new can come into it.
+SELECT day, id_day(day) AS low, id_day(day + 1) AS high, day < (clock_timestamp() AT TIME ZONE 'UTC')::date - 1 AS past
+FROM days_with_bodies($1, $2, (clock_timestamp() AT TIME ZONE 'UTC')::date - $3::int) day
+
+-- name: expire_bite_messages
+-- Where a bite ends, and how many bodies are in it.
+SELECT max(id) AS last, count(*) AS n FROM (
+  SELECT id FROM messages WHERE class = $1 AND id >= $2 AND id < $3 AND body IS NOT NULL ORDER BY id LIMIT $4) x
+
+-- name: expire_bite_calls
+SELECT max(id) AS last, count(*) AS n FROM (
+  SELECT id FROM calls WHERE class = $1 AND id >= $2 AND id < $3 AND body IS NOT NULL ORDER BY id LIMIT $4) x
+
+-- name: expire_bite_replies
+SELECT max(id) AS last, count(*) AS n FROM (
+  SELECT id FROM replies WHERE class = $1 AND id >= $2 AND id < $3 AND body IS NOT NULL ORDER BY id LIMIT $4) x
+
+-- name: expire_messages
+UPDATE messages m SET body = NULL, body_hash = sha256(body) WHERE m.class = $1 AND m.id BETWEEN $2 AND $3 AND m.body IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.message = m.id)
+
+-- name: expire_calls
+-- What an open delivery stands in, or is to be sent again as it is, stays. Two joins on equality: neither can ever come to
+-- looking at each open delivery for each call.
+WITH old AS MATERIALIZED (
+  SELECT id, deliveries FROM calls WHERE class = $1 AND id BETWEEN $2 AND $3 AND body IS NOT NULL),
+needed AS MATERIALIZED (
+  SELECT o.id FROM old o CROSS JOIN LATERAL unnest(o.deliveries) u(delivery) JOIN deliveries d ON d.id = u.delivery
+  UNION
+  SELECT o.id FROM old o JOIN deliveries d ON d.resend = o.id)
+UPDATE calls c SET body = NULL WHERE c.class = $1 AND c.id BETWEEN $2 AND $3 AND c.body IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM needed n WHERE n.id = c.id)
+
+-- name: expire_replies
+UPDATE replies SET body = NULL WHERE class = $1 AND id BETWEEN $2 AND $3 AND body IS NOT NULL
+
+-- name: expired_day
+INSERT INTO bodies_gone (what, class, day) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+
+-- name: expired_forget
+-- Days that have been dropped need no mark.
+DELETE FROM bodies_gone g USING retired r WHERE g.class = $1 AND r.class = g.class AND r.day = g.day
+
 -- name: seal_lock
 SELECT pg_try_advisory_xact_lock(7002)
 
