@@ -42,13 +42,18 @@ def retry_after(reply: Reply) -> float | None:
     """Seconds asked for in `Retry-After` (RFC 9110, 10.2.3), at most `WAIT_MAX_S`; None when absent or unreadable.
 
     A date is counted from the reply's own `Date`: an adapter has no clock, and the counterparty's may be wrong, but by the same
-    in both. Without `Date` it says nothing.
+    in both. Without `Date` it says nothing, and neither does one that is over: a maintenance that lasts longer than was
+    announced is no reason to come at once, again and again.
     """
     value = reply.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value), WAIT_MAX_S)
     until, now = _http_date(value), _http_date(reply.headers.get("date", ""))
-    return None if until is None or now is None else min(max((until - now).total_seconds(), 0.0), WAIT_MAX_S)
+    return (
+        min((until - now).total_seconds(), WAIT_MAX_S)
+        if until is not None and now is not None and until > now
+        else None
+    )
 
 
 def _http_date(value: str) -> datetime | None:

@@ -322,7 +322,7 @@ def history(gate: str) -> None:
 @click.option(
     "--commands-user",
     is_flag=True,
-    help="In tài khoản cho kết nối face_gates / print the account a face_gates connector needs",
+    help="In tài khoản cho kết nối face_gates và tài khoản thử / print the account a face_gates connector needs, and its probe's",
 )
 def broker(commands_user: bool) -> None:
     """Máy chủ MQTT: đang chạy có đúng như đã ghi / the broker: whether what runs is what was written."""
@@ -333,10 +333,12 @@ def broker(commands_user: bool) -> None:
     told = (read_status(settings.data_dir).get("notes") or {}).get("broker")
     if commands_user:
         from hub.broker_keeper import commands_user as account
+        from hub.broker_keeper import probe_user
         from hub.keys import Keys, default_path
 
-        user = account(Keys.open(settings.master_key_file or default_path(settings.data_dir), settings.data_dir))
-        click.echo(f"{user.name}\t{user.secret}")
+        keys = Keys.open(settings.master_key_file or default_path(settings.data_dir), settings.data_dir)
+        for user in (account(keys), probe_user(keys)):
+            click.echo(f"{user.name}\t{user.secret}")
         return
     if not told:
         raise click.ClickException("Không có máy chủ nhúng đang chạy. / No embedded broker is running.")

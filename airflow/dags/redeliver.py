@@ -216,7 +216,7 @@ with DAG(
         return lead.target()
 
     def _release_all(lead: _Lead, size: int, for_s: float, *, until_full: bool) -> None:
-        """Release steps that double while nothing fails and halve when something does; ends when there is nothing left.
+        """Release steps that double while little fails and halve when more than a tenth does; ends when there is nothing left.
 
         The hub's queue is kept filled but short: the next step follows when half of the last has been taken up, and the
         largest is some seconds of the counterparty's quota, as the hub says.
@@ -225,15 +225,13 @@ with DAG(
             lead.renew()
             most = RAMP_LAST if until_full else lead.most
             seen = lead.progress(brief="true")
-            if lead.last and seen["failed"]:
-                size = max(1, size // 2)
-                if seen["failed"] >= lead.last:
-                    lead.give_up(f"all of step {lead.step} failed")
-            elif seen["queued"] > lead.last // 2:
+            if lead.last and seen["failed"] >= lead.last:
+                lead.give_up(f"all of step {lead.step} failed")
+            if seen["queued"] > lead.last // 2:
                 lead.leave_if_closed()
                 continue
-            elif lead.last:
-                size = min(most, size * 2)
+            if lead.last:
+                size = max(1, size // 2) if seen["failed"] * 10 > lead.last else min(most, size * 2)
             if until_full and size >= most:
                 return
             lead.release(size)

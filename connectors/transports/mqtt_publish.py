@@ -9,7 +9,6 @@ wait for its receiver's own answer (see `mqtt_answers`): silence is then a reply
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 
 from connectors.address import AddressPolicy
@@ -119,16 +118,13 @@ class MqttTransport:
 
     async def reach(self, deadline_s: float) -> None:
         """Connect and log in to the broker, under a client id of its own: the session may be another process's, and a broker
-        ends it for whoever comes second under its name. At the hub's own broker that name is the user's, so another signs in;
-        a broker that was told of the user alone knows sessions by their ids, so there the user itself may."""
+        ends it for whoever comes second under its name. At the hub's own broker that name is the user's, so another signs in,
+        and never the user itself in its stead: a broker that refuses it has to be told of both."""
         s = self._settings
-        apart = s.model_copy(update={"client_id": s.client_id + PROBE, "answers": ""})
+        update = {"client_id": s.client_id + PROBE, "answers": ""}
         if s.username == COMMANDS_USER:
-            with contextlib.suppress(CredentialsRefused):
-                return await self._sign_in(apart.model_copy(update={"username": COMMANDS_USER + PROBE}), deadline_s)
-        await self._sign_in(apart, deadline_s)
-
-    async def _sign_in(self, apart: MqttSettings, deadline_s: float) -> None:
+            update["username"] = COMMANDS_USER + PROBE
+        apart = s.model_copy(update=update)
         other = MqttTransport(apart, self._policy, password=self._password, connect_s=self._connect_s)
         try:
             await other._ready(min(deadline_s, self._connect_s))
@@ -162,7 +158,7 @@ class MqttTransport:
             if self._client.refusal is not None:
                 raise AddressRefused(self._client.refusal)
             if error is not None and error.lower().startswith(_REFUSALS):
-                raise CredentialsRefused(f"the broker refused the session: {error}")
+                raise CredentialsRefused(f"the broker refused the session of {self._settings.username or '-'}: {error}")
             raise NotSent(f"no MQTT session: {error or 'timed out'}")
         if not self._client.confirms:
             raise QosRefused("the broker takes QoS 0 only")

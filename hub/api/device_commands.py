@@ -45,9 +45,10 @@ class Commands:
         self._looked_at = float("-inf")
 
     async def take(self, device: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The next command for a gate as its family has it, `{id, spans: [[from, to], …]}` in the gate's own time: its zone,
-        and its clock as far as that is known, the one it shows now first; None when there is none, or the database is away.
-        """
+        """The next command for a gate as its family has it, `{id, span: [from, to]}` in the gate's own time: its zone, and its
+        clock as far as that is known; None when there is none, or the database is away. For a clock that was lost a second
+        one follows, by that clock and with a number of its own, as each is answered by its number; a kill before it is in
+        the ledger leaves the first as sent, to be given again."""
         try:
             if time.monotonic() - self._looked_at > _LOOK_S:
                 self._looked_at = time.monotonic()
@@ -56,15 +57,22 @@ class Commands:
                 return None
             self._looked_at = float("-inf")
             found = await gate_commands.take(self._core, [device["id"]], STALE_S)
+            if not found:
+                return None
+            (command,) = found
+            span = Span(command.span_start, command.span_end)
+            if not command.own_clock:
+                (span, _), *lost = by_its_clock(span, _offset_s(device))
+                for moved, _ in lost:
+                    await gate_commands.follow(self._core, device["id"], moved.start, moved.end)
         except TRANSIENT as error:
             log.warning("commands for gates wait: %s", type(error).__name__)
             return None
         here = zone(zone_of(device, PROFILES.get(device.get("profile")).settings))
-        for command in found:
-            spans = by_its_clock(Span(command.span_start, command.span_end), _offset_s(device))
-            told = [[f"{t.astimezone(here):%Y-%m-%d %H:%M:%S}" for t in (s.start, s.end)] for s, _ in reversed(spans)]
-            return {"id": command.id, "spans": told}
-        return None
+        return {
+            "id": command.id,
+            "span": [f"{t.astimezone(here):%Y-%m-%d %H:%M:%S}" for t in (span.start, span.end)],
+        }
 
     async def answered(self, device: str, facts: Mapping[str, Any]) -> None:
         """A gate's word on a command: `id`, and `code` 0 when it was carried out. May be lost: then it is given again."""

@@ -160,10 +160,12 @@ class WebGates(Gates):
         self._tell_soon()
 
     def _lose(self, device: str, off_s: float, broken: bool) -> None:
-        """A clock that cannot be right moves no estimate; but a gate that has one is asked for a span by it."""
-        lost = off_s if broken and abs(off_s) > PLAUSIBLE_S else None
-        if lost is not None or self._memory.get(device, {}).get(LOST) is not None:
-            self.remember(device, {LOST: lost})
+        """A clock that cannot be right moves no estimate; but a gate that has one is asked for a span by it. Only a time that
+        can be right says that the clock is: one that could not be read says nothing."""
+        if broken and abs(off_s) > PLAUSIBLE_S:
+            self.remember(device, {LOST: off_s})
+        elif not broken and self._memory.get(device, {}).get(LOST) is not None:
+            self.remember(device, {LOST: None})
 
     def _doubt(self, device: str, received_at: datetime, sent: datetime) -> None:
         """An event sent at once that is late by the device's clock: either it was stored after all, or the clock is

@@ -86,5 +86,8 @@ class Books:
         except TRANSIENT as error:
             self.found = None
             log.warning("the accounts could not be counted: %s: %s", type(error).__name__, error)
+        except Exception:
+            self.found = None  # what was true a minute ago must not stand for what nobody can tell now
+            log.exception("the accounts could not be counted")
         finally:
             self._took_s = time.monotonic() - self._began

@@ -17,7 +17,8 @@ speak of that filing. Days apart, they lead to different anchors: give --anchor 
 can prove; how many older ones were is told.
 
 Exit code: 0 everything is proven; 1 altered; 2 wrongly called; 3 something is not proven; 4 something is not sealed yet
-(the record is seconds old: ask for a new pack later; until then nothing of that is proven).
+(the record is seconds old), or with --anchor not anchored yet (no anchor was set since): ask for a new pack later; until
+then nothing of that is proven.
 """
 
 from __future__ import annotations
@@ -50,17 +51,20 @@ class NotProven(Exception):
 
 def packed(files: dict[str, bytes]) -> bytes:
     """A ZIP of `{name: bytes}`, the same for the same contents everywhere: sorted, uncompressed, no clock, no owner."""
-    body, index = io.BytesIO(), io.BytesIO()
+    body: list[bytes] = []
+    index: list[bytes] = []
+    start = 0
     for name in sorted(files):
         data, raw = files[name], name.encode()
         # Version 2.0, names in UTF-8, stored, 1 January 1980.
         common = struct.pack("<HHHHHIIIHH", 20, 0x800, 0, 0, 0x21, zlib.crc32(data), len(data), len(data), len(raw), 0)
-        index.write(b"PK\1\2" + struct.pack("<H", 20) + common)
-        index.write(struct.pack("<HHHII", 0, 0, 0, 0, body.tell()) + raw)
-        body.write(b"PK\3\4" + common + raw + data)
-    start, size = body.tell(), index.tell()
-    end = struct.pack("<HHHHIIH", 0, 0, len(files), len(files), size, start, 0)
-    return body.getvalue() + index.getvalue() + b"PK\5\6" + end
+        index.append(b"PK\1\2" + struct.pack("<H", 20) + common + struct.pack("<HHHII", 0, 0, 0, 0, start) + raw)
+        head = b"PK\3\4" + common + raw
+        body += (head, data)
+        start += len(head) + len(data)
+    end = struct.pack("<HHHHIIH", 0, 0, len(files), len(files), sum(map(len, index)), start, 0)
+    # Joined once: a pack may be large, and is held in memory as it is.
+    return b"".join((*body, *index, b"PK\5\6", end))
 
 
 def written(value: Any) -> bytes:
@@ -135,7 +139,7 @@ class Pack:
 
 class Found:
     """What a check found. `unproven` is what no entry of the journal speaks of, `unsealed` what one speaks of that is in no seal
-    yet (anybody could have written it), `anchors` what the chains lead to (hex)."""
+    yet, or under none of the anchors given (anybody could have written it), `anchors` what the chains lead to (hex)."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -231,7 +235,8 @@ def _filing(pack: Pack, found: Found, anchors: tuple[str, ...]) -> None:
                 if json.loads(inner.raw("record/canonical.json")).get("file_number") != number:
                     raise Altered("its content is another filing's")
             else:
-                part.lines.append("• Số hồ sơ chỉ do gói nêu / that it is of this filing is stated alone")
+                # What else names the filing (type, key) is in no entry of the journal: anybody could have written it.
+                part.unproven.append("record/record.json: filing number")
         except Altered as error:
             raise Altered(f"{name}: {error}") from None
         seen.add(record["id"])
@@ -260,7 +265,8 @@ _SUBJECT = (
 
 
 def _chain(pack: Pack, found: Found, anchors: tuple[str, ...]) -> Journal:
-    """The journal's entries, each led to its seal, and the seals to the anchor."""
+    """The journal's entries, each led to its seal, and the seals to the anchor; of those given, if any are. A chain that no
+    anchor was set on yet leads to none of them: then its entries count as not sealed."""
     journal = Journal()
     for item in pack.json("chain/entries.json"):
         content = json.loads(item["entry"])
@@ -282,7 +288,7 @@ def _chain(pack: Pack, found: Found, anchors: tuple[str, ...]) -> Journal:
         if sha256(*rows).hex() != seal["root"]:
             raise Altered(f"chain/seals.json: the entries of seal {seal['number']} do not give its root")
     if not chain["links"]:
-        if anchors or chain["seals"]:
+        if chain["seals"]:
             raise Altered("chain/seals.json: it leads to no anchor")
         return journal
     roots = {}
@@ -300,7 +306,12 @@ def _chain(pack: Pack, found: Found, anchors: tuple[str, ...]) -> Journal:
     if value.hex() != chain["anchor"]["chain"] or chain["links"][-1][0] != chain["anchor"]["seal"]:
         raise Altered("chain/seals.json: the chain does not lead to its anchor")
     if anchors and chain["anchor"]["chain"] not in [a.lower() for a in anchors]:
-        raise Altered("the chain leads to another anchor than the one given")
+        if chain["anchor"]["anchored"] is not False:
+            raise Altered("the chain leads to another anchor than the one given")
+        # No anchor was set since: it leads to the chain's head of that moment, which proves nothing against those given.
+        journal.sealed.clear()
+        found.unsealed.append("chain/seals.json: chưa có mốc neo nào sau đó / not anchored yet")
+        return journal
     found.anchors.append(chain["anchor"]["chain"])
     held = f"{len(journal.sealed)}/{len(journal.content)}"
     found.lines.append(f"• {held} dòng nhật ký nằm trong chuỗi niêm phong / journal entries are in the chain of seals")
@@ -450,8 +461,9 @@ EXIT = {"proven": 0, "unproven": 3, "unsealed": 4}
 _VERDICTS = {
     "proven": "✔ ĐÃ CHỨNG MINH tới mốc neo / PROVEN up to the anchor",
     "unproven": "✘ KHÔNG CHỨNG MINH ĐƯỢC: nhật ký không nói về những mục trên / NOT PROVEN: the journal does not speak of these",
-    "unsealed": "✘ CHƯA NIÊM PHONG, chưa chứng minh được gì cho các mục trên: xin gói mới sau ít phút / "
-    "NOT SEALED YET, nothing of these is proven: ask for a new pack in some minutes",
+    "unsealed": "✘ CHƯA NIÊM PHONG (hoặc chưa có mốc neo), chưa chứng minh được gì cho các mục trên: xin gói mới sau ít phút, "
+    "hoặc sau mốc neo kế tiếp / NOT SEALED YET (or not anchored yet), nothing of these is proven: ask for a new pack in some "
+    "minutes, or after the next anchor",
 }
 
 

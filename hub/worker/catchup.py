@@ -67,10 +67,10 @@ def _shown(draft: Draft) -> datetime:
     return draft.updated_at + timedelta(seconds=draft.body["estimated_offset_s"] or 0.0)
 
 
-def _serials(items: Sequence[Listing]) -> set[int]:
-    """The devices' own numbers of these passages."""
+def _serials(items: Sequence[Listing]) -> list[int]:
+    """The devices' own numbers of these passages, as they were listed."""
     told = (item.attributes.get("serial", "") for _, item in items)
-    return {int(n) for n in told if n.isascii() and n.isdecimal()}
+    return [int(n) for n in told if n.isascii() and n.isdecimal()]
 
 
 class _Run(Struct, kw_only=True):
@@ -214,7 +214,7 @@ class CatchUp:
             place = {**place, _OFFSET: offset_s, _BEFORE: before_s}
         every = run.settings.every_s
         answers = await gate_lists.store_page(self._core, asking, self._core.worker, arrivals, place, _LEASE_S, every)
-        run.numbers |= _serials(listed.items)
+        run.numbers.update(_serials(listed.items))
         run.ended = place is None
         await self._note(run, items, arrivals, answers, received_at, len(listed.items))
         return not run.ended
@@ -269,8 +269,12 @@ class CatchUp:
         if first is not None:
             part = Numbers(first, min(hole.last, first + _NUMBERS_MOST - 1))
             left = Hole(part.last + 1, hole.last) if part.last < hole.last else None
-            if (fault := await self._by_number(run, lister, part, until)) is not None:
-                log.warning("gate %s: asked for numbers %d to %d: %s", device, part.first, part.last, fault.text.en)
+            ended = await self._by_number(run, lister, part, until)
+            if isinstance(ended, int):
+                # This run's time is over: the next goes on behind what was listed, and it was no try.
+                going, left = False, Hole(ended, hole.last) if ended <= hole.last else None
+            elif ended is not None:
+                log.warning("gate %s: asked for numbers %d to %d: %s", device, part.first, part.last, ended.text.en)
                 going = False
                 if hole.tries + 1 < _HOLE_TRIES:
                     left = Hole(first, hole.last, hole.tries + 1)
@@ -279,9 +283,11 @@ class CatchUp:
         await gate_lists.hole_left(self._core, device, hole, [left] if left is not None else [])
         return left if going else None
 
-    async def _by_number(self, run: _Run, lister: NumberLister, numbers: Numbers, until: float) -> Fault | None:
-        """Every page of these numbers, each stored as it comes."""
+    async def _by_number(self, run: _Run, lister: NumberLister, numbers: Numbers, until: float) -> Fault | int | None:
+        """Every page of these numbers, each stored as it comes. Where to go on when the time was over before the last; a page
+        that brings nothing further on leaves no such place: whoever is asked so for ever is given up as one that fails."""
         device, place = run.asking.device, None
+        ahead: int | None = numbers.first
         while True:
             reply = await self._send(run.connector, lister.ask_numbers(run.entry, numbers, place))
             if isinstance(reply, Fault):
@@ -297,12 +303,17 @@ class CatchUp:
                 return listed.fault
             arrivals = self._arrivals(run, listed.items, page)
             answers = await gate_lists.store_found(self._core, device, arrivals) if arrivals else []
-            run.numbers |= _serials(listed.items)
+            serials = _serials(listed.items)
+            run.numbers.update(serials)
             await self._note(run, listed.items, arrivals, answers, received_at, len(listed.items))
             if (place := listed.next) is None:
                 return None
+            # Only numbers that go up say what lies before them: what they passed over is no passage the gate holds.
+            rising = bool(serials) and ahead is not None and ahead <= serials[0] and serials == sorted(serials)
+            ahead = serials[-1] + 1 if rising else None
             if time.monotonic() >= until:
-                return Fault("later", Text("Hết thời gian của lượt này.", "The time of this run is over."))
+                over = Text("Hết thời gian của lượt này.", "The time of this run is over.")
+                return ahead if ahead is not None else Fault("later", over)
 
     async def _missed(self, items: list[Listing], span: Span) -> list[Listing]:
         """The items of a list without common names that the ledger does not have, by device, person and second of the

@@ -62,9 +62,12 @@ class Steps:
         self._due[name] = self._clock() + AGAIN_S
 
     async def _tell(self) -> None:
-        """Say what goes on failing here, when that has changed: another worker's word is not taken back every hour."""
+        """Say what goes on failing here: again and again while it does, since another worker whose steps succeed takes it back;
+        that all is well once. A process that has just begun and failed knows nothing better than what stands."""
         failing = frozenset(name for name, times in self._failed.items() if times >= _TOLD_AFTER)
-        if failing != self._told:
+        if self._told is None and self._failed and not failing:
+            return
+        if failing or failing != self._told:
             await alarms.report(self._core, KIND, [_alarm(name) for name in sorted(failing)])
             self._told = failing
 

@@ -36,7 +36,9 @@ def news_of(
     offset_s: float | None,
 ) -> dict[str, dict[str, Any]]:
     """Facts by device. `items`, `arrivals` and `answers` side by side: what of a page went to the ledger; `listed`: how many
-    passages were on it. `itself`: the device answered, and no cloud for it. `offset_s`: of its clock, where that is news."""
+    passages were on it. `itself`: the device answered, and no cloud for it. `offset_s`: of its clock, where that is news.
+    Of every device `happened` is its newest new passage with a time that can be believed, None without one; `seen` is the
+    same, and left out for the device that answered itself."""
     facts: dict[str, dict[str, Any]] = {owner: {"state": "online"}} if itself else {}
     if itself and offset_s is not None:
         facts[owner]["offset_s"] = offset_s
@@ -57,7 +59,9 @@ def news_of(
         lines = facts.setdefault(owner, {}).setdefault("trace", [])
         lines.append((devices[owner]["trace"], received_at, summary))
     for device, news in facts.items():
-        if not (itself and device == owner) and "happened" in news:
+        # What a list tells was never now: a time that is not known stays so.
+        news.setdefault("happened", None)
+        if not (itself and device == owner):
             news["seen"] = news["happened"]
     return facts
 
@@ -69,10 +73,11 @@ def _count(news: dict[str, Any], drafts: Sequence[Draft], received_at: datetime)
     oldest = received_at - timedelta(days=2 * LEARN_DAYS)
     for draft in drafts:
         at = draft.updated_at
-        if draft.body["quarantine"] == CLOCK or not oldest <= at <= received_at + _AHEAD:
+        if draft.body["quarantine"] == CLOCK or at > received_at + _AHEAD:
             continue
-        noise[datetime.fromtimestamp(at.timestamp() // _SLOT_S * _SLOT_S, UTC)] += 1
         news["happened"] = max(at, news.get("happened", at))
+        if at >= oldest:
+            noise[datetime.fromtimestamp(at.timestamp() // _SLOT_S * _SLOT_S, UTC)] += 1
 
 
 def _trace(news: dict[str, Any], entry: Any, received_at: datetime, arrival: Arrival, drafts: Sequence[Draft]) -> None:

@@ -108,7 +108,7 @@ class ZkTeco(Plain):
             if firmware := text(ask.query.get("info", "").partition(",")[0]):
                 assert item.decoded.advisory is not None
                 item.decoded.advisory["firmware"] = firmware
-            return Served(items=[item], answer=_command(device, settings))
+            return Served(items=[item], answer=_command(device))
         if ask.path == "devicecmd":
             return Served(items=_results(name, content.body))
         if ask.path == "ping":
@@ -146,17 +146,15 @@ def _options(
     return Answer(200, "\r\n".join(lines).encode())
 
 
-def _command(device: Mapping[str, Any], settings: Mapping[str, Any]) -> Answer:
-    """The queued command `{id, spans: [[from, to], …]}` (device-local times) as queries of the attendance table, all under
-    its number, or `OK`."""
+def _command(device: Mapping[str, Any]) -> Answer:
+    """The queued command `{id, span: [from, to]}` (device-local times) as a query of the attendance table, or `OK`. One line
+    a number: the gate answers by it."""
     command = device.get("command")
-    spans = command.get("spans") if isinstance(command, Mapping) else None
-    if not isinstance(command, Mapping) or not isinstance(spans, list):
+    span = command.get("span") if isinstance(command, Mapping) else None
+    if not isinstance(command, Mapping) or not isinstance(span, list) or len(span) != 2:
         return Answer()
-    number = text(command.get("id"), 20)
-    told = [[text(moment) for moment in span] for span in spans if isinstance(span, list) and len(span) == 2]
-    lines = [f"C:{number}:DATA QUERY ATTLOG StartTime={start}\tEndTime={end}\n" for start, end in told]
-    return Answer(200, "".join(lines[: settings["commands_at_once"]]).encode()) if lines else Answer()
+    start, end = (text(moment) for moment in span)
+    return Answer(200, f"C:{text(command.get('id'), 20)}:DATA QUERY ATTLOG StartTime={start}\tEndTime={end}\n".encode())
 
 
 def _results(name: str, body: bytes) -> list[Item]:

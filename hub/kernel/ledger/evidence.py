@@ -6,6 +6,7 @@ where a stored body does, its hash goes in its place.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import date, timedelta
 from typing import Any
 
@@ -21,7 +22,14 @@ from hub.kernel.store.db import Connection, sql
 RECORDS = 200
 """Most records of one filing in a pack."""
 BYTES = 64 << 20
-"""Bodies in a filing's pack: once so many are gathered, older records stay out."""
+"""What goes into a filing's pack, bodies and proofs: once so much is gathered, older records stay out."""
+_LINK, _HASH, _NUMBER = 80, 67, 22
+"""Bytes in a pack of a link of the chain, of the hash of an entry beside those shown, of an id in an entry's content. A record
+told of on a busy day leads through thousands of links to its anchor, and many times that when it was delivered days later."""
+_AT_ONCE = 25
+"""Most records read in one go, with all their bodies."""
+_ROWS = 5_000
+"""Rows of the journal or the chain read in one go."""
 _EPOCH = date(2020, 1, 1)
 _NAMING = frozenset({"intake", "decoded", "judged_again", "conclude"})
 """Kinds of lines that speak of all their `ids`."""
@@ -158,68 +166,101 @@ async def gather(core: Core, record: int, scope: Scope) -> Gathered | None:
     """All about a record within the asker's scope; None when there is none such. What is not sealed yet is sealed first."""
     await upkeep.seal(core)
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        found = await _of(core, connection, record, scope)
-        if found is not None:
-            await _prove(connection, [found])
-        return found
+        found = await _of(core, connection, [record], scope)
+        return (await _prove(connection, found))[0] if found else None
 
 
 async def gather_whole(core: Core, record: int, scope: Scope) -> Gathered | Whole | None:
     """The same, but of a filing everything: each of its versions and each step told of it, of which `gather` gives the record's
-    own alone. One snapshot; at most `RECORDS` of them and about `BYTES` of bodies, the newest, but the record itself always."""
+    own alone. One snapshot; at most `RECORDS` of them and about `BYTES`, the newest, but the record itself always."""
     await upkeep.seal(core)
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        first = await _of(core, connection, record, scope)
-        if first is None:
+        found = await _of(core, connection, [record], scope)
+        if not found:
             return None
-        key, found, total, room = first.record["key"], [first], 1, BYTES - first.size
-        if first.record["type"] == "filing":
+        key, total = found[0].record["key"], 1
+        if found[0].record["type"] == "filing":
             schools = core.directory.schools_of(scope)
             others = await connection.fetch(sql.evidence_filing, key, schools, record, RECORDS - 1, timeout=120)
             total += others[0]["n"] if others else 0
-            for r in others:
-                one = await _of(core, connection, r["id"], scope) if room > 0 else None
-                if one is not None:
-                    found.append(one)
-                    room -= one.size
-        await _prove(connection, found)
+            found += await _newest(core, connection, [r["id"] for r in others], scope, found[0].size)
+        found = await _prove(connection, found)
     if total == 1:
-        return first
+        return found[0]
     return Whole(key=key, records=sorted(found, key=lambda g: g.record["id"]), left_out=total - len(found))
 
 
-async def _of(core: Core, connection: Connection, record: int, scope: Scope) -> Gathered | None:
-    """What a record led to, without its proofs."""
-    row = await connection.fetchrow(sql.evidence_record, record)
-    if row is None or not (scope.whole or core.directory.permits(scope, row["school"])):
-        return None
+async def _newest(core: Core, connection: Connection, records: list[int], scope: Scope, taken: int) -> list[Gathered]:
+    """As many of the records, newest first, as there is room for beside so many bytes: some at once, judged by the largest so
+    far, so that not much more than that is ever read."""
+    found: list[Gathered] = []
+    largest = max(1, taken)
+    while records and taken < BYTES:
+        some = max(1, min(_AT_ONCE, (BYTES - taken) // largest))
+        for one in await _of(core, connection, records[:some], scope):
+            if taken < BYTES:
+                found.append(one)
+            taken, largest = taken + one.size, max(largest, one.size)
+        records = records[some:]
+    return found
+
+
+async def _of(core: Core, connection: Connection, records: list[int], scope: Scope) -> list[Gathered]:
+    """What these records led to, without the proofs, in their order; those outside the scope are not there."""
+    rows = {r["id"]: r for r in await connection.fetch(sql.evidence_records, records)}
+    rows = {n: r for n, r in rows.items() if scope.whole or core.directory.permits(scope, r["school"])}
+    if not rows:
+        return []
 
     def may_see(schools: set[str | None]) -> bool:
         return scope.whole or all(core.directory.permits(scope, s or None) for s in schools)
 
-    klass = row["class"]
-    message = await connection.fetchrow(sql.evidence_message, row["message"], klass)
-    siblings = await connection.fetch(sql.evidence_siblings, row["message"], klass)
-    rejected = await connection.fetchval(sql.evidence_rejects, row["message"])
-    deliveries = await connection.fetch(sql.evidence_deliveries, record)
-    attempts = await connection.fetch(sql.evidence_attempts, [d["id"] for d in deliveries])
-    numbers = {r["call"] for r in (*deliveries, *attempts) if r["call"] is not None}
-    classes = list({d["class"] for d in deliveries} | {klass})
-    calls = await connection.fetch(sql.evidence_calls, list(numbers), classes)
-    replies = await connection.fetch(sql.evidence_replies, list(numbers))
-    seen = {r["id"]: set(r["schools"]) for r in await connection.fetch(sql.evidence_schools, list(numbers), classes)}
-    withheld = {f"calls/{c['id']}" for c in calls if not may_see(seen.get(c["id"], {None}))}
-    # Rejected items belong to nobody known: only who may see everything may see a body that holds some.
-    if not may_see({r["school"] for r in siblings} | ({None} if rejected else set())):
-        withheld.add("message")
-    return Gathered(
-        record=row, message=message, siblings=[(r["id"], r["content"]) for r in siblings], rejected=rejected, deliveries=deliveries,
-        attempts=attempts, calls=calls, replies=replies, withheld=withheld,
-    )  # fmt: skip
+    came = list({r["message"] for r in rows.values()})
+    classes = list({r["class"] for r in rows.values()})
+    messages = {(m["id"], m["class"]): m for m in await connection.fetch(sql.evidence_messages, came, classes)}
+    siblings = _by(await connection.fetch(sql.evidence_siblings, came, classes), "message")
+    rejects = {r["message"]: r["n"] for r in await connection.fetch(sql.evidence_rejects, came)}
+    deliveries = _by(await connection.fetch(sql.evidence_deliveries, list(rows)), "record")
+    owed = [d["id"] for each in deliveries.values() for d in each]
+    attempts = _by(await connection.fetch(sql.evidence_attempts, owed), "delivery")
+    tries = [r for each in (*deliveries.values(), *attempts.values()) for r in each]
+    numbers = list({r["call"] for r in tries if r["call"] is not None})
+    classes = list({d["class"] for each in deliveries.values() for d in each} | set(classes))
+    calls = {c["id"]: c for c in await connection.fetch(sql.evidence_calls, numbers, classes)}
+    replies = _by(await connection.fetch(sql.evidence_replies, numbers), "call")
+    seen = {r["id"]: set(r["schools"]) for r in await connection.fetch(sql.evidence_schools, numbers, classes)}
+    found: list[Gathered] = []
+    for row in (rows[n] for n in records if n in rows):
+        owes = deliveries.get(row["id"], [])
+        tried = sorted((a for d in owes for a in attempts.get(d["id"], ())), key=lambda a: (a["at"], a["id"]))
+        made = sorted({r["call"] for r in (*owes, *tried) if r["call"] is not None})
+        withheld = {f"calls/{c}" for c in made if c in calls and not may_see(seen.get(c, {None}))}
+        beside = [s for s in siblings.get(row["message"], ()) if s["class"] == row["class"]]
+        rejected = rejects.get(row["message"], 0)
+        # Rejected items belong to nobody known: only who may see everything may see a body that holds some.
+        if not may_see({s["school"] for s in beside} | ({None} if rejected else set())):
+            withheld.add("message")
+        one = Gathered(
+            record=row, message=messages.get((row["message"], row["class"])), rejected=rejected,
+            siblings=[(s["id"], s["content"]) for s in beside], deliveries=owes, attempts=tried,
+            calls=[calls[c] for c in made if c in calls], withheld=withheld,
+            replies=sorted((r for c in made for r in replies.get(c, ())), key=lambda r: r["id"]),
+        )  # fmt: skip
+        found.append(one)
+    return found
 
 
-async def _prove(connection: Connection, found: list[Gathered]) -> None:
-    """Give each its lines of the journal and its chain. Days several of them need are read once, and seals too."""
+def _by(rows: list[Any], column: str) -> dict[Any, list[Any]]:
+    """The rows, in their order, under what a column holds."""
+    found: dict[Any, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row[column], []).append(row)
+    return found
+
+
+async def _prove(connection: Connection, found: list[Gathered]) -> list[Gathered]:
+    """Give each its lines of the journal and its chain. Only the first and, after it, as many as fit into `BYTES` with all that
+    goes into their packs are returned; what that is is known before the seals' entries and the chain's links are read."""
     spans: list[tuple[int, date, date, list[Gathered]]] = []
     for one in sorted(found, key=lambda g: (g.record["class"], g.days)):
         klass, (since, until) = one.record["class"], one.days
@@ -228,19 +269,48 @@ async def _prove(connection: Connection, found: list[Gathered]) -> None:
             spans.append((klass, begun, max(ends, until), [*members, one]))
         else:
             spans.append((klass, since, until, [one]))
-    sealed: dict[int, list[tuple[int, bytes]]] = {}
+    seals: dict[int, dict[int, Any]] = {}
     for klass, since, until, members in spans:
-        wanted = sorted(set().union(*(g.subjects for g in members)))
-        entries = await connection.fetch(sql.evidence_entries, klass, since, until, wanted, timeout=120)
-        for one in members:
-            subjects = one.subjects
-            one.entries = [e for e in entries if _speaks(e, subjects)]
-            one.chain = await _chain(connection, klass, one.entries, sealed)
+        seals |= await _lines(connection, klass, since, until, members)
+    ends_at = await _ends(connection, [max(needed) for needed in seals.values() if needed])
+    kept: list[Gathered] = []
+    room = BYTES
+    for one in found:
+        needed = seals[one.record["id"]]
+        links = ends_at[max(needed)]["seal"] - min(needed) + 1 if needed else 0
+        room -= one.size + _LINK * links + _HASH * sum(s["entries"] for s in needed.values())
+        room -= sum(2 * len(e["leaves"] or b"") + _NUMBER * len(e["ids"] or ()) for e in one.entries)
+        if kept and room < 0:
+            break
+        kept.append(one)
+    await _chain(connection, kept, seals, ends_at)
+    return kept
 
 
-def _speaks(entry: Any, subjects: set[int]) -> bool:
-    """Whether a line of the journal speaks of one of these: as `evidence_entries` asks it of all."""
-    return entry["subject"] in subjects or (entry["kind"] in _NAMING and not subjects.isdisjoint(entry["ids"] or ()))
+async def _lines(
+    connection: Connection, klass: int, since: date, until: date, members: list[Gathered]
+) -> dict[int, dict[int, Any]]:
+    """Give each its lines of the journal of these days. Returns the seals over them by number, for each record's number."""
+    about: dict[int, list[Gathered]] = {}
+    for one in members:
+        for subject in one.subjects:
+            about.setdefault(subject, []).append(one)
+    entries = await connection.fetch(sql.evidence_entries, klass, since, until, sorted(about), timeout=120)
+    told = sorted({int(e["tx"]) for e in entries})
+    rows = await connection.fetch(sql.evidence_seals, klass, told, since, until, timeout=120) if told else []
+    days = _by(rows, "day")
+    needed: dict[int, dict[int, Any]] = {one.record["id"]: {} for one in members}
+    async for e in breathing(entries):
+        tx, of_day = int(e["tx"]), days.get(_day(e["id"]), [])
+        at = bisect_right(of_day, tx, key=lambda s: int(s["from_tx"])) - 1
+        seal = of_day[at] if at >= 0 and tx < int(of_day[at]["to_tx"]) else None
+        # As `evidence_entries` asks it: some kinds speak of all their `ids`.
+        said = {e["subject"], *(e["ids"] or ())} if e["kind"] in _NAMING else {e["subject"]}
+        for number, one in {g.record["id"]: g for s in said for g in about.get(s, ())}.items():
+            one.entries.append(e)
+            if seal is not None:
+                needed[number][seal["number"]] = seal
+    return needed
 
 
 def _day(number: int) -> date:
@@ -248,33 +318,66 @@ def _day(number: int) -> date:
     return _EPOCH + timedelta(days=number >> 37)
 
 
+async def _ends(connection: Connection, lasts: list[int]) -> dict[int, Any]:
+    """Where the chain is led to from each of these seals: the first anchor after it, or the head when none was set since."""
+    if not lasts:
+        return {}
+    found = {r["last"]: r for r in await connection.fetch(sql.evidence_anchors_after, sorted(set(lasts)))}
+    head = None if found.keys() >= set(lasts) else await connection.fetchrow(sql.evidence_head)
+    return {last: found.get(last, head) for last in lasts}
+
+
 async def _chain(
-    connection: Connection, klass: int, entries: list[Any], sealed: dict[int, list[tuple[int, bytes]]]
-) -> Chain:
-    """The seals over the entries, and the chain from them to the first anchor after them. `sealed`: entries of seals read before."""
-    found = await connection.fetch(sql.evidence_seals, klass, [e["tx"] for e in entries]) if entries else []
-    wanted = {e["id"] for e in entries}
-    seals: list[Seal] = []
-    for s in found:
-        if s["number"] not in sealed:
-            rows = await connection.fetch(sql.sealed_rows, s["from_tx"], s["to_tx"], s["class"], s["day"], timeout=120)
-            sealed[s["number"]] = [(r["id"], upkeep.entry_hash(r)) async for r in breathing(rows)]
-        lines = sealed[s["number"]]
-        holds = [(at, line) for at, (line, _) in enumerate(lines) if line in wanted]
-        if holds:
-            seals.append(Seal(s["number"], s["root"], [hashed for _, hashed in lines], holds))
-    if not seals:
-        return Chain(b"", [], None, [])
-    first, last = seals[0].number, seals[-1].number
-    end = await connection.fetchrow(sql.evidence_anchor_after, last)
-    anchored = end is not None
-    end = end or await connection.fetchrow(sql.evidence_head)
-    anchor = {"seal": end["seal"], "chain": end["chain"].hex(), "at": end["at"].isoformat(), "anchored": anchored}
-    links = [
-        (r["number"], r["root"]) for r in await connection.fetch(sql.evidence_links, first, end["seal"], timeout=120)
-    ]
-    before = await connection.fetchval(sql.evidence_before, first - 1)
-    return Chain(before or b"", links, anchor, seals)
+    connection: Connection, found: list[Gathered], seals: dict[int, dict[int, Any]], ends_at: dict[int, Any]
+) -> None:
+    """Give each the seals over its entries, and the chain from them on. Each seal and each link is read once."""
+    ways = {g.record["id"]: (min(n), ends_at[max(n)]) for g in found if (n := seals[g.record["id"]])}
+    hashes = await _hashes(connection, {n: s["entries"] for r in ways for n, s in seals[r].items()})
+    links = await _links(connection, [(first, end["seal"]) for first, end in ways.values()])
+    befores = await connection.fetch(sql.evidence_befores, sorted({first - 1 for first, _ in ways.values()}))
+    before = {r["number"]: r["chain"] for r in befores}
+    for one in found:
+        if one.record["id"] not in ways:
+            continue
+        first, end = ways[one.record["id"]]
+        anchor = {k: end[k] for k in ("seal", "anchored")} | {"chain": end["chain"].hex(), "at": end["at"].isoformat()}
+        wanted = {e["id"] for e in one.entries}
+        held: list[Seal] = []
+        for number, seal in sorted(seals[one.record["id"]].items()):
+            holds = [(at, line) for at, (line, _) in enumerate(hashes[number]) if line in wanted]
+            held.append(Seal(number, seal["root"], [hashed for _, hashed in hashes[number]], holds))
+        way = [links[n] for n in range(first, end["seal"] + 1) if n in links]
+        one.chain = Chain(before.get(first - 1, b""), way, anchor, held)
+
+
+async def _hashes(connection: Connection, sizes: dict[int, int]) -> dict[int, list[tuple[int, bytes]]]:
+    """The entries of these seals (number: how many it has), each with its hash, in their order."""
+    found: dict[int, list[tuple[int, bytes]]] = {number: [] for number in sizes}
+    parts: list[list[int]] = []
+    room = 0
+    for number in sorted(sizes):
+        if not parts or sizes[number] > room:
+            parts.append([])
+            room = _ROWS
+        parts[-1].append(number)
+        room -= sizes[number]
+    for part in parts:
+        async for r in breathing(await connection.fetch(sql.evidence_sealed, part, timeout=120)):
+            found[r["number"]].append((r["id"], upkeep.entry_hash(r)))
+    return found
+
+
+async def _links(connection: Connection, ways: list[tuple[int, int]]) -> dict[int, tuple[int, bytes]]:
+    """The chain's links by number, from and to these: where the ways overlap, once."""
+    found: dict[int, tuple[int, bytes]] = {}
+    done = 0
+    for first, last in sorted(ways):
+        for start in range(max(first, done + 1), last + 1, _ROWS):
+            stop = min(start + _ROWS - 1, last)
+            async for r in breathing(await connection.fetch(sql.evidence_links, start, stop, timeout=120)):
+                found[r["number"]] = (r["number"], r["root"])
+        done = max(done, last)
+    return found
 
 
 async def anchor(core: Core) -> dict[str, Any] | None:

@@ -20,13 +20,14 @@ TRIES = 5
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """One span to ask a gate for; both ends aware."""
+    """One span to ask a gate for; both ends aware. `own_clock`: they are what the gate's own clock, which was lost, told."""
 
     id: int
     device: str
     span_start: datetime
     span_end: datetime
     tries: int
+    own_clock: bool = False
 
 
 async def add(core: Core, device: str, start: datetime, end: datetime, reason: str) -> int:
@@ -37,6 +38,13 @@ async def add(core: Core, device: str, start: datetime, end: datetime, reason: s
         if reason == "offline":
             await connection.execute(sql.gate_command_revive, device)
         return int(await connection.fetchval(sql.gate_command_add, device, start, end, reason))
+
+
+async def follow(core: Core, device: str, start: datetime, end: datetime) -> None:
+    """Ask a gate also for what it noted by a clock that was lost, a span by that clock: a question of its own, with a number
+    of its own, given once the one on its way has ended. Asked for again while it is open it is the same one."""
+    async with core.pool.acquire() as connection:
+        await connection.execute(sql.gate_command_follow, device, start, end)
 
 
 async def take(core: Core, devices: Sequence[str], stale_s: float) -> list[Command]:

@@ -1,20 +1,26 @@
-"""People told to gates: only to a gate in use that takes lists of people, and only by the school it stands in.
+"""Who may speak of a gate: people are told only to one in use that takes lists of people, by the school it stands in; and the
+numbers a gate gives people are spoken of by itself, by its school and by the department.
 
-One concern: that check, inside the caller's transaction. It must never tell a sender anything about another school's
+One concern: those checks, inside the caller's transaction. It must never tell a sender anything about another school's
 gates: a gate elsewhere and no gate at all are the same answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hub.kernel.access import Scope
 from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.punches import UNREGISTERED
 from hub.kernel.ports import Draft, Reject, Text
+from hub.kernel.presence import PERSON
 from hub.kernel.router import Prior
 from hub.kernel.store.db import Connection, sql
 
-TYPE = "gate_person"
+TYPE, PASSAGE = "gate_person", "checkin"
+_OF_A_GATE = ("namespace", "local_id", "merged_into", "follows")
+"""What the hub or a gate says of a passage's person, and no school's software."""
 
 
 class Doors:
@@ -26,16 +32,43 @@ class Doors:
         self._takers = takers
 
     @classmethod
-    async def load(cls, core: Core, connection: Connection, drafts: list[Draft]) -> Doors:
-        """Read the gates of these drafts: one query."""
-        names = sorted({d.body["device"] for d in drafts if d.type == TYPE})
-        return cls({r["id"]: r for r in await connection.fetch(sql.gates_known, names)}, core.people_takers)
+    async def load(cls, core: Core, connection: Connection, told: Sequence[tuple[Scope, Draft]]) -> Doors | None:
+        """Read the gates that these drafts name, where there is something to check of them: one query, or none."""
+        asked = [(s, d) for s, d in told if d.type == TYPE or (d.type == PASSAGE and not s.whole)]
+        if not asked:
+            return None
+        names = sorted({d.body["device"] for _, d in asked})
+        found = cls({r["id"]: r for r in await connection.fetch(sql.gates_known, names)}, core.people_takers)
+        for scope, draft in asked:
+            if draft.type == PASSAGE:
+                found._own_words(core, scope, draft)
+        return found
 
-    def refuse(self, draft: Draft, prior: Prior | None) -> Reject | None:
-        """Why this person cannot be told to this gate; None when nothing speaks against it. `prior`: what stands for both.
+    def _own_words(self, core: Core, scope: Scope, draft: Draft) -> None:
+        """Of a passage told by a school's software, not by the gate: what only the gate may say of its person is taken out. At a
+        gate of its own it may use that gate's numbers; at any other device the person's code is the department's."""
+        body, gate = draft.body, self._gates.get(draft.body["device"])
+        own = gate is not None and core.directory.permits(scope, gate["school"])
+        for name in _OF_A_GATE:
+            if not (own and name == "local_id"):
+                body.pop(name, None)
+        if body.get("quarantine") in (PERSON, UNREGISTERED):
+            del body["quarantine"]
+
+    def refuse(self, core: Core, scope: Scope, draft: Draft, prior: Prior | None) -> Reject | None:
+        """Why this person cannot be told to this gate, or this passage not told of it; None when nothing speaks against it.
+        `prior`: what stands for both.
 
         Whoever told a person to a gate may take that person away again, wherever the gate stands by now.
         """
+        if draft.type == PASSAGE and not scope.whole:
+            gate = self._gates.get(draft.body["device"])
+            if gate is not None and not core.directory.permits(scope, gate["school"]):
+                name, there = draft.body["device"], draft.school or "?"
+                return _reject(
+                    draft, "no_such_gate", f"Không có cổng {name} ở trường {there}.", f"There is no gate {name} at school {there}."
+                )  # fmt: skip
+            return None
         if draft.type != TYPE:
             return None
         gate, name = self._gates.get(draft.body["device"]), draft.body["device"]

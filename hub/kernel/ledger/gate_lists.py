@@ -155,7 +155,7 @@ async def hurry(core: Core, device: str, gap_s: float, hole: Numbers | None = No
     list has brought it, or was asked for it by number."""
     async with core.pool.acquire() as connection:
         if hole is not None and hole.last - hole.first < _HOLE_SPAN:
-            await connection.execute(sql.gate_hole_add, device, hole.first, hole.last, _HOLES_MOST)
+            await connection.execute(sql.gate_hole_add, device, hole.first, hole.last, _HOLES_MOST, _HOLE_SPAN)
         await connection.execute(sql.gate_list_hurry, device, gap_s)
 
 

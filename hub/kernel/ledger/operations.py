@@ -7,6 +7,7 @@ record or a message.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import date
 from typing import Any, Literal
 
@@ -52,13 +53,16 @@ async def note(
     *,
     connector: int | None = None,
     subject: int | None = None,
+    others: Sequence[int] = (),
     **data: Any,
 ) -> None:
-    """One line of the journal about something a person did."""
-    (line,) = await core.ids.take(connection, 1)
-    await connection.copy_records_to_table(
-        "journal", records=[(line, _ACTOR_CLASS, actor, kind, connector, subject, None, data)], columns=JOURNAL_COLUMNS
-    )
+    """One line of the journal about something a person did; the same line about each of `others` as well."""
+    subjects = [subject, *others]
+    lines = await core.ids.take(connection, len(subjects))
+    records = [
+        (n, _ACTOR_CLASS, actor, kind, connector, one, None, data) for n, one in zip(lines, subjects, strict=True)
+    ]
+    await connection.copy_records_to_table("journal", records=records, columns=JOURNAL_COLUMNS)
 
 
 async def pause(core: Core, actor: str, connector: str, message: Text, cause: str = BY_OPERATOR) -> bool:
@@ -245,8 +249,7 @@ async def unmask(core: Core, actor: str, subject: int, purpose: str, *others: in
     """Write down that a person looked at personal fields, of one subject or of several at once, and what for, before they are
     shown."""
     async with core.pool.acquire() as connection, connection.transaction():
-        for one in (subject, *others):
-            await note(core, connection, actor, "unmask", subject=one, purpose=purpose)
+        await note(core, connection, actor, "unmask", subject=subject, others=others, purpose=purpose)
 
 
 async def update_connector(

@@ -16,6 +16,8 @@ from hub.kernel.ledger.gate_ids import namespace_of
 from hub.kernel.ledger.operations import note
 from hub.kernel.store.db import sql
 
+_NOW = object()
+
 
 async def clients(core: Core) -> list[Any]:
     """Active machine clients."""
@@ -121,15 +123,20 @@ async def touch_devices(core: Core, facts: dict[str, dict[str, Any]]) -> None:
     `events`, of them `live`, `quarantined`, `images`, and `trace` lines (see `hub.worker.bridge_registry.Gates`). May be lost.
 
     Of passages that were read from a list, `noise` counts by when they happened what `live` counts for now; `happened` is the
-    newest passage's time, and `seen` when the device itself was heard of. Left out: now."""
+    newest passage's time, and `seen` when the device itself was heard of. Left out: now. None: not known, and what stands
+    there stays; the counts of a device that was never heard of are lost."""
     names = sorted(facts)
-    rows = [facts[n] for n in names]
-    async with core.pool.acquire() as connection:
-        await connection.execute(
-            sql.device_touch, names, [{"online": True, "offline": False}.get(r.get("state", "")) for r in rows], [r.get("offset_s") for r in rows],
-            [int(r.get("events", 0)) for r in rows], [int(r.get("quarantined", 0)) for r in rows], [int(r.get("images", 0)) for r in rows],
-            [r.get("happened") for r in rows], [r.get("seen") for r in rows],
-        )  # fmt: skip
+    heard = {n: facts[n].get("seen", _NOW) is not None for n in names}
+    told = [n for n in names if heard[n] or any(facts[n].get(count) for count in ("events", "images"))]
+    if told:
+        rows = [facts[n] for n in told]
+        async with core.pool.acquire() as connection:
+            await connection.execute(
+                sql.device_touch, told, [{"online": True, "offline": False}.get(r.get("state", "")) for r in rows], [r.get("offset_s") for r in rows],
+                [int(r.get("events", 0)) for r in rows], [int(r.get("quarantined", 0)) for r in rows], [int(r.get("images", 0)) for r in rows],
+                [r.get("happened") for r in rows], [r.get("seen") for r in rows],
+                [r.get("happened", _NOW) is not None for r in rows], [heard[n] for n in told],
+            )  # fmt: skip
     noise: list[silence.Noise] = [(n, None, int(facts[n]["live"])) for n in names if facts[n].get("live")]
     noise += [(n, at, count) for n in names for at, count in facts[n].get("noise", {}).items()]
     if noise:

@@ -19,7 +19,7 @@ from hub.kernel.store.db import Connection, sql
 
 TYPE = "checkin"
 FACT, QUARANTINED, MERGED = 1, 3, 5
-_UNREGISTERED = "unregistered"
+UNREGISTERED = "unregistered"
 _NOBODY = "unknown"
 _ATTENDED = (None, "allowed")
 
@@ -66,9 +66,9 @@ def candidate(body: dict[str, Any], otherwise: datetime) -> Candidate | None:
     if body.get("verify_status") not in _ATTENDED or not local or local == _NOBODY:
         return None
     reason, device = body.get("quarantine"), body.get("device")
-    if reason not in (None, CLOCK, PERSON, _UNREGISTERED):
+    if reason not in (None, CLOCK, PERSON, UNREGISTERED):
         return None
-    space = device if reason == _UNREGISTERED or body.get("local_id") else None
+    space = device if reason == UNREGISTERED or body.get("local_id") else None
     at = moment_of(body.get("corrected_time")) if reason != CLOCK else None
     received = moment_of(body.get("received_at")) or otherwise
     return Candidate(body, device, space, str(local), spot_of(body), at, received)
@@ -145,7 +145,7 @@ class Sieve(Struct):
         changes: dict[str, Any] = {}
         if c.namespace is not None:
             changes = {"namespace": c.namespace, "local_id": c.local, "person_code": c.learner or c.local}
-        if reason in (PERSON, _UNREGISTERED) and (c.learner is not None and c.namespace is not None):
+        if reason in (PERSON, UNREGISTERED) and (c.learner is not None and c.namespace is not None):
             reason = None
         elif c.namespace is not None and c.learner is None and reason != CLOCK:
             reason = PERSON

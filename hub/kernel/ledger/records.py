@@ -165,12 +165,11 @@ async def place(core: Core, connection: Connection, works: list[Work], found: Fo
     widest = {name: 1 + len(core.router.of(name)) for name in {d.type for w in works for d in w.drafts}}
     ids = iter(await core.ids.take(connection, sum(widest[d.type] for w in works for d in w.drafts)))
     tracker = await filings.Tracker.load(connection, works) if widest.keys() & filings.TRACKED else None
-    sieve = None
+    sieve = doors = None
+    if widest.keys() & {gate_doors.TYPE, punches.TYPE}:
+        doors = await gate_doors.Doors.load(core, connection, [(w.scope, d) for w in works for d in w.drafts])
     if punches.TYPE in widest:
         sieve = await punches.Sieve.of_drafts(core, connection, (d for w in works for d in w.drafts))
-    doors = None
-    if gate_doors.TYPE in widest:
-        doors = await gate_doors.Doors.load(core, connection, [d for w in works for d in w.drafts])
     existing = set(found.streams)
     heads: dict[tuple[str, str], tuple[Any, ...]] = {}
     coalesce: dict[str, set[tuple[int, int]]] = {}
@@ -179,7 +178,7 @@ async def place(core: Core, connection: Connection, works: list[Work], found: Fo
         for draft, order in zip(work.drafts, work.orders, strict=True):
             refused = outside(core, work, draft)
             if refused is None and doors is not None:
-                refused = doors.refuse(draft, found.streams.get((draft.type, draft.key)))
+                refused = doors.refuse(core, work.scope, draft, found.streams.get((draft.type, draft.key)))
             if refused is not None:
                 work.rejects.append(refused)
                 continue

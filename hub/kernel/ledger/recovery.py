@@ -27,8 +27,9 @@ RELEASE_MAX = 40_000
 LEASE_MAX_S = 300.0
 STOCK_S = 4.0
 """Seconds of a quota in the largest step: the next follows when half of one is taken up, so at least half of these lie ready,
-and a leader may be late by as much before the quota goes short."""
-_STEP_LEAST, _STEP_FREE = 2_000, 20_000
+and a leader may be late by half of it before the quota goes short. The quota in deliveries is that of calls times the largest
+batch as configured: where an adapter's calls hold fewer, the step is larger by as much."""
+_STEP_LEAST, _STEP_FREE = 200, 2_000
 """The largest step where the quota is small, and where there is none per second."""
 _DUE_PER_CONNECTOR = 2_000
 

@@ -104,7 +104,6 @@ def test_the_whole_way_of_a_filing_is_proven_up_to_an_anchor(made: Any, tmp_path
 
         said = await asyncio.to_thread(run, str(head))
         assert said.returncode == 0, said.stdout
-        assert (await asyncio.to_thread(run, "00" * 32)).returncode == 1
         # Once an anchor is set, packs lead to it, whatever was sealed since.
         await s.rest()  # a worker sets the day's anchor as well
         await s.led.owner.execute("DELETE FROM hub.anchors")
@@ -114,6 +113,9 @@ def test_the_whole_way_of_a_filing_is_proven_up_to_an_anchor(made: Any, tmp_path
         again = await evidence.gather(s.core, record, EVERYWHERE)
         assert again is not None
         assert verify.check(pack(again), anchor["chain"].hex()).anchor == anchor["chain"].hex()
+        path.write_bytes(pack(again))
+        assert (await asyncio.to_thread(run, anchor["chain"].hex())).returncode == 0
+        assert (await asyncio.to_thread(run, "00" * 32)).returncode == 1
 
     made(work)
 
@@ -168,11 +170,16 @@ def test_a_forger_who_writes_manifest_and_zip_anew_is_found_by_the_chain(made: A
         value = b"\0" * 32
         for number, root in chain["links"]:
             value = verify.link(value, number, bytes.fromhex(root))
-        chain["anchor"]["chain"] = value.hex()
+        chain["anchor"] |= {"chain": value.hex(), "anchored": True}
         made_up = forged({"chain/seals.json": verify.written(chain)})
         assert verify.check(made_up).anchor == value.hex() != head
         with pytest.raises(verify.Altered, match="another anchor"):
             verify.check(made_up, head)
+        # Nor does it help to say that no anchor was set yet: then nothing of it is proven.
+        chain["anchor"]["anchored"] = False
+        with pytest.raises(verify.NotProven) as refused:
+            verify.check(forged({"chain/seals.json": verify.written(chain)}), head)
+        assert refused.value.found.state == "unsealed" and "message/body" in refused.value.found.unsealed
 
     made(work)
 
@@ -261,7 +268,7 @@ def test_a_pack_made_before_the_seal_says_so_and_proves_nothing(made: Any, items
         code, said = await asyncio.to_thread(_run, early, tmp_path)
         assert code == 4 and "NOT SEALED YET" in said and "PROVEN up to" not in said
         code, _ = await asyncio.to_thread(_run, early, tmp_path, "--anchor", "00" * 32)
-        assert code == 1
+        assert code == 4
         # The hub says the same of a pack made while an older transaction holds up the seal.
         async with s.core.pool.acquire() as held, held.transaction():
             await held.fetchval("SELECT pg_current_xact_id()")

@@ -133,8 +133,43 @@ def test_holes_are_bounded_and_gone_with_the_list(ledger: Any) -> None:
             await gate_lists.hurry(here.core, "G1", 60.0, Numbers(10_000, 10_000_000))
             found = await holes(here)
             assert len(found) == 100 and found[0] == (1, 3, 0) and found[-1] == (991, 1293, 0), "the last one grows"
+            await gate_lists.hurry(here.core, "G1", 60.0, Numbers(900_000_000, 900_000_003))
+            await gate_lists.hurry(here.core, "G1", 60.0, Numbers(100_985, 100_991))
+            assert await holes(here) == found, "no further than one hole may be long"
+            await gate_lists.hurry(here.core, "G1", 60.0, Numbers(100_985, 100_990))
+            assert (await holes(here))[-1] == (991, 100_990, 0)
             numbers, away = await gate_memory.load(here.core)
             assert (numbers, away) == ([], {}), "none of the bridge's business"
             assert await gate_lists.drop(here.core, "test", "G1") and await holes(here) == []
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_a_slow_terminal_is_asked_on_where_the_time_ended(
+    ledger: Any, monkeypatch: pytest.MonkeyPatch, rising: bool
+) -> None:
+    """Each run has time for one page of three numbers. What is not listed in order leaves no place to go on at."""
+
+    async def go() -> None:
+        stored = [msgspec.structs.replace(s, at=LOST + timedelta(seconds=s.number)) for s in memory(10)]
+        del stored[4]
+        store = HikvisionStore(stored if rising else stored[::-1], size=3, password=PASSWORD)
+        async with ledger() as here, store as address:
+            worker = await asked(here, "G1", "hikvision", address)
+            await gate_lists.hurry(here.core, "G1", 60.0, Numbers(1, 10))
+
+            async def in_no_time(run: Any, lister: Any, until: float) -> None:
+                for hole in await gate_lists.holes(here.core, "G1"):
+                    await worker._part(run, lister, hole, 0.0)
+
+            monkeypatch.setattr(worker, "_holes", in_no_time)
+            left = [[(4, 10, 0)], [(8, 10, 0)], []] if rising else [[(1, 10, 1)], [(1, 10, 2)], []]
+            for standing_then in left:
+                await due(here)
+                await worker.work(30)
+                assert await holes(here) == standing_then
+            there = {s.person for s in (stored if rising else stored[-3:])}
+            assert set(await people(here)) == there
 
     asyncio.run(go())

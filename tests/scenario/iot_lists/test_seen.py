@@ -147,6 +147,51 @@ def test_a_camera_behind_a_cloud_was_there_when_it_saw_somebody(ledger: Any) -> 
     asyncio.run(go())
 
 
+def test_what_a_cloud_tells_under_a_trace_or_by_no_time_puts_no_camera_online(ledger: Any) -> None:
+    async def go() -> None:
+        stored = [s for s in memory(6) if s.passed]
+        async with ledger() as here, HanetPlace(stored, camera="G1") as address:
+            worker = await asked(here, "G1", "hanet", address, place="12345", password=None)
+            await gates.trace(here.core, "an", "G1", "không thấy lượt nào", timedelta(minutes=10))
+            unheard = {"seen": None, "happened": None}
+            await parties.touch_devices(here.core, {"G1": {**unheard, "events": 2, "quarantined": 2}})
+            assert await state(here) is None, "never heard of: nothing to count in"
+            for _ in range(2):
+                await worker.work(30)
+                seen = await state(here)
+                assert seen is not None and (seen["seen_at"], seen["last_event_at"]) == (stored[-1].at, stored[-1].at)
+                await due(here)
+            trace = await gates.latest_trace(here.core, "G1")
+            assert trace is not None and sum(1 for x in trace[1] if x["line"]["outcome"] == "advisory") == 2
+            # Passages whose times cannot be right are counted, and neither it nor its silence is put back for them.
+            await parties.touch_devices(here.core, {"G1": {**unheard, "events": 2, "quarantined": 2, "images": 1}})
+            counted = await state(here)
+            assert counted is not None and (counted["events"], counted["quarantined"]) == (8, 2)
+            assert counted["images_removed"] == seen["images_removed"] + 1
+            assert (counted["seen_at"], counted["last_event_at"]) == (stored[-1].at, stored[-1].at)
+            await parties.touch_devices(here.core, {"G1": {"happened": None, "events": 2, "state": "online"}})
+            itself = await state(here)
+            assert itself is not None and itself["last_event_at"] == stored[-1].at and itself["seen_at"] > stored[-1].at
+            assert (itself["events"], itself["online"]) == (10, True)
+
+    asyncio.run(go())
+
+
+def test_a_camera_that_spoke_right_after_its_clouds_list_is_silent_from_its_own_word_on(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as here, HanetPlace([], camera="G1") as cloud:
+            worker = await asked(here, "G1", "hanet", cloud, place="12345", password=None, every_s=3600)
+            await worker.work(30)
+            await parties.touch_devices(here.core, {"G1": {"state": "online", "events": 1, "live": 1}})
+            assert await presence(here) == ("online", 1)
+            ago = "clock_timestamp() - interval '30 minutes'"
+            await here.owner.execute(f"UPDATE gate_lists SET finished_at = {ago} - interval '20 seconds'")
+            await here.owner.execute(f"UPDATE device_state SET seen_at = {ago}")
+            assert await presence(here) == ("offline", 0)
+
+    asyncio.run(go())
+
+
 def test_what_cannot_be_noted_holds_up_no_list(ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
         stored = memory(20)

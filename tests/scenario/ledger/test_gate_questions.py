@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hub.api.device_commands import LOST, Commands
 from hub.kernel.ledger import gate_commands, parties
 from hub.kernel.ports import Publication
 from hub.worker.gate_asks import STALE_S, GateAsks
@@ -133,5 +134,44 @@ def test_a_question_that_is_open_already_names_its_command_whatever_becomes_of_i
                         await gate_commands.end(led.core, command.id, "200", done=True)
 
             await asyncio.gather(asking(), asking(), answering(), answering())
+
+    asyncio.run(go())
+
+
+def test_a_gate_with_a_lost_clock_answers_each_of_its_two_questions_by_its_number(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await registered(led)
+            now = led.core.moment()
+            since_2000_s = (datetime(2000, 1, 1, tzinfo=UTC) - now).total_seconds()
+            gate = {"id": GATE, "family": "zkteco", "profile": "", "zone": "", LOST: since_2000_s}
+            number = await gate_commands.add(led.core, GATE, now - HOUR, now, "asked")
+
+            async def states() -> dict[int, tuple[str, str | None]]:
+                rows = await led.rows("SELECT id, state, code FROM gate_commands ORDER BY id")
+                return {r["id"]: (r["state"], r["code"]) for r in rows}
+
+            commands = Commands(led.core)
+            first = await commands.take(gate)
+            assert first is not None and first["id"] == number and first["span"][0] > "2026"
+            # It is given again before an answer came, by another process, and its clock has gone on: one question follows.
+            await later(led, 2 * STALE_S)
+            commands = Commands(led.core)
+            assert await commands.take(gate) is None, "taken back from the answer that never came"
+            assert await commands.take({**gate, LOST: since_2000_s + 20.0}) == first
+            assert len(await states()) == 2
+            assert await commands.take(gate) is None, "one at a time"
+            await commands.answered(GATE, {"id": str(number), "code": "0"})
+            then = await commands.take({**gate, LOST: None})
+            assert then is not None and then["id"] != number
+            assert then["span"][0] < "2000-01-01 08" and then["span"][0] >= "1999-12-31", "as its clock told then"
+            # A span near in time is another question: this one is not by the hub's time.
+            at_2000 = datetime(2000, 1, 1, tzinfo=UTC)
+            other = await gate_commands.add(led.core, GATE, at_2000 - HOUR / 2, at_2000 - HOUR / 4, "asked")
+            assert other not in (number, then["id"])
+            await commands.answered(GATE, {"id": str(number), "code": "0"})
+            assert (await states())[then["id"]] == ("sent", None), "the first one's answer is no word on it"
+            await commands.answered(GATE, {"id": str(then["id"]), "code": "-1"})
+            assert await states() == {number: ("done", "0"), then["id"]: ("waiting", "-1"), other: ("waiting", None)}
 
     asyncio.run(go())

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from hub import commands_gates
 from hub.commands_gates import read_gates
+from hub.kernel.access import Scope
 from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ledger import gates, intake, persons
 from hub.kernel.ledger.gates import GateRefused
@@ -291,5 +292,37 @@ def test_the_commands_say_whose_the_numbers_are(ledger: Any, tmp_path: Path, mon
         await run("person-ids", "khong-co", "--as", "device", fails=True)
         assert await space("Z1c") == "Z1c"
         assert "Z1c" in await run("list")
+
+    played(ledger, scene)
+
+
+def pushed(school: str, gate: str, person: str, event: str, **more: Any) -> Arrival:
+    """A passage told by a school's own software."""
+    made = passage(gate, person, school, event)
+    made.source, made.scope = Source("client", f"phan-mem-{school}"), Scope("school", school)
+    made.drafts[0].body.update(more)  # type: ignore[index]
+    return made
+
+
+def test_a_schools_software_speaks_of_no_other_schools_gate_in_its_numbers(ledger: Any) -> None:
+    async def scene(led: Any) -> None:
+        await registered(led, f"ZA,zkteco,standard,Cổng,{A},Cổng,in", f"ZB,zkteco,standard,Cổng,{B},Cổng,in")
+        await learner(led, "HSA17", A)
+        await learner(led, "HSB17", B)
+        for gate, code in (("ZA", "HSA17"), ("ZB", "HSB17")):
+            await persons.link(led.core, "an", gate, "17", code, "Danh sách của trường")
+        await intake.accept(led.core, [pushed(A, "ZB", "17", "e1")])
+        assert await led.value("SELECT code FROM rejects") == "no_such_gate"
+        # Neither does an account's name, nor any word only a gate or the hub may say, open its numbers.
+        words = {"local_id": "17", "namespace": "ZB", "merged_into": 1, "follows": 1}
+        await intake.accept(led.core, [pushed(A, "may-la", "HS9", "e2", **words)])
+        await intake.accept(led.core, [pushed(A, "ZB2", "HS8", "e3", quarantine="unregistered", **words)])
+        stored = await led.rows("SELECT body FROM records WHERE type = 'checkin' ORDER BY id")
+        assert [r["body"]["person_code"] for r in stored] == ["HS9", "HS8"]
+        assert not any(words.keys() & r["body"].keys() or r["body"].get("quarantine") for r in stored)
+        assert await waiting(led) == [], "nobody else's inbox holds it, nor keeps another school from linking"
+        # Its own gate's numbers are its own to use.
+        await intake.accept(led.core, [pushed(A, "ZA", "17", "e4")])
+        assert await led.value("SELECT body->>'person_code' FROM records WHERE key = 'ZA/e4'") == "HSA17"
 
     played(ledger, scene)

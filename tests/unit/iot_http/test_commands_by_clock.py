@@ -26,7 +26,11 @@ SINCE_2000_S = (datetime(2000, 1, 1, tzinfo=UTC) - datetime(2026, 11, 19, 22, tz
 KEYS = Keys(bytes(range(32)))
 
 
-def told(monkeypatch: pytest.MonkeyPatch, **known: Any) -> Any:
+def told(monkeypatch: pytest.MonkeyPatch, followed: list[tuple[datetime, datetime]] | None = None, **known: Any) -> Any:
+    async def follow(core: Any, device: str, start: datetime, end: datetime) -> None:
+        assert device == "Z1" and followed is not None, "a second question for a clock that was not lost"
+        followed.append((start, end))
+
     async def waiting(core: Any, stale_s: float) -> frozenset[str]:
         return frozenset({"Z1"})
 
@@ -35,13 +39,14 @@ def told(monkeypatch: pytest.MonkeyPatch, **known: Any) -> Any:
 
     monkeypatch.setattr(device_commands.gate_commands, "waiting", waiting)
     monkeypatch.setattr(device_commands.gate_commands, "take", take)
+    monkeypatch.setattr(device_commands.gate_commands, "follow", follow)
     core: Any = None
     return asyncio.run(Commands(core).take({**GATE, **known}))
 
 
 @pytest.mark.parametrize("known", [{}, {"clock": None, "offset_s": None}, {"clock": Estimate(1.5, 1.0, 9)}])
 def test_a_right_clock_is_asked_for_the_span_itself(monkeypatch: pytest.MonkeyPatch, known: dict[str, Any]) -> None:
-    assert told(monkeypatch, **known) == {"id": 7, "spans": [RIGHT]}
+    assert told(monkeypatch, **known) == {"id": 7, "span": RIGHT}
 
 
 @pytest.mark.parametrize(
@@ -57,18 +62,31 @@ def test_a_right_clock_is_asked_for_the_span_itself(monkeypatch: pytest.MonkeyPa
 )
 def test_a_wrong_clock_widens_it(monkeypatch: pytest.MonkeyPatch, known: dict[str, Any], span: list[str]) -> None:
     """What passed between 06:00 and 07:00 stands in the gate's memory under its own times: these are asked for too."""
-    assert told(monkeypatch, **known)["spans"] == [span]
+    assert told(monkeypatch, **known)["span"] == span
 
 
-def test_a_lost_clock_is_asked_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    command = told(monkeypatch, **{LOST: SINCE_2000_S, "clock": Estimate(1.0, 1.0, 9)})
-    assert command["spans"] == [["2000-01-01 07:59:00", "2000-01-01 09:01:00"], RIGHT]
+def test_a_lost_clock_is_asked_for_both_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    followed: list[tuple[datetime, datetime]] = []
+    command = told(monkeypatch, followed, **{LOST: SINCE_2000_S, "clock": Estimate(1.0, 1.0, 9)})
+    assert command == {"id": 7, "span": RIGHT}
+    by_it = datetime(2000, 1, 1, 0, 59, tzinfo=UTC), datetime(2000, 1, 1, 2, 1, tzinfo=UTC)
+    assert followed == [by_it]
     poll = Ask(method="GET", path="getrequest", query={"sn": "Z1"})
     answer = FAMILY.decode(poll, Content(body=b""), END, {**GATE, "command": command}).answer
-    assert answer.body.decode().splitlines() == [
-        "C:7:DATA QUERY ATTLOG StartTime=2000-01-01 07:59:00\tEndTime=2000-01-01 09:01:00",
-        f"C:7:DATA QUERY ATTLOG StartTime={RIGHT[0]}\tEndTime={RIGHT[1]}",
-    ]
+    assert answer.body.decode() == f"C:7:DATA QUERY ATTLOG StartTime={RIGHT[0]}\tEndTime={RIGHT[1]}\n"
+
+
+def test_a_first_question_is_not_given_before_the_second_is_in_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first stands as sent then, and is given again."""
+
+    async def away(*_: Any) -> None:
+        raise ConnectionResetError
+
+    told(monkeypatch)
+    monkeypatch.setattr(device_commands.gate_commands, "follow", away)
+    core: Any = None
+    assert asyncio.run(Commands(core).take({**GATE, LOST: SINCE_2000_S})) is None
+    assert asyncio.run(Commands(core).take(GATE)) == {"id": 7, "span": RIGHT}
 
 
 def test_a_clock_counts_as_lost_until_it_tells_a_time_that_can_be_right(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,10 +109,11 @@ def test_a_clock_counts_as_lost_until_it_tells_a_time_that_can_be_right(monkeypa
         gates = WebGates(core, KEYS, {"zkteco"})
         await gates.fresh()
 
-        def line(shown: datetime) -> Any:
+        def line(shown: datetime | str) -> Any:
             entry = gates.entry("Z1", "zkteco")
             ask = Ask(method="POST", path="cdata", query={"sn": "Z1", "table": "ATTLOG"})
-            body = f"HS1\t{shown + timedelta(hours=7):%Y-%m-%d %H:%M:%S}\t0\t15".encode()
+            at = shown if isinstance(shown, str) else f"{shown + timedelta(hours=7):%Y-%m-%d %H:%M:%S}"
+            body = f"HS1\t{at}\t0\t15".encode()
             (item,) = FAMILY.decode(ask, Content(body=body), END, entry).items
             gates.stored("Z1", item, END, False, 0)
             entry = gates.entry("Z1", "zkteco")
@@ -107,6 +126,8 @@ def test_a_clock_counts_as_lost_until_it_tells_a_time_that_can_be_right(monkeypa
         assert lost[LOST] == pytest.approx((datetime(2000, 1, 1, tzinfo=UTC) - END).total_seconds(), abs=2)
         assert lost["clock"] is before and lost["offset_s"] == 0.5, "one battery moves no estimate"
         assert line(END - timedelta(days=3)).get(LOST) is not None, "what comes late tells nothing of the clock"
+        unread = line("2026-13-45 07:00:00")
+        assert unread.get(LOST) is not None, "nor does what cannot be read, though it came at once"
         assert line(END - timedelta(seconds=1))[LOST] is None
 
     asyncio.run(scenario())

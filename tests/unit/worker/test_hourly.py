@@ -53,15 +53,16 @@ def test_a_step_that_fails_or_waits_skips_no_other_and_is_tried_again_soon(
         assert b.work() == ["c"]
     told = [(r.levelname, r.getMessage()) for r in caplog.records]
     assert told[0][0] == "WARNING" and "a waits" in told[0][1] and told[1] == ("ERROR", "upkeep: b failed")
-    assert b.said == [[]], "once may pass by itself"
+    assert b.said == [], "once may pass by itself, and what another process said stands meanwhile"
     assert b.work(AGAIN_S - 1) == []
     b.faults.pop("a")
     assert b.work(1) == ["a"], "what was done waits for its hour"
-    assert b.said == [[], ["b"]]
-    assert b.work(AGAIN_S) == [] and b.said == [[], ["b"]], "said once"
+    assert b.said == [["b"]]
+    assert b.work(AGAIN_S) == [] and b.said == [["b"], ["b"]], "again: a worker that is well has taken it back"
     b.faults.clear()
-    assert b.work(AGAIN_S) == ["b"] and b.said[-1] == []
-    assert b.work(HOUR_S - 2 * AGAIN_S) == ["a", "c"]
+    assert b.work(AGAIN_S) == ["b"] and b.said[2:] == [[]]
+    assert b.work(60) == [] and b.said[2:] == [[]], "that all is well is said once"
+    assert b.work(HOUR_S - 2 * AGAIN_S - 60) == ["a", "c"]
 
 
 def test_an_alarm_that_cannot_be_said_is_said_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,8 @@ SELECT count(*) AS n, count(problem) AS stuck, extract(epoch FROM clock_timestam
 SELECT count(*) AS n,
   count(*) FILTER (WHERE s.online IS NOT FALSE AND greatest(s.seen_at, g.due) > clock_timestamp() - interval '10 minutes') AS online
 FROM devices d LEFT JOIN device_state s ON s.device = d.id
-LEFT JOIN (SELECT device, finished_at, least(due_at, finished_at + interval '1 hour', clock_timestamp()) AS due FROM gate_lists WHERE fault IS NULL) g
+LEFT JOIN (SELECT device, finished_at, least(due_at, finished_at + interval '1 hour', clock_timestamp()) AS due FROM gate_lists
+  WHERE fault IS NULL AND coalesce(settings->>'place', '') = '') g
   ON g.device = d.id AND s.seen_at >= g.finished_at AND s.seen_at < g.finished_at + interval '1 minute'
 WHERE d.state = 'active' AND ($1::text[] IS NULL OR d.school = ANY ($1))
 

@@ -1,6 +1,9 @@
 -- name: evidence_record
 SELECT * FROM records WHERE id = $1
 
+-- name: evidence_records
+SELECT * FROM records WHERE id = ANY ($1::bigint[])
+
 -- name: evidence_record_of_key
 SELECT record FROM streams WHERE type = $1 AND key = $2 AND record <> 0
 
@@ -11,28 +14,30 @@ SELECT record FROM (SELECT record FROM deliveries WHERE id = $1 UNION ALL SELECT
 SELECT id FROM records WHERE type = $1 AND key = $2 ORDER BY id DESC LIMIT 1
 
 -- name: evidence_filing
--- A filing's other records, newest first: its versions and the steps told of it. `n`: how many there are.
+-- A filing's other records, newest first: its versions and the steps told of it, but neither what was sent again unchanged (2)
+-- nor copies made when a day was dropped (4): they say nothing new. `n`: how many there are.
 SELECT id, count(*) OVER () AS n FROM records
 WHERE ((type = 'filing' AND key = $1) OR (type = 'filing_progress' AND key >= $1 || '/' AND key < $1 || '0'))
-  AND ($2::text[] IS NULL OR school = ANY ($2)) AND id <> $3
+  AND ($2::text[] IS NULL OR school = ANY ($2)) AND id <> $3 AND disposition NOT IN (2, 4)
 ORDER BY id DESC LIMIT $4
 
--- name: evidence_message
-SELECT m.*, s.kind AS source_kind, s.name AS source_name FROM messages m JOIN sources s ON s.id = m.source WHERE m.id = $1 AND m.class = $2
+-- name: evidence_messages
+SELECT m.*, s.kind AS source_kind, s.name AS source_name FROM messages m JOIN sources s ON s.id = m.source WHERE m.id = ANY ($1::bigint[]) AND m.class = ANY ($2::smallint[])
 
 -- name: evidence_siblings
-SELECT id, content, school FROM records WHERE message = $1 AND class = $2 AND disposition <> 4 ORDER BY id
+SELECT id, message, class, content, school FROM records
+WHERE message = ANY ($1::bigint[]) AND class = ANY ($2::smallint[]) AND disposition <> 4 ORDER BY id
 
 -- name: evidence_rejects
-SELECT count(*) FROM rejects WHERE message = $1
+SELECT message, count(*) AS n FROM rejects WHERE message = ANY ($1::bigint[]) GROUP BY message
 
 -- name: evidence_deliveries
-SELECT d.id, d.class, c.name AS connector, d.state, d.attempts, d.created_at, NULL::timestamptz AS closed_at, d.flow, d.cause,
+SELECT d.id, d.record, d.class, c.name AS connector, d.state, d.attempts, d.created_at, NULL::timestamptz AS closed_at, d.flow, d.cause,
   NULL AS reference, NULL AS detail, d.intent AS call, d.replay_of
-FROM deliveries d JOIN connectors c ON c.id = d.connector WHERE d.record = $1
+FROM deliveries d JOIN connectors c ON c.id = d.connector WHERE d.record = ANY ($1::bigint[])
 UNION ALL
-SELECT d.id, d.class, c.name, d.state, d.attempts, d.created_at, d.closed_at, d.flow, d.cause, d.reference, d.detail, d.call, d.replay_of
-FROM deliveries_closed d JOIN connectors c ON c.id = d.connector WHERE d.record = $1
+SELECT d.id, d.record, d.class, c.name, d.state, d.attempts, d.created_at, d.closed_at, d.flow, d.cause, d.reference, d.detail, d.call, d.replay_of
+FROM deliveries_closed d JOIN connectors c ON c.id = d.connector WHERE d.record = ANY ($1::bigint[])
 ORDER BY id
 
 -- name: evidence_attempts
@@ -60,23 +65,33 @@ WHERE class = $1 AND id >= id_day($2) AND id < id_day($3)
 ORDER BY tx, id
 
 -- name: evidence_seals
--- Those that hold one of these transactions.
-SELECT number, from_tx::text AS from_tx, to_tx::text AS to_tx, entries, root, chain, class, day FROM seals
-WHERE class = $1 AND to_tx > (SELECT min(t::xid8) FROM unnest($2::text[]) t) AND from_tx <= (SELECT max(t::xid8) FROM unnest($2::text[]) t)
-  AND EXISTS (SELECT FROM unnest($2::text[]) t WHERE t::xid8 >= from_tx AND t::xid8 < to_tx)
+-- Those of these days that hold one of these transactions ($2, sorted), each found among them by halving: there may be many of
+-- both.
+SELECT number, from_tx::text AS from_tx, to_tx::text AS to_tx, entries, root, day FROM seals
+WHERE class = $1 AND day >= $3 AND day < $4
+  AND width_bucket(to_tx::text::bigint - 1, $2::bigint[]) > width_bucket(from_tx::text::bigint - 1, $2::bigint[])
 ORDER BY number
 
--- name: evidence_anchor_after
-SELECT seal, chain, at FROM anchors WHERE seal >= $1 ORDER BY seal LIMIT 1
+-- name: evidence_sealed
+-- The entries of these seals in the order each was computed of them (`seal_rows`: the transaction as text). OFFSET 0: seal by
+-- seal, by the journal's index.
+SELECT s.number, j.* FROM seals s CROSS JOIN LATERAL (
+  SELECT id, tx::text AS tx, at, actor, kind, connector, subject, ids, data FROM journal
+  WHERE tx >= s.from_tx AND tx < s.to_tx AND class = s.class AND id >= id_day(s.day) AND id < id_day(s.day + 1) OFFSET 0) j
+WHERE s.number = ANY ($1::bigint[]) ORDER BY s.number, j.tx, j.id
+
+-- name: evidence_anchors_after
+SELECT l.last, a.seal, a.chain, a.at, true AS anchored FROM unnest($1::bigint[]) l(last)
+CROSS JOIN LATERAL (SELECT seal, chain, at FROM anchors WHERE seal >= l.last ORDER BY seal LIMIT 1) a
 
 -- name: evidence_head
-SELECT number AS seal, chain, at FROM seals ORDER BY number DESC LIMIT 1
+SELECT number AS seal, chain, at, false AS anchored FROM seals ORDER BY number DESC LIMIT 1
 
 -- name: evidence_links
 SELECT number, root FROM seals WHERE number BETWEEN $1 AND $2 ORDER BY number
 
--- name: evidence_before
-SELECT chain FROM seals WHERE number = $1
+-- name: evidence_befores
+SELECT number, chain FROM seals WHERE number = ANY ($1::bigint[])
 
 -- name: anchor_add
 INSERT INTO anchors (day, seal, chain)

@@ -80,14 +80,16 @@ WHERE r.class = 1 AND r.id >= id_day(($2::timestamptz AT TIME ZONE 'UTC')::date 
 
 -- name: gate_command_add
 -- An open one that covers the span; else one that is near grows, as a new question, be it one that waits or one that was given up
--- because nobody answered; else a new one. One that was given up grows no further back than thirty days.
+-- because nobody answered; else a new one. One that was given up grows no further back than thirty days. One in another clock's times
+-- (`own clock`) is another question.
 WITH covered AS (
-  SELECT id FROM gate_commands WHERE device = $1 AND state IN ('waiting', 'sent') AND span_start <= $2 AND span_end >= $3 ORDER BY id LIMIT 1),
+  SELECT id FROM gate_commands WHERE device = $1 AND reason <> 'own clock' AND state IN ('waiting', 'sent')
+    AND span_start <= $2 AND span_end >= $3 ORDER BY id LIMIT 1),
 grown AS (
   UPDATE gate_commands SET span_start = least(span_start, $2), span_end = greatest(span_end, $3), tries = 0,
     due_at = CASE WHEN state = 'failed' THEN clock_timestamp() ELSE due_at END, state = 'waiting', code = NULL, ended_at = NULL
   WHERE NOT EXISTS (SELECT 1 FROM covered) AND id = (
-    SELECT id FROM gate_commands WHERE device = $1
+    SELECT id FROM gate_commands WHERE device = $1 AND reason <> 'own clock'
       AND (state = 'waiting' OR (state = 'failed' AND code = 'silent' AND span_start > $2::timestamptz - interval '30 days'))
       AND span_start <= $3::timestamptz + interval '1 day' AND span_end >= $2::timestamptz - interval '1 day'
     ORDER BY id LIMIT 1 FOR UPDATE)
@@ -96,6 +98,13 @@ made AS (
   INSERT INTO gate_commands (device, span_start, span_end, reason)
   SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT 1 FROM covered) AND NOT EXISTS (SELECT 1 FROM grown) RETURNING id)
 SELECT id FROM covered UNION ALL SELECT id FROM grown UNION ALL SELECT id FROM made
+
+-- name: gate_command_follow
+-- A question in the times of a clock that was lost. One that is open and asks the same, to about a minute, is enough.
+INSERT INTO gate_commands (device, span_start, span_end, reason)
+SELECT $1, $2::timestamptz, $3::timestamptz, 'own clock' WHERE NOT EXISTS (
+  SELECT 1 FROM gate_commands WHERE device = $1 AND reason = 'own clock' AND state IN ('waiting', 'sent')
+    AND span_start <= $2::timestamptz + interval '1 minute' AND span_end >= $3::timestamptz - interval '1 minute')
 
 -- name: gate_command_revive
 -- A gate that was away is back: what nobody answered meanwhile is asked again.
@@ -117,7 +126,7 @@ next AS (
   ORDER BY c.device, c.id)
 UPDATE gate_commands g SET state = 'sent', sent_at = clock_timestamp(), tries = tries + 1
 FROM (SELECT id FROM gate_commands WHERE id IN (SELECT id FROM next) ORDER BY id FOR UPDATE SKIP LOCKED) n WHERE g.id = n.id
-RETURNING g.id, g.device, g.span_start, g.span_end, g.tries
+RETURNING g.id, g.device, g.span_start, g.span_end, g.tries, g.reason = 'own clock' AS own_clock
 
 -- name: gate_command_not_sent
 -- What was taken and could not be handed over: no try was made of it.

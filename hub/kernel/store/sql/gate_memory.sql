@@ -18,10 +18,12 @@ ON CONFLICT (device) DO UPDATE SET away_since = excluded.away_since, noted_at = 
 DELETE FROM gate_memory m USING devices d WHERE d.id = m.device AND d.state <> 'active'
 
 -- name: gate_hole_add
--- Of a gate whose list is read: any other could not be asked. The last of too many grows: what lies between is known again.
+-- Of a gate whose list is read: any other could not be asked. The last of too many grows, to as many numbers as one may have at most: what
+-- lies between is known again.
 INSERT INTO gate_memory (device, holes) SELECT l.device, jsonb_build_array(jsonb_build_array($2::bigint, $3::bigint, 0)) FROM gate_lists l WHERE l.device = $1
 ON CONFLICT (device) DO UPDATE SET noted_at = clock_timestamp(), holes = CASE
   WHEN EXISTS (SELECT FROM jsonb_array_elements(gate_memory.holes) h WHERE h->0 = to_jsonb($2::bigint) AND h->1 = to_jsonb($3::bigint)) THEN gate_memory.holes
+  WHEN jsonb_array_length(gate_memory.holes) >= $4 AND $3 - (gate_memory.holes->-1->>0)::bigint >= $5::bigint THEN gate_memory.holes
   WHEN jsonb_array_length(gate_memory.holes) >= $4 THEN jsonb_set(gate_memory.holes, '{-1,1}', to_jsonb(greatest((gate_memory.holes->-1->>1)::bigint, $3)))
   ELSE gate_memory.holes || excluded.holes END
 

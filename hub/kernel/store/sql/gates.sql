@@ -102,7 +102,8 @@ DELETE FROM gate_traces WHERE until < clock_timestamp() - interval '1 day'
 -- name: gates_standing
 -- What the console shows of gates. `held`: kinds of alarms that stand about it; `backlog`: spans it still owes: those it was asked to send
 -- again, holes in its own numbering, and one for a list that could not be read or is a minute overdue. One whose last word was the answer to
--- its list (`g`) is silent from when it is to be asked again, which is within the hour.
+-- its list (`g`) is silent from when it is to be asked again, which is within the hour; not one whose list is that of a `place`: there a
+-- vendor's cloud answers.
 SELECT d.id, d.family, d.profile, d.title, d.school, d.entrance, d.direction, d.zone, d.state, d.registered_at, d.serial, d.model, d.replaced_by,
   d.namespace, d.old_until, s.seen_at, s.online, s.offset_s, coalesce(s.events, 0) AS events, coalesce(s.quarantined, 0) AS quarantined,
   coalesce(s.images_removed, 0) AS images_removed, s.last_event_at, extract(epoch FROM clock_timestamp() - greatest(s.seen_at, g.due))::float8 AS silent_s,
@@ -114,7 +115,8 @@ LEFT JOIN (SELECT device, count(*) AS n FROM gate_commands WHERE state IN ('wait
 LEFT JOIN (SELECT device, jsonb_array_length(holes) AS n FROM gate_memory WHERE jsonb_typeof(holes) = 'array') m ON m.device = d.id
 LEFT JOIN (SELECT device, 1 AS n FROM gate_lists
   WHERE fault IS NOT NULL OR due_at < clock_timestamp() - interval '1 minute') l ON l.device = d.id
-LEFT JOIN (SELECT device, finished_at, least(due_at, finished_at + interval '1 hour', clock_timestamp()) AS due FROM gate_lists WHERE fault IS NULL) g
+LEFT JOIN (SELECT device, finished_at, least(due_at, finished_at + interval '1 hour', clock_timestamp()) AS due FROM gate_lists
+  WHERE fault IS NULL AND coalesce(settings->>'place', '') = '') g
   ON g.device = d.id AND s.seen_at >= g.finished_at AND s.seen_at < g.finished_at + interval '1 minute'
 WHERE ($1::text[] IS NULL OR d.school = ANY ($1)) AND ($2::text IS NULL OR d.id = $2)
 ORDER BY d.state, d.school, d.id LIMIT 20000

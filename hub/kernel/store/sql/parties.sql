@@ -33,13 +33,16 @@ ON CONFLICT (id) DO UPDATE SET family = excluded.family, profile = excluded.prof
 UPDATE devices SET state = 'revoked' WHERE id = $1 AND state = 'active' RETURNING id
 
 -- name: device_touch
--- `seen`, `happened`: null means now. What was read from a gate's list happened before, and puts nothing back.
+-- `seen`, `happened`: null means now, unless it is not known: not `heard`, not `timed`. What was read from a gate's list happened before,
+-- and puts nothing back. One that was never heard of has no state to count in.
 INSERT INTO device_state (device, seen_at, online, offset_s, events, quarantined, images_removed, last_event_at)
-SELECT w.device, least(w.seen, clock_timestamp()), w.online, w.offset_s, w.events, w.quarantined, w.images,
-       CASE WHEN w.events > 0 THEN least(w.happened, clock_timestamp()) END
-FROM unnest($1::text[], $2::boolean[], $3::float8[], $4::bigint[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::timestamptz[])
-  w(device, online, offset_s, events, quarantined, images, happened, seen)
-JOIN devices d ON d.id = w.device ORDER BY w.device
+SELECT w.device, CASE WHEN w.heard THEN least(w.seen, clock_timestamp()) ELSE s.seen_at END, w.online, w.offset_s, w.events, w.quarantined,
+       w.images, CASE WHEN w.events > 0 AND w.timed THEN least(w.happened, clock_timestamp()) END
+FROM unnest($1::text[], $2::boolean[], $3::float8[], $4::bigint[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::timestamptz[],
+    $9::boolean[], $10::boolean[])
+  w(device, online, offset_s, events, quarantined, images, happened, seen, timed, heard)
+JOIN devices d ON d.id = w.device LEFT JOIN device_state s ON s.device = w.device
+WHERE w.heard OR s.device IS NOT NULL ORDER BY w.device
 ON CONFLICT (device) DO UPDATE SET seen_at = greatest(excluded.seen_at, device_state.seen_at), online = coalesce(excluded.online, device_state.online),
   offset_s = coalesce(excluded.offset_s, device_state.offset_s), events = device_state.events + excluded.events,
   quarantined = device_state.quarantined + excluded.quarantined, images_removed = device_state.images_removed + excluded.images_removed,
