@@ -10,12 +10,15 @@ import base64
 import contextlib
 import hashlib
 import random
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
+
+_STOP_S = 5.0
 
 
 class PlannedCheckin(Struct, frozen=True, kw_only=True):
@@ -196,6 +199,9 @@ class Gate(ABC):
                 await ready.wait()
         except TimeoutError:
             refused.append("no answer")
+        except asyncio.CancelledError:
+            await self._close()  # else its thread would go on signing in under this gate's name
+            raise
         if refused:
             await self._close()
             raise ConnectionError(f"{self.options.device}: the broker refused: {refused[0]}")
@@ -209,7 +215,12 @@ class Gate(ABC):
         client, self._client = self._client, None
         if client is not None:
             client.disconnect()
-            await asyncio.to_thread(client.loop_stop)
+            # It waits for the client's own thread, which may never end where a broker was killed under it: nobody else need.
+            stopping = threading.Thread(target=client.loop_stop, daemon=True)
+            stopping.start()
+            end = asyncio.get_running_loop().time() + _STOP_S
+            while stopping.is_alive() and asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(0.01)
 
     def _say(self, topic: str, payload: bytes, qos: int) -> None:
         """Publish if there is a connection; what is lost is sent again later."""
