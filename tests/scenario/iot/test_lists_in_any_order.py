@@ -15,7 +15,7 @@ from hub.worker.catchup import CatchUp
 from iot.dahua.listing import PROFILES
 from iot.dahua.simulator import DahuaStore, Order
 from iot.simulator import Stored
-from tests.scenario.iot_lists.test_lists import NOW, PASSWORD, asked, due, memory, people, standing
+from tests.scenario.iot_lists.asking import NOW, PASSWORD, asked, due, memory, people, standing
 
 
 @pytest.mark.parametrize("order", ["newest", "any"])

@@ -17,8 +17,8 @@ from hub.kernel.ports import Numbers
 from iot.hikvision.simulator import HikvisionStore
 from iot.simulator import Stored
 from iot.web import Ask
+from tests.scenario.iot_lists.asking import PASSWORD, asked, due, memory, people, standing
 from tests.scenario.iot_lists.test_hurry import event
-from tests.scenario.iot_lists.test_lists import PASSWORD, asked, due, memory, people, standing
 
 LOST = datetime(2000, 1, 1, 0, 5, tzinfo=UTC)
 """When a terminal's clock says it is after a power cut."""

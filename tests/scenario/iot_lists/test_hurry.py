@@ -13,7 +13,7 @@ from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger import gate_lists
 from hub.kernel.ledger.intake import accept
 from iot.web import Ask
-from tests.scenario.iot_lists.test_lists import asked, standing
+from tests.scenario.iot_lists.asking import asked, standing
 
 
 def event(number: int) -> bytes:

@@ -17,7 +17,7 @@ from iot.dahua.simulator import DahuaStore
 from iot.hanet.simulator import HanetPlace
 from iot.hikvision.simulator import HikvisionStore
 from iot.simulator import Stored
-from tests.scenario.iot_lists.test_lists import NOW, PASSWORD, asked, due, memory, people, standing
+from tests.scenario.iot_lists.asking import NOW, PASSWORD, asked, due, memory, people, standing
 
 
 async def state(here: Any, device: str = "G1") -> dict[str, Any] | None:

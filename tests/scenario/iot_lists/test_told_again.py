@@ -11,7 +11,7 @@ import pytest
 from hub.kernel.ledger import gate_lists, gates
 from hub.worker.catchup import CatchUp
 from iot.hikvision.simulator import HikvisionStore
-from tests.scenario.iot_lists.test_lists import PASSWORD, asked, memory, people, standing
+from tests.scenario.iot_lists.asking import PASSWORD, asked, memory, people, standing
 
 KEY = b"k" * 32
 
