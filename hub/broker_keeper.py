@@ -28,6 +28,9 @@ log = logging.getLogger("hub.broker")
 LOOK_S = 30.0
 """How often drift is looked for, and users written without the bell: it may be lost."""
 _CERT_LOOK_S = 3600.0
+_READ_S = 0.3
+"""A broker that is told to read its users while it still reads those before may forget that it was told: Mosquitto does. So it is
+told once more after this, and nothing else is written meanwhile: a gate revoked would keep its access."""
 
 
 def users_of(rows: list[Any], keys: Keys, own: Collection[str] = ()) -> list[BrokerUser]:
@@ -99,6 +102,8 @@ class BrokerKeeper:
             own = [commands_user(keys), probe_user(keys)]
             users = [*own, *users_of(rows, keys, (*(u.name for u in own), self._settings.username))]
             if users != self._written:
+                await asyncio.to_thread(self._broker.set_devices, users, self._pid())
+                await asyncio.sleep(_READ_S)
                 await asyncio.to_thread(self._broker.set_devices, users, self._pid())
                 self._written = users
             self._note()

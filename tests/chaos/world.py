@@ -81,6 +81,7 @@ class World:
     """Everything running. Made by `world()`."""
 
     def __init__(self, supervisor: Supervisor, runner: running.Runner, folder: Path) -> None:
+        self._installing = asyncio.Lock()
         self.supervisor = supervisor
         self.runner = runner
         self.folder = folder
@@ -217,7 +218,8 @@ class World:
                 person_ids="department", zone="Asia/Ho_Chi_Minh",
                 secret=self.house.keys.encrypt(secret.encode(), device.encode()), signing=signs,
             )  # fmt: skip
-        await BrokerKeeper(self.broker, self.house, self.supervisor, self.house.settings.mqtt, None).renew()
+        async with self._installing:  # two keepers would write the same files
+            await BrokerKeeper(self.broker, self.house, self.supervisor, self.house.settings.mqtt, None).renew()
 
     # ------------------------------------------------------------------ hurting
 
