@@ -80,7 +80,7 @@ class BridgeOptions(Struct, frozen=True, kw_only=True):
     live_capacity: int = 5_000
     """A lane that is full holds up the reader: memory stays bounded, and what waits, waits at the broker."""
     history_capacity: int = 2_000
-    """Half of what the broker gives out unconfirmed: PUBACKs go in order, so history that waits holds back so many live events."""
+    """PUBACKs go in order, so history that waits keeps its share of what a broker gives out unconfirmed: half of it at most."""
     backoff_s: float = 0.2
     backoff_max_s: float = 10.0
     refresh_s: float = 30.0
@@ -184,7 +184,7 @@ class Bridge:
                 else:
                     late = item.decoded.historical
                     if item.device is not None and self.guard.sent(item.device, not late):
-                        late = True  # one gate's flood waits behind everybody else's events; none of it is lost
+                        late = True  # one gate's flood waits behind everybody else's events
                     (history if late else live).append(item)
             if len(history) > self._history.room and self._live.idle_s() < self._options.live_within_s:
                 history, gone = self._leave(history)

@@ -20,7 +20,7 @@ from hub.kernel.ports import DeviceFamily
 from hub.settings import Settings
 from hub.wiring import House, open_house
 from hub.worker import gate_held, gate_retained, gate_watch
-from hub.worker.bridge import Bridge
+from hub.worker.bridge import Bridge, BridgeOptions
 from hub.worker.gate_album import Album
 from hub.worker.gate_asks import GateAsks
 from hub.worker.gate_gaps import Gaps
@@ -87,7 +87,8 @@ async def main(settings: Settings) -> None:
 
         bridge = Bridge(
             client, lambda arrivals: intake.accept(house.core, arrivals), known, registry(house), house.core.hasher,
-            lambda facts: parties.touch_devices(house.core, facts), hinted=hinted,
+            lambda facts: parties.touch_devices(house.core, facts),
+            BridgeOptions(history_capacity=max(1, house.settings.mqtt.inflight_messages // 2)), hinted=hinted,
             numbered=gaps.seen, album=album, clear=gate_retained.clearing(client), moment=house.core.moment,
         )  # fmt: skip
         stop = asyncio.Event()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import asyncpg
 from msgspec import Struct
 
 from hub.kernel.ledger.core import Core
@@ -51,8 +52,12 @@ async def take(core: Core, devices: Sequence[str], stale_s: float) -> list[Comma
     """Commands to send now to these gates, at most one each; they stand as sent from here on. One that got no answer
     within `stale_s`, then twice that and so on, is among them again; after `TRIES` of them it has failed as `silent`."""
     async with core.pool.acquire() as connection:
-        rows = await connection.fetch(sql.gate_command_take, list(devices), stale_s, TRIES)
-    return [Command(**dict(r)) for r in rows]
+        while True:
+            try:
+                rows = await connection.fetch(sql.gate_command_take, list(devices), stale_s, TRIES)
+            except asyncpg.UniqueViolationError:
+                continue  # another took another one of the same gate's in this moment: it is seen now
+            return [Command(**dict(r)) for r in rows]
 
 
 async def not_sent(core: Core, numbers: Sequence[int], again_s: float) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import queue
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
 
+from hub.broker_keeper import BrokerKeeper
 from hub.embedded import mosquitto
 from hub.embedded.area import open_area, remove_area
 from hub.embedded.authority import SERVER_LIFE, Authority
@@ -21,6 +24,8 @@ from hub.embedded.broker import BrokerLimits, BrokerUser, Tls
 from hub.embedded.process import free_port
 from hub.embedded.supervisor import Supervisor
 from hub.gate_topics import gate_topics
+from hub.kernel.ledger import parties
+from hub.keys import Keys
 
 pytestmark = pytest.mark.skipif(mosquitto.find_server() is None, reason="mosquitto is not installed")
 
@@ -196,6 +201,38 @@ def test_a_reload_keeps_sessions_and_cuts_the_revoked(tmp_path: Path) -> None:
             assert stays.gone.empty() and stays.connects.empty()
             assert [p for t, p in bridge.all() if t == "mqtt/face/F1/Rec"] == [b"0", b"1", b"2", b"3", b"4", b"after"]
             assert stage.broker.drift(stage.pid) == []
+
+    played(tmp_path, scene)
+
+
+def test_the_last_word_to_a_broker_that_is_still_reading_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told of its users while it reads those before, Mosquitto forgets that it was told."""
+    keys = Keys(bytes(range(32)))
+    hashed = mosquitto.password_hash("a secret of many")
+    crowd = [BrokerUser(f"C{n}", hashed, [f"campus/v1/S1/C{n}/cmd"], [f"campus/v1/S1/C{n}/evt"]) for n in range(8_000)]
+
+    async def devices(_: Any) -> list[dict[str, Any]]:
+        secret = keys.encrypt(b"secret-of-N9", b"N9")
+        return [{"id": "N9", "family": "native", "school": "S1", "places": [], "generation": 1, "old_secret": None, "secret": secret}]  # fmt: skip
+
+    def scene(stage: Stage) -> None:
+        monkeypatch.setattr(parties, "devices", devices)
+        house: Any = SimpleNamespace(core=None, keys=keys)
+        supervisor: Any = SimpleNamespace(pid=lambda _: stage.pid, note=lambda *_: None)
+        settings: Any = SimpleNamespace(username=BRIDGE.name)
+        keeper = BrokerKeeper(stage.broker, house, supervisor, settings, None)
+        monkeypatch.setattr(keeper, "_note", lambda: None)
+        write = stage.broker.set_devices
+        for after_s in (0.05, 0.1, 0.15, 0.2):  # while it reads
+            write([*crowd, *GATES], stage.pid)
+            time.sleep(after_s)
+            monkeypatch.setattr(keeper, "_written", crowd)
+            asyncio.run(keeper.renew())
+            time.sleep(0.5)
+            with stage.client(gate("N9", "native")) as new, stage.client(gate("N1", "native")) as revoked:
+                assert not new.refused and revoked.refused, "the broker goes by users it was told of before"
 
     played(tmp_path, scene)
 

@@ -125,11 +125,11 @@ def test_a_question_that_is_open_already_names_its_command_whatever_becomes_of_i
             now = led.core.moment()
 
             async def asking() -> None:
-                for _ in range(60):
+                for _ in range(150):
                     assert await gate_commands.add(led.core, GATE, now - HOUR / 2, now, "asked")
 
             async def answering() -> None:
-                for _ in range(60):
+                for _ in range(150):
                     for command in await gate_commands.take(led.core, [GATE], 100.0):
                         await gate_commands.end(led.core, command.id, "200", done=True)
 

@@ -15,6 +15,7 @@ from hub.kernel.store.db import sql
 
 SCHOOL = "31030001"
 AT = datetime(2030, 1, 1, tzinfo=UTC)
+TODAY = "id_day((now() AT TIME ZONE 'UTC')::date)"
 
 
 def scans(plan: Any) -> Iterator[dict[str, Any]]:
@@ -25,35 +26,48 @@ def scans(plan: Any) -> Iterator[dict[str, Any]]:
         yield from scans(node.get("Plans", [node["Plan"]] if "Plan" in node else []))
 
 
+async def reads_of(led: Any, day: str, statement: str, *args: Any) -> list[str]:
+    """By what conditions a statement finds its rows in one day's partition; empty texts for what is read through."""
+    async with led.owner.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *args)
+    nodes = scans(plan if isinstance(plan, list) else json.loads(plan))
+    return [n.get("Index Cond", n.get("Recheck Cond", "")) for n in nodes if n["Relation Name"] == day]
+
+
 def test_what_an_inquiry_asks_about_is_found_by_its_deliveries(ledger: Any) -> None:
     async def go() -> None:
         async with ledger() as led:
-            async with led.owner.acquire() as connection, connection.transaction():
-                await connection.execute("SET LOCAL enable_seqscan = off")
-                plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {sql.evidence_asked_about}", 7, [1, 2])
-                reads = list(scans(plan if isinstance(plan, list) else json.loads(plan)))
-                assert len(reads) > 10, "every day's partition has its own"
-                assert all("delivery = ANY" in s.get("Index Cond", s.get("Recheck Cond", "")) for s in reads), reads
-            at = "INSERT INTO attempts (id, class, delivery, call, number, kind, outcome, worker) VALUES "
+            at = "INSERT INTO attempts (id, class, delivery, call, number, kind, outcome, worker) "
             await led.owner.execute(
-                at + "(1, 2, 11, 5, 1, 'send', 'Unknown', 'w'), (2, 2, 12, 6, 1, 'send', 'Unknown', 'w'), (3, 2, 11, 8, 2, 'send', 'Accepted', 'w'), "
+                at
+                + f"SELECT {TODAY} + g, 2, {TODAY} + g, {TODAY} + g, 1, 'send', 'Unknown', 'w' FROM generate_series(1, 20000) g"
+            )
+            day = await led.owner.fetchval(f"SELECT tableoid::regclass::text FROM attempts WHERE id = {TODAY} + 1")
+            await led.owner.execute(f"ANALYZE {day}")
+            found = await reads_of(led, day, sql.evidence_asked_about, 7, [1, 2])
+            assert found and all("delivery = ANY" in by for by in found), found
+            await led.owner.execute(
+                at + "VALUES (1, 2, 11, 5, 1, 'send', 'Unknown', 'w'), (2, 2, 12, 6, 1, 'send', 'Unknown', 'w'), (3, 2, 11, 8, 2, 'send', 'Accepted', 'w'), "
                 "(4, 2, 11, 7, 1, 'inquire', 'Absent', 'w')"
             )  # fmt: skip
-            found = [await led.core.pool.fetchval(sql.evidence_asked_about, call, [11]) for call in (7, 5, 8)]
-            assert found == [5, None, None]
+            asked = [await led.core.pool.fetchval(sql.evidence_asked_about, call, [11]) for call in (7, 5, 8)]
+            assert asked == [5, None, None]
 
     asyncio.run(go())
 
 
 def test_a_filings_records_are_found_by_their_keys(ledger: Any) -> None:
     async def go() -> None:
-        async with ledger() as led, led.owner.acquire() as connection, connection.transaction():
-            await connection.execute("SET LOCAL enable_seqscan = off")
-            statement = f"EXPLAIN (FORMAT JSON) {sql.evidence_filing}"
-            plan = await connection.fetchval(statement, "000.00.12.H24-261122-0001", ["31030001"], 7, 199)
-            reads = list(scans(plan if isinstance(plan, list) else json.loads(plan)))
-            assert len(reads) > 10, "every day's partition has its own"
-            assert all("key" in s.get("Index Cond", s.get("Recheck Cond", "")) for s in reads), reads
+        async with ledger() as led:
+            await led.owner.execute(
+                "INSERT INTO records (id, class, message, pointer, type, key, event, version, updated_at, school, body, content, catalogue, disposition, due) "
+                f"SELECT {TODAY} + g, 2, 1, '', 'filing', 'F-' || g, 'NEW', 1, now(), '{SCHOOL}', '{{}}', '', 'c', 1, 0 FROM generate_series(1, 20000) g"
+            )  # fmt: skip
+            day = await led.owner.fetchval(f"SELECT tableoid::regclass::text FROM records WHERE id = {TODAY} + 1")
+            await led.owner.execute(f"ANALYZE {day}")
+            found = await reads_of(led, day, sql.evidence_filing, "000.00.12.H24-261122-0001", [SCHOOL], 7, 199)
+            assert found and all("key" in by for by in found), found
 
     asyncio.run(go())
 

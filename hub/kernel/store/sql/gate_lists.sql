@@ -113,7 +113,7 @@ WHERE device = $1 AND state = 'failed' AND code = 'silent'
 
 -- name: gate_command_take
 -- The next of every gate in use that has none on the way. One that was sent and never answered is sent again, each time after
--- twice the wait, and has failed after so many tries.
+-- twice the wait, and has failed after so many tries. `state` is looked at again when the row is held: it may have ended meanwhile.
 WITH stale AS (
   UPDATE gate_commands SET state = CASE WHEN tries >= $3 THEN 'failed' ELSE 'waiting' END, due_at = clock_timestamp(),
     ended_at = CASE WHEN tries >= $3 THEN clock_timestamp() END, code = CASE WHEN tries >= $3 THEN 'silent' ELSE code END
@@ -125,7 +125,7 @@ next AS (
     AND NOT EXISTS (SELECT 1 FROM gate_commands o WHERE o.device = c.device AND o.state = 'sent')
   ORDER BY c.device, c.id)
 UPDATE gate_commands g SET state = 'sent', sent_at = clock_timestamp(), tries = tries + 1
-FROM (SELECT id FROM gate_commands WHERE id IN (SELECT id FROM next) ORDER BY id FOR UPDATE SKIP LOCKED) n WHERE g.id = n.id
+FROM (SELECT id FROM gate_commands WHERE id IN (SELECT id FROM next) AND state = 'waiting' ORDER BY id FOR UPDATE SKIP LOCKED) n WHERE g.id = n.id
 RETURNING g.id, g.device, g.span_start, g.span_end, g.tries, g.reason = 'own clock' AS own_clock
 
 -- name: gate_command_not_sent
