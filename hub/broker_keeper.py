@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Collection
 from typing import Any
 
 from hub.embedded.authority import Authority
-from hub.embedded.broker import Broker, BrokerError, BrokerUser
+from hub.embedded.broker import Broker, BrokerError, BrokerUser, lets_in
 from hub.embedded.supervisor import Supervisor
 from hub.gate_topics import gate_topics
-from hub.kernel.ledger import parties
-from hub.kernel.ledger.gates import username
+from hub.kernel.ledger import gates, parties
 from hub.kernel.ports import COMMANDS_USER, PROBE
 from hub.keys import CannotDecrypt, Keys
 from hub.setting_groups import Mqtt
@@ -28,11 +28,10 @@ log = logging.getLogger("hub.broker")
 LOOK_S = 30.0
 """How often drift is looked for, and users written without the bell: it may be lost."""
 _CERT_LOOK_S = 3600.0
-_READ_S = 0.3
-"""A broker that is told to read its users while it still reads those before may forget that it was told: Mosquitto does. So it is
-told once more after this, and nothing else is written meanwhile: a gate revoked would keep its access."""
-_READ_EACH_S = 1e-8
-"""And after this for every pair of users: it compares each with all before it, so 5,000 take 0.13 s and 20,000 take 2 s."""
+_TOLD_S, _ANSWER_S, _AGAIN_S, _AGAIN_MAX_S = 30.0, 10.0, 0.05, 3.0
+"""How long a broker has to go by what it was told; how long one answer may take; after how long it is told again, at first and
+at most."""
+_KEEPER = "lt-keeper"
 
 
 def users_of(rows: list[Any], keys: Keys, own: Collection[str] = ()) -> list[BrokerUser]:
@@ -46,10 +45,10 @@ def users_of(rows: list[Any], keys: Keys, own: Collection[str] = ()) -> list[Bro
         if d["id"] in own:
             log.error("gate %s cannot be a user of the broker: the name is the hub's own", d["id"])
             continue
-        secrets = [(username(d["id"], d["generation"]), d["secret"])]
+        known = [(gates.username(d["id"], d["generation"]), d["secret"])]
         if d["old_secret"] is not None and d["generation"] > 1:
-            secrets.append((username(d["id"], d["generation"] - 1), d["old_secret"]))
-        for name, sealed in secrets:
+            known.append((gates.username(d["id"], d["generation"] - 1), d["old_secret"]))
+        for name, sealed in known:
             try:
                 secret = keys.decrypt(sealed, d["id"].encode()).decode()
                 user = BrokerUser(name, secret, reads=topics[0], writes=topics[1])
@@ -102,9 +101,8 @@ class BrokerKeeper:
         async with self._one_at_a_time:
             rows, keys = await parties.devices(self._house.core), self._house.keys
             own = [commands_user(keys), probe_user(keys)]
-            users = [*own, *users_of(rows, keys, (*(u.name for u in own), self._settings.username))]
-            if users != self._written:
-                await self._told(max(len(users), len(self._written or [])), self._broker.set_devices, users)
+            users = [*own, *users_of(rows, keys, (*gates.RESERVED, self._settings.username))]
+            if users != self._written and await self._told(users):
                 self._written = users
             self._note()
 
@@ -132,14 +130,31 @@ class BrokerKeeper:
         self._certificate_at = time.monotonic()
         if await asyncio.to_thread(authority.ensure, self._settings.tls_names):
             async with self._one_at_a_time:
-                await self._told(len(self._written or []), broker.renew_tls)
+                await asyncio.to_thread(broker.renew_tls)
+                self._written = None  # it is told of its users once more, and takes the certificate with them
+            await self.renew()
             log.warning("the broker's certificate was renewed")
 
-    async def _told(self, users: int, write: Callable[..., None], *what: Any) -> None:
-        """Have the broker, which has so many users, read something anew, and once more when it has read it."""
-        await asyncio.to_thread(write, *what, self._pid())
-        await asyncio.sleep(_READ_S + _READ_EACH_S * users**2)
-        await asyncio.to_thread(write, *what, self._pid())
+    async def _told(self, users: list[BrokerUser]) -> bool:
+        """Make these the broker's users; whether it goes by them.
+
+        Mosquitto that is told while it still reads may forget that it was told, and reading takes it long when many are
+        connected: a gate revoked would keep its access. So a user nobody had before is among them, it signs in, and the broker is
+        told again until that succeeds."""
+        assert self._broker is not None
+        mine, broker = BrokerUser(_KEEPER, secrets.token_hex(16)), self._broker
+        until, again_s = time.monotonic() + _TOLD_S, _AGAIN_S
+        while time.monotonic() < until:
+            pid = self._pid()
+            await asyncio.to_thread(broker.set_devices, [*users, mine], pid)
+            if pid is None:
+                return True  # it reads them when it starts
+            await asyncio.sleep(again_s)
+            if await lets_in(broker.host, broker.port, mine, _ANSWER_S):
+                return True
+            again_s = min(2 * again_s, _AGAIN_MAX_S)
+        log.error("the broker does not go by its %d users: it is told again", len(users))
+        return False
 
     def _pid(self) -> int | None:
         assert self._broker is not None

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from hub.embedded import mosquitto, nats
 from hub.embedded.area import Area
-from hub.embedded.mqtt import Broker, BrokerError, BrokerLimits, BrokerUser, Tls
+from hub.embedded.mqtt import Broker, BrokerError, BrokerLimits, BrokerUser, Tls, lets_in
 
-__all__ = ["Broker", "BrokerError", "BrokerLimits", "BrokerUser", "Tls", "choose_broker"]
+__all__ = ["Broker", "BrokerError", "BrokerLimits", "BrokerUser", "Tls", "choose_broker", "lets_in"]
 
 
 def choose_broker(

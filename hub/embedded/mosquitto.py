@@ -21,8 +21,9 @@ from hub.embedded.process import tcp_open, write_private
 from hub.embedded.supervisor import ChildSpec
 from hub.kernel.ports import Text
 
-_ITERATIONS = 1000
-"""Device secrets are random and long: more would protect little, and cost at every reconnect of thousands of gates."""
+_ITERATIONS = 1
+"""The hub's secrets are random, 96 bits and more: stretching them guards nothing. And Mosquitto hashes the secrets of all that are
+connected anew whenever it reads its users, and at every reconnect: at 1,000 rounds each a thousand gates stood still for a second."""
 
 
 def find_server() -> Path | None:
@@ -138,7 +139,9 @@ class Mosquitto:
         write_private(self._rights, "\n".join(rights) + "\n", self._area.identity)
         write_private(self._passwords, passwords, self._area.identity)
         self._applied.wrote(self._rights, self._passwords)
-        self._reload(pid)
+        if pid is not None:
+            os.kill(pid, signal.SIGHUP)
+            self._applied.told(pid)
 
     def spec(self) -> ChildSpec:
         """How a supervisor runs it. Needs `write_config()`."""
@@ -160,16 +163,11 @@ class Mosquitto:
         """How the files differ from what the hub wrote, and from what process `pid` has read; empty: not at all."""
         return self._applied.drift(pid)
 
-    def renew_tls(self, pid: int | None) -> None:
-        """Take the certificate anew from its files; new connections get it, those that stand are left alone."""
+    def renew_tls(self) -> None:
+        """Take the certificate anew from its files; new connections get it once it is told of its users again, those that stand
+        are left alone."""
         if self._tls is not None:
             self._copies()
-            self._reload(pid)
-
-    def _reload(self, pid: int | None) -> None:
-        if pid is not None:
-            os.kill(pid, signal.SIGHUP)
-            self._applied.told(pid)
 
     def _copies(self) -> list[Path]:
         assert self._tls is not None

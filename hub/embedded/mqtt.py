@@ -6,12 +6,15 @@ family's topics: callers give them.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from connectors.transports import mqtt_packets as packets
 from hub.embedded.supervisor import ChildSpec
 from hub.kernel.ports import Text
 
@@ -103,9 +106,25 @@ class Broker(Protocol):
         """How what is written differs from what runs, and from what the hub would write; empty: not at all."""
         ...
 
-    def renew_tls(self, pid: int | None) -> None:
-        """Take the listener's certificate anew from its files."""
+    def renew_tls(self) -> None:
+        """Take the listener's certificate anew from its files: in force when the broker is told of its users next."""
         ...
+
+
+async def lets_in(host: str, port: int, user: BrokerUser, patience_s: float) -> bool:
+    """Whether a broker takes this user now; False also where nobody answers in time. A broker that reads answers when it has read."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(patience_s):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(packets.connect(user.name, 30, True, user.name, user.secret))
+                answers = packets.Packets()
+                while data := await reader.read(256):
+                    for head, body in answers.feed(data):
+                        return head >> 4 == packets.CONNACK and body[1] == 0
+            finally:
+                writer.transport.abort()
+    return False
 
 
 def check_filter(topic: str) -> None:

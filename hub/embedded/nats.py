@@ -146,7 +146,7 @@ class Nats:
         """As Mosquitto's."""
         return self._applied.drift(pid)
 
-    def renew_tls(self, pid: int | None) -> None:
+    def renew_tls(self) -> None:
         """There is no TLS here to renew."""
 
     @property

@@ -76,6 +76,8 @@ class Phase(Struct, kw_only=True):
     """Stored events acknowledged meanwhile; fewer than `stored` when patience ended before they were through."""
     held_back: int = 0
     """Planned and not sent, because the hub was too far behind."""
+    by_family: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """p50 and p99 of each family's live passages, milliseconds as above."""
     late_p99_ms: float = 0.0
     """How late the generator itself was with what it sent; counted in with everything else."""
     listed: int = 0
@@ -93,6 +95,12 @@ def allow_files(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if most != resource.RLIM_INFINITY and most < count + _FILES_MORE:
         raise TooFewFiles(f"{most} < {count + _FILES_MORE} (ulimit -n)")
+
+
+def quantiles_ms(took: Sequence[float], *shares: float) -> tuple[float, ...]:
+    """Of durations in seconds, the ones so far up in their order, in milliseconds; 0 where there are none."""
+    ordered = sorted(took) or [0.0]
+    return tuple(round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 1) for share in shares)
 
 
 class Crowd:
@@ -123,6 +131,7 @@ class Crowd:
         """Gates that say nothing until the hub asks: people pass them like the others."""
         self.lists = Lists(self.listed)
         self._took: list[float] = []
+        self._by_family: dict[str, list[float]] = {}
         self._late: list[float] = []
         self._released = self._sent = self._held_back = self._listed = 0
         self._tending: asyncio.Task[None] | None = None
@@ -191,6 +200,7 @@ class Crowd:
             self._released += 1
         else:
             self._took.append(now - event.due)
+            self._by_family.setdefault(gate.family, []).append(now - event.due)
 
     def _noted(self, gate: Spec, person: str, raw: str, at: float) -> None:
         self.books.noted(gate, person, raw, at)
@@ -201,6 +211,7 @@ class Crowd:
     @asynccontextmanager
     async def _measured(self, name: str, sampled: bool = False) -> AsyncIterator[Phase]:
         self._took, self._late, self._released, self._sent, self._held_back, self._listed = [], [], 0, 0, 0, 0
+        self._by_family = {}
         meter, began = Meter(self._pids), time.perf_counter()
         before = resident_mb(self._pids)
         most = dict(before)
@@ -222,12 +233,9 @@ class Crowd:
         phase.cpu = meter.shares()
         phase.acknowledged, phase.released, phase.held_back = len(self._took), self._released, self._held_back
         phase.listed = self._listed
-        ordered = sorted(self._took) or [0.0]
-        phase.p50_ms, phase.p99_ms, phase.worst_ms = (
-            round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 1) for share in (0.5, 0.99, 1.0)
-        )
-        late = sorted(self._late) or [0.0]
-        phase.late_p99_ms = round(late[min(len(late) - 1, int(len(late) * 0.99))] * 1000, 1)
+        phase.p50_ms, phase.p99_ms, phase.worst_ms = quantiles_ms(self._took, 0.5, 0.99, 1.0)
+        phase.by_family = {family: quantiles_ms(took, 0.5, 0.99) for family, took in sorted(self._by_family.items())}
+        (phase.late_p99_ms,) = quantiles_ms(self._late, 0.99)
         if sampled:
             phase.memory_mb = {process: (before[process], most[process]) for process in before}
 

@@ -27,7 +27,7 @@ from hub.kernel.store.db import Connection, sql
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}\Z")
 """A gate's name: safe in topics, addresses and a broker's files; `@` is kept for the generations of its secret."""
-RESERVED = frozenset({"hub-bridge", COMMANDS_USER, COMMANDS_USER + PROBE})
+RESERVED = frozenset({"hub-bridge", "lt-bridge", "lt-keeper", COMMANDS_USER, COMMANDS_USER + PROBE})
 """The hub's own users at the broker: no gate may have their names."""
 DIRECTIONS = ("in", "out", "unknown")
 CODE_LIFE = timedelta(hours=72)

@@ -206,12 +206,13 @@ def test_a_reload_keeps_sessions_and_cuts_the_revoked(tmp_path: Path) -> None:
 
 
 def test_the_last_word_to_a_broker_that_is_still_reading_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Told of its users while it reads those before, Mosquitto forgets that it was told."""
     keys = Keys(bytes(range(32)))
     hashed = mosquitto.password_hash("a secret of many")
-    crowd = [BrokerUser(f"C{n}", hashed, [f"campus/v1/S1/C{n}/cmd"], [f"campus/v1/S1/C{n}/evt"]) for n in range(8_000)]
+    crowd = [BrokerUser(f"C{n}", hashed, [f"campus/v1/S1/C{n}/cmd"], [f"campus/v1/S1/C{n}/evt"]) for n in range(20_000)]
+    told: list[int] = []
 
     async def devices(_: Any) -> list[dict[str, Any]]:
         secret = keys.encrypt(b"secret-of-N9", b"N9")
@@ -222,19 +223,24 @@ def test_the_last_word_to_a_broker_that_is_still_reading_counts(
         house: Any = SimpleNamespace(core=None, keys=keys)
         supervisor: Any = SimpleNamespace(pid=lambda _: stage.pid, note=lambda *_: None)
         settings: Any = SimpleNamespace(username=BRIDGE.name)
-        keeper = BrokerKeeper(stage.broker, house, supervisor, settings, None)
-        monkeypatch.setattr(keeper, "_note", lambda: None)
         write = stage.broker.set_devices
-        for after_s in (0.05, 0.1, 0.15, 0.2):  # while it reads
+
+        def counted(users: list[BrokerUser], pid: int | None) -> None:
+            told.append(len(users))
+            write(users, pid)
+
+        for after_s in (0.05, 0.08, 0.11):  # it reads for about two seconds
             write([*crowd, *GATES], stage.pid)
             time.sleep(after_s)
-            monkeypatch.setattr(keeper, "_written", crowd)
+            monkeypatch.setattr(stage.broker, "set_devices", counted)
+            keeper = BrokerKeeper(stage.broker, house, supervisor, settings, None)
+            monkeypatch.setattr(keeper, "_note", lambda: None)
             asyncio.run(keeper.renew())
-            time.sleep(0.5)
             with stage.client(gate("N9", "native")) as new, stage.client(gate("N1", "native")) as revoked:
                 assert not new.refused and revoked.refused, "the broker goes by users it was told of before"
 
     played(tmp_path, scene)
+    assert len(told) > 3, "nothing was forgotten: this shows nothing"
 
 
 def test_a_gate_cannot_take_anothers_session(tmp_path: Path) -> None:
@@ -271,7 +277,8 @@ def test_the_certificate_is_renewed_under_standing_connections(tmp_path: Path) -
         assert not stage.authority.ensure(["gates.example"])
         with stage.client(GATES[0]) as stands:
             assert stage.authority.ensure(["gates.example"], datetime.now(UTC) + SERVER_LIFE - timedelta(days=30))
-            stage.broker.renew_tls(stage.pid)
+            stage.broker.renew_tls()
+            stage.broker.set_devices(GATES, stage.pid)
             for _ in range(50):
                 if serial() != first:
                     break

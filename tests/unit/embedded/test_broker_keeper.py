@@ -32,7 +32,7 @@ def test_a_gate_with_a_name_of_the_hubs_own_is_passed_over(caplog: pytest.LogCap
     assert caplog.text.count("the name is the hub's own") == 2
 
 
-@pytest.mark.parametrize("name", ["hub-bridge", "lt-commands", "lt-commands-probe"])
+@pytest.mark.parametrize("name", ["hub-bridge", "lt-bridge", "lt-keeper", "lt-commands", "lt-commands-probe"])
 def test_nobody_registers_a_gate_under_such_a_name(name: str) -> None:
     core: Any = SimpleNamespace(directory=SimpleNamespace(all=lambda: [SimpleNamespace(code="S1")]))
     given = {"family": "native", "profile": "native", "title": "t", "school": "S1", "entrance": "e", "direction": "in"}
@@ -61,8 +61,8 @@ def test_who_tries_the_commands_account_has_its_secret_and_no_topics() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         asyncio.run(go(patch))
-    # Twice: a broker told while it still reads may forget it.
-    assert [u.name for u in told] == ["lt-commands", "lt-commands-probe", "G1"] * 2
+    assert [u.name for u in told] == ["lt-commands", "lt-commands-probe", "G1", "lt-keeper"]
+    assert not told[3].reads and not told[3].writes
     assert told[1] == probe_user(KEYS) and told[1].secret == commands_user(KEYS).secret
     assert not told[1].reads and not told[1].writes
 

@@ -53,6 +53,12 @@ def test_a_named_file_yaml_or_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("LT_MQTT__HOST", "broker", "password"),
         ("LT_OUTWARD__ALLOW_PRIVATE", '["10.0.0.0/99"]', "outward.allow_private"),
         ("LT_OUTWARD__ALLOW_PRIVATE", "10.0.0.0/8", "outward"),
+        (
+            "LT_OUTWARD__GATE_NETWORKS",
+            '["10.20.0.0/16", "10.21.0.0./16"]',
+            "outward.gate_networks: [2] '10.21.0.0./16': không phải mạng",
+        ),
+        ("LT_OUTWARD__GATE_NETWORKS", '["10.20.0.1/16"]', "is 10.20.0.0/16 meant"),
         ("LT_RETENTION__SHORT_DAYS", "9999", "short_days"),
         ("LT_DATABASE__POOL_MIN", "50", "pool_min"),
     ],
@@ -63,6 +69,11 @@ def test_faults_are_named_without_values(monkeypatch: pytest.MonkeyPatch, name: 
         settings.load()
     assert said in str(caught.value)
     assert "hidden" not in str(caught.value)
+
+
+def test_networks_are_kept_as_they_are_usually_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LT_OUTWARD__GATE_NETWORKS", '["10.20.0.7", "2001:DB8::/32"]')
+    assert settings.load().outward.gate_networks == ("10.20.0.7/32", "2001:db8::/32")
 
 
 @pytest.mark.parametrize("content", ["nonsense: 1", "http: [1]", "http: {ports: 1}", "- 1", "a: [", "\x00"])
