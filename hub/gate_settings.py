@@ -5,11 +5,11 @@ One concern: those groups. They must never allow more than 72 hours, or anything
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from hub.setting_checks import networks
 from hub.setting_groups import Group, both
 
 
@@ -27,12 +27,7 @@ class Gates(Group):
     @field_validator("hanet_networks")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for given in value:
-            try:
-                ip_network(given)
-            except ValueError as error:
-                raise ValueError(f"{given}: không phải mạng CIDR / no network in CIDR ({error})") from None
-        return tuple(str(ip_network(given)) for given in value)
+        return networks(value)
 
 
 class Pictures(Group):

@@ -18,6 +18,8 @@ from iot.fields import homeless, is_identifier, refuse, text, unknown_device
 Verify = Literal["none", "allowed", "refused", "unregistered"]
 Method = Literal["face", "card", "finger", "unknown"]
 Direction = Literal["in", "out", "unknown"]
+NOBODY = "unknown"
+"""The person of a passage that tells none."""
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -283,7 +285,7 @@ def checkin(device: Mapping[str, Any], passage: Passage, received_at: datetime) 
         stranger = passage.verify == "unregistered" or not passage.person or not passage.known
         not_attendance = "unregistered" if stranger else None
     body: dict[str, Any] = {
-        "person_code": passage.person or "unknown",
+        "person_code": passage.person or NOBODY,
         "device": name,
         "school_code": school,
         "device_time_raw": passage.raw_time,

@@ -78,6 +78,7 @@ GATE_WORDS: dict[str, tuple[str, str]] = {
     "done.gate": ("Đã ghi.", "Noted."),
     "alarm.gate_flood": ("Cổng gửi quá nhiều", "Gate sends too much"),
     "alarm.gate_flapping": ("Cổng nối ngắt liên tục", "Gate comes and goes"),
+    "alarm.gate_numbers": ("Cổng bỏ trống quá nhiều số", "Gate skips too many numbers"),
     "kind.gate_registered": ("Đăng ký cổng", "Gate registered"),
     "kind.gate_code": ("Cấp mã cho cổng", "Gate's code made"),
     "kind.gate_enrolled": ("Cổng nhận khóa", "Gate enrolled"),

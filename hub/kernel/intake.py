@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from hub.kernel.access import EVERYWHERE, Scope
-from hub.kernel.ports import Draft, Reject, Removed
+from hub.kernel.ports import Draft, Reject, Removed, Sighting
 from mappings.canonical.registry import TYPES
 
 
@@ -49,6 +49,8 @@ class Arrival(Struct, kw_only=True):
     attributes: dict[str, str] = field(default_factory=dict)
     upload: int | None = None
     chunk: int | None = None
+    sighting: Sighting | None = None
+    """Of a device's passage whose family's lists have no name in common with its pushes."""
 
 
 class Accepted(Struct, kw_only=True):

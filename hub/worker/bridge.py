@@ -242,6 +242,7 @@ class Bridge:
                 draft.body["images_removed"] = len(cleaned.removed)
             source = self._source(device)
             digest = bytes.fromhex(self._hasher(original))
+            traced = route.attributes if decoded.trace is None else {**route.attributes, "traceparent": decoded.trace}
             item.arrival = Arrival(
                 source=source,
                 type="checkin",
@@ -254,9 +255,8 @@ class Bridge:
                 invalid=decoded.invalid,
                 school=school_of(entry, decoded),
                 historical=decoded.historical,
-                attributes=route.attributes
-                if decoded.trace is None
-                else {**route.attributes, "traceparent": decoded.trace},
+                attributes=traced,
+                sighting=decoded.sighting,
             )
             if (
                 onlooker is not None

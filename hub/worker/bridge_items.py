@@ -143,6 +143,7 @@ def reduce(item: Item) -> bool:
     text = Text("Bản tin không thể ghi vào sổ như nó được gửi.", "The message cannot be stored as it was sent.")
     arrival.invalid = Reject(pointer="", code="unstorable", message=text)
     arrival.drafts = None
+    arrival.sighting = None
     arrival.rejects = []
     arrival.key = intake_key(arrival.source, "bytes", "unstorable", arrival.digest)
     return True

@@ -21,7 +21,7 @@ from msgspec import Struct, field
 from connectors.connector import LiveConnector, build
 from connectors.errors import AddressRefused, CredentialsRefused, SettingsInvalid
 from hub.kernel.intake import Accepted, Arrival
-from hub.kernel.ledger import alarms, gate_lists, parties
+from hub.kernel.ledger import alarms, gate_lists, gate_memory, parties
 from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ledger.gate_lists import Asking, Hole, ListLost
 from hub.kernel.ports import Call, Draft, MaybeSent, NotSent, Numbers, Reply, Text
@@ -65,6 +65,16 @@ _LOUD = 3
 def _shown(draft: Draft) -> datetime:
     """The device's own time."""
     return draft.updated_at + timedelta(seconds=draft.body["estimated_offset_s"] or 0.0)
+
+
+def _window(items: Sequence[Listing], span: Span) -> tuple[datetime, datetime] | None:
+    """The span the ledger is asked about for what a list without common names tells, by the device's own time and as it is
+    corrected now; None when it tells nothing. Whatever times a list invents, it is what was asked for."""
+    times = [t for _, item in items for d in item.decoded.drafts for t in (d.updated_at, _shown(d))]
+    if not times:
+        return None
+    first, last = max(min(times), span.start - _DAY), min(max(times), span.end + _DAY)
+    return first - _AROUND, last + _AROUND
 
 
 def _serials(items: Sequence[Listing]) -> list[int]:
@@ -203,8 +213,9 @@ class CatchUp:
         if listed.fault is not None:
             await self._fault(asking, listed.fault)
             return False
-        items = listed.items if lister.exact else await self._missed(listed.items, turn.span)
+        items, every = listed.items, run.settings.every_s
         arrivals = self._arrivals(run, items, page)
+        window = None if lister.exact else _window(items, turn.span)
         place = listed.next
         if place is None and turn.more:
             place = {_TURN: turn.number + 1}
@@ -212,11 +223,12 @@ class CatchUp:
             place = {**place, _TURN: turn.number}
         if place is not None and (offset_s or before_s):
             place = {**place, _OFFSET: offset_s, _BEFORE: before_s}
-        every = run.settings.every_s
-        answers = await gate_lists.store_page(self._core, asking, self._core.worker, arrivals, place, _LEASE_S, every)
-        run.numbers.update(_serials(listed.items))
+        answers = await gate_lists.store_page(
+            self._core, asking, self._core.worker, arrivals, place, _LEASE_S, every, window
+        )
+        run.numbers.update(_serials(items))
         run.ended = place is None
-        await self._note(run, items, arrivals, answers, received_at, len(listed.items))
+        await self._note(run, items, arrivals, answers, received_at, len(items))
         return not run.ended
 
     def _learn(self, run: _Run, reply: Reply, received_at: datetime) -> bool:
@@ -315,25 +327,6 @@ class CatchUp:
                 over = Text("Hết thời gian của lượt này.", "The time of this run is over.")
                 return ahead if ahead is not None else Fault("later", over)
 
-    async def _missed(self, items: list[Listing], span: Span) -> list[Listing]:
-        """The items of a list without common names that the ledger does not have, by device, person and second of the
-        device's own time: however it was corrected when it was pushed, and however it is now."""
-        drafts = [d for _, item in items for d in item.decoded.drafts]
-        if not drafts:
-            return items
-        times = [t for d in drafts for t in (d.updated_at, _shown(d))]
-        # Whatever times a list invents, the ledger is asked about what was asked for.
-        first, last = max(min(times), span.start - _DAY), min(max(times), span.end + _DAY)
-        names = sorted({name for name, _ in items})
-        known = await gate_lists.seen(self._core, names, first - _AROUND, last + _AROUND)
-        return [
-            (name, item) for name, item in items
-            if not any(
-                (name, d.body["person_code"], int(_shown(d).timestamp()) + near) in known
-                for d in item.decoded.drafts for near in (-1, 0, 1)
-            )
-        ]  # fmt: skip
-
     async def _send(self, connector: LiveConnector, call: Call) -> Reply | Fault:
         try:
             reply, _ = await connector.send_with_tries(call, _DEADLINE_S)
@@ -375,3 +368,13 @@ class CatchUp:
                 text = Text(f"Cổng {row['device']}: {said['vi']}", f"Gate {row['device']}: {said['en']}")
                 standing.append(alarms.Alarm("gate_list", row["device"], text))
         await alarms.report(self._core, "gate_list", standing)
+        skipped = []
+        for device, count in (await gate_memory.beyond(self._core)).items():
+            text = Text(
+                f"Cổng {device} bỏ trống quá nhiều số thứ tự: {count} số không được hỏi lại. Kiểm tra thiết bị; lượt nào thiếu thì "
+                "hỏi lại theo khoảng thời gian.",
+                f"Gate {device} skips too many numbers: {count} of them were not asked for. Look at the device; ask again by time "
+                "for what is missing.",
+            )
+            skipped.append(alarms.Alarm("gate_numbers", device, text))
+        await alarms.report(self._core, "gate_numbers", skipped)

@@ -33,4 +33,5 @@ def arrival_of(
         invalid=decoded.invalid,
         historical=decoded.historical,
         attributes={"family": family, "path": path, **item.attributes},
+        sighting=decoded.sighting,
     )

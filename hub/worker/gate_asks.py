@@ -19,8 +19,11 @@ from typing import Any
 from hub.kernel.ledger import gate_commands
 from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ports import Publication
+from hub.worker.list_entries import by_its_clock
+from iot.clock import Estimate
 from iot.face_mqtt import commands
 from iot.face_mqtt.commands import Answer
+from iot.listing import Span
 
 log = logging.getLogger("hub.gates")
 
@@ -128,11 +131,23 @@ class GateAsks:
         left = [c.id for c in taken if not self._ask(c)]
         if left:
             await gate_commands.not_sent(self._core, left, _UNSENT_S)
+        for command in taken:
+            for moved, _ in self._spans_of(command)[1:]:
+                await gate_commands.follow(self._core, command.device, moved.start, moved.end)
         return len(taken) - len(left)
 
     def _ask(self, command: gate_commands.Command) -> bool:
-        entry = self._entries[command.device]
-        return self._publish(commands.send_again(entry, command.id, command.span_start, command.span_end))
+        span, _ = self._spans_of(command)[0]
+        return self._publish(commands.send_again(self._entries[command.device], command.id, span.start, span.end))
+
+    def _spans_of(self, command: gate_commands.Command) -> list[tuple[Span, float | None]]:
+        """A command's span by its terminal's clock, widened: what the terminal noted before that was set is in it as well. For a
+        clock that was lost a second question follows, by that clock; a kill before it is in the ledger leaves the first as sent."""
+        span = Span(command.span_start, command.span_end)
+        known = self._entries[command.device].get("clock")
+        if command.own_clock or not isinstance(known, Estimate):
+            return [(span, None)]
+        return by_its_clock(span, known.offset_s)
 
     async def _conclude(self, device: str, said: Answer) -> None:
         row = await gate_commands.one(self._core, said.number)

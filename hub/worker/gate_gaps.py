@@ -26,6 +26,7 @@ _AGAIN_S = 60.0
 _TRIES = 3
 _HOLES_MOST = 100
 _SPAN_MOST = 1_000_000
+"""A jump by so many is a gate that counts anew; and of all holes of one gate together no more numbers are asked for."""
 _EVERY_S = 1.0
 _ASKS_MOST = 100
 """Requests made in one go: what is missing is late already, and the events of all other gates would wait behind them."""
@@ -42,11 +43,13 @@ class _Hole:
 
 
 class _Gate:
-    __slots__ = ("highest", "holes", "school")
+    __slots__ = ("beyond", "highest", "holes", "school")
 
-    def __init__(self, school: str, highest: int) -> None:
+    def __init__(self, school: str, highest: int, beyond: int = 0) -> None:
         self.school, self.highest = school, highest
         self.holes: list[_Hole] = []
+        self.beyond = beyond
+        """How many missing numbers were never asked for: more than one gate may have open."""
 
 
 class Gaps:
@@ -68,7 +71,7 @@ class Gaps:
         """Take up what the process before noted; holes are asked for anew after the grace."""
         due = time.monotonic() + self._grace_s
         for one in numbers:
-            gate = self._gates[one.device] = _Gate(one.school, one.highest)
+            gate = self._gates[one.device] = _Gate(one.school, one.highest, one.beyond)
             for first, last, tries in list(one.holes)[:_HOLES_MOST]:
                 hole = _Hole(first, last, due)
                 hole.tries = tries
@@ -80,7 +83,9 @@ class Gaps:
         """What is new since the last call."""
         names, self._changed = self._changed, set()
         known = [(name, self._gates[name]) for name in sorted(names)]
-        return [Numbers(n, g.school, g.highest, [(h.first, h.last, h.tries) for h in g.holes]) for n, g in known]
+        return [
+            Numbers(n, g.school, g.highest, [(h.first, h.last, h.tries) for h in g.holes], g.beyond) for n, g in known
+        ]
 
     def change(self, devices: Iterable[str]) -> None:
         """These are still to be noted."""
@@ -127,7 +132,17 @@ class Gaps:
         if last - first >= _SPAN_MOST:
             log.warning("gate %s jumps from number %d to %d: it counts anew", device, first, last)
             return
-        if len(gate.holes) >= _HOLES_MOST:
+        full = len(gate.holes) >= _HOLES_MOST
+        more = last - gate.holes[-1].last if full else last - first + 1
+        if more + sum(hole.last - hole.first + 1 for hole in gate.holes) > _SPAN_MOST:
+            if not gate.beyond:
+                log.warning(
+                    "gate %s: events numbered %d to %d are missing, more than are asked for", device, first, last
+                )
+            MISSING.inc(last - first + 1)
+            gate.beyond += last - first + 1
+            return
+        if full:
             gate.holes[-1].last = last  # what lies between came already: sent again it is known again
             return
         gate.holes.append(_Hole(first, last, time.monotonic() + self._grace_s))

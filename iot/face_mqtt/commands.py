@@ -5,14 +5,14 @@ One concern: those words. Pure. It must never send a second one while the first 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 import orjson
 from msgspec import Struct
 
 from hub.kernel.ports import Publication
-from iot.clock import Estimate, zone
+from iot.clock import zone
 from iot.face_mqtt.decode import PROFILES
 from iot.fields import text
 
@@ -35,12 +35,10 @@ def takes(entry: Mapping[str, Any]) -> bool:
 
 
 def send_again(entry: Mapping[str, Any], number: int, start: datetime, end: datetime) -> Publication:
-    """Ask for the records of a span, told in the terminal's own time: its zone, and its clock's error as far as known."""
+    """Ask for the records of a span by the terminal's own clock, told in its zone."""
     settings = PROFILES.get(entry.get("profile")).settings
     here = zone(text(entry.get("zone")) or settings["zone"])
-    known = entry.get("clock")
-    error = timedelta(seconds=known.offset_s) if isinstance(known, Estimate) else timedelta()
-    times = [f"{(t + error).astimezone(here):%Y-%m-%d %H:%M:%S}" for t in (start, end)]
+    times = [f"{t.astimezone(here):%Y-%m-%d %H:%M:%S}" for t in (start, end)]
     device = text(entry.get("id"), 64)
     info = {"facesluiceId": device, "TimeS": times[0], "TimeE": times[1]}
     told = {"operator": OPERATOR, "messageId": f"{_PREFIX}{number}", "info": info}

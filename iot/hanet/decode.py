@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hub.kernel.ports import Sighting
 from iot import profiles
 from iot.clock import read_epoch_ms, read_local, zone
 from iot.fields import digest, is_identifier, lowered, pick, refuse, text
 from iot.web import (
+    NOBODY,
     Ask,
     Content,
     Item,
@@ -100,11 +102,11 @@ def seen(
     `listed`: it was asked for, so it is history."""
     assumed_zone = zone_of(device, settings)
     raw, moment = _when(message, assumed_zone)
-    person = text(pick(message, ("aliasid",)), 80)
-    known = bool(person)
-    if not known and (vendor := text(pick(message, ("personid", "person_id")), 40)):
-        # The vendor's own number, kept apart from the hub's codes until somebody links it.
-        person = f"hanet:{vendor}" if is_identifier(f"hanet:{vendor}") else ""
+    alias = text(pick(message, ("aliasid",)), 80)
+    # The vendor's own number, kept apart from the hub's codes until somebody links it.
+    vendor = f"hanet:{text(pick(message, ('personid', 'person_id')), 40)}"
+    own = vendor if vendor != "hanet:" and is_identifier(vendor) else ""
+    person, known = alias or own, bool(alias)
     live = not listed and is_prompt(moment, received_at, estimate_of(device), settings["live_within_s"])
     passage = Passage(
         raw_time=raw,
@@ -117,7 +119,11 @@ def seen(
         direction=configured(device),
         method="face",
     )
-    return Item(decoded=checkin(device, passage, received_at), prompt=not listed)
+    decoded = checkin(device, passage, received_at)
+    if moment is not None and decoded.drafts:
+        at_ms = round(moment.timestamp() * 1000)
+        decoded.sighting = Sighting(at_ms, alias, own or ("" if alias else NOBODY))
+    return Item(decoded=decoded, prompt=not listed)
 
 
 def _when(message: Mapping[str, Any], assumed_zone: str) -> tuple[str, datetime | None]:

@@ -13,6 +13,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from hub.kernel.ledger import gate_lists
+from hub.kernel.store.db import sql
 from iot.gate import GateOptions, PlannedCheckin
 from iot.hanet.simulator import HanetAtBroker, HanetPlace
 from iot.simulator import Stored
@@ -85,11 +86,14 @@ class Unheard:
 
     async def _has_come(self, person: str, at: datetime) -> None:
         """The broker keeps one camera's publications in order, so with the last one all have come that are still on their way."""
-        end, around = time.monotonic() + _ARRIVES_S, timedelta(minutes=10)
+        end = time.monotonic() + _ARRIVES_S
         while time.monotonic() < end:
-            found = await self.world.patiently(
-                lambda: gate_lists.seen(self.world.house.core, [self.device], at - around, at + around)
-            )
-            if any(name == person for _device, name, _second in found):
+            if person in await self.world.patiently(lambda: self._there(at)):
                 return
             await asyncio.sleep(0.1)
+
+    async def _there(self, at: datetime) -> set[str]:
+        around = timedelta(minutes=10)
+        async with self.world.house.core.pool.acquire() as connection:
+            rows = await connection.fetch(sql.gate_seen, [self.device], at - around, at + around)
+        return {row["person"] for row in rows}

@@ -33,7 +33,8 @@ class Command(Struct, frozen=True, kw_only=True):
 
 async def add(core: Core, device: str, start: datetime, end: datetime, reason: str) -> int:
     """Ask a gate for a span; the number of the command: an open one's when it covers the span already, or one that grows to
-    cover it because it waits or was never answered. For the reason `offline` (the gate is back) its questions that nobody
+    cover it because it waits or was never answered (with a number of its own from then on, where it was sent before: an answer to the
+    narrower one is none to it). For the reason `offline` (the gate is back) its questions that nobody
     answered are asked again as well."""
     async with core.pool.acquire() as connection:
         if reason == "offline":

@@ -16,15 +16,17 @@ from msgspec import Struct
 
 from hub.kernel.failpoints import reach
 from hub.kernel.intake import Accepted, Arrival
+from hub.kernel.ledger import gate_sightings
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.intake import accept_within
 from hub.kernel.ledger.operations import note
 from hub.kernel.ports import Numbers
-from hub.kernel.store.db import sql
+from hub.kernel.store.db import Connection, sql
 
 _json = msgspec.json.Encoder().encode
-_HOLES_MOST, _HOLE_SPAN = 100, 100_000
-"""Holes remembered of one gate, and how many numbers one may have: a jump by more is a gate that counts anew."""
+_HOLES_MOST, _HOLE_SPAN, _HOLES_IN_ALL = 100, 100_000, 200_000
+"""Holes remembered of one gate, how many numbers one may have (a jump by more is a gate that counts anew), and all of them
+together: what is more is counted and said (`gate_memory.beyond`)."""
 
 
 class ListLost(Exception):
@@ -99,8 +101,11 @@ async def store_page(
     place: dict[str, Any] | None,
     lease_s: float,
     every_s: float,
+    window: tuple[datetime, datetime] | None = None,
 ) -> list[Accepted]:
-    """One page's passages, and where the run goes on (`place` None: it ends). Moves `asking` along. Raises `ListLost`."""
+    """One page's passages, and where the run goes on (`place` None: it ends). Moves `asking` along. `window`: of a list that has no
+    names in common with what was pushed, the span the ledger is asked about: what it has is answered as a duplicate. Raises
+    `ListLost`."""
     ids: list[int] = []
 
     async def once() -> list[Accepted]:
@@ -111,7 +116,10 @@ async def store_page(
             async with connection.transaction():
                 if not await connection.fetchval(sql.gate_list_held, asking.device, owner, asking.run, asking.page):
                     raise ListLost(asking.device)
-                answers = await accept_within(core, connection, arrivals, ids, sources) if arrivals else []
+                if window is not None and arrivals:
+                    answers = await _unnamed(core, connection, arrivals, ids, sources, window)
+                else:
+                    answers = await accept_within(core, connection, arrivals, ids, sources) if arrivals else []
                 fresh = sum(1 for a in answers if not a.duplicate)
                 if place is not None:
                     await connection.execute(
@@ -126,6 +134,31 @@ async def store_page(
     answers = await core.again(once)
     asking.page, asking.place = asking.page + 1, place
     core.on_commit("ready")
+    return answers
+
+
+async def _unnamed(
+    core: Core,
+    connection: Connection,
+    arrivals: list[Arrival],
+    ids: list[int],
+    sources: list[int],
+    window: tuple[datetime, datetime],
+) -> list[Accepted]:
+    met = await gate_sightings.met(connection, arrivals, *window)
+    answers = [Accepted(message=met.get(n, 0), duplicate=True) for n in range(len(arrivals))]
+    left = [n for n in range(len(arrivals)) if n not in met]
+    if not left:
+        return answers
+    removed = [r for a in arrivals for r in a.removed]
+    for a in arrivals:
+        a.removed = []
+    arrivals[left[0]].removed = removed  # of the page: it stands with the first that is stored
+    new = [arrivals[n] for n in left]
+    taken = await accept_within(core, connection, new, [ids[n] for n in left], [sources[n] for n in left])
+    for n, answer in zip(left, taken, strict=True):
+        answers[n] = answer
+    await gate_sightings.note(connection, [(ids[n], arrivals[n]) for n in left if not answers[n].duplicate])
     return answers
 
 
@@ -155,7 +188,9 @@ async def hurry(core: Core, device: str, gap_s: float, hole: Numbers | None = No
     list has brought it, or was asked for it by number."""
     async with core.pool.acquire() as connection:
         if hole is not None and hole.last - hole.first < _HOLE_SPAN:
-            await connection.execute(sql.gate_hole_add, device, hole.first, hole.last, _HOLES_MOST, _HOLE_SPAN)
+            await connection.execute(sql.gate_hole_room, device)
+            most = _HOLES_MOST, _HOLE_SPAN, _HOLES_IN_ALL
+            await connection.execute(sql.gate_hole_add, device, hole.first, hole.last, *most)
         await connection.execute(sql.gate_list_hurry, device, gap_s)
 
 
@@ -202,14 +237,6 @@ async def back_to(core: Core, device: str, start: datetime) -> bool:
     """Have a gate asked again from `start` on, now. False when it is not asked at all."""
     async with core.pool.acquire() as connection:
         return bool(await connection.fetchval(sql.gate_list_back, device, start))
-
-
-async def seen(core: Core, devices: list[str], start: datetime, end: datetime) -> set[tuple[str, str, int]]:
-    """(device, person's code, second since 1970 by the device's own clock) of the passages the ledger has of these devices
-    in a span."""
-    async with core.pool.acquire() as connection:
-        rows = await connection.fetch(sql.gate_seen, devices, start, end)
-    return {(r["device"], r["person"], int(r["sent"].timestamp())) for r in rows}
 
 
 async def standing(core: Core) -> list[Any]:

@@ -14,7 +14,7 @@ from hub.kernel.access import EVERYWHERE
 from hub.kernel.failpoints import reach
 from hub.kernel.intake import Accepted, Arrival, Source, as_uuid, new_key
 from hub.kernel.leaves import message_leaf, rooted
-from hub.kernel.ledger import given_codes, punches
+from hub.kernel.ledger import gate_sightings, given_codes, punches
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.records import Found, Work, ask, look, place, retention_class
 from hub.kernel.ledger.rows import Rows
@@ -57,6 +57,7 @@ async def accept(core: Core, arrivals: list[Arrival], turn: Turn | None = None) 
             reach("tx1.before")
             try:
                 async with connection.transaction():
+                    await gate_sightings.meet(connection, arrivals)
                     accepted = await accept_within(core, connection, arrivals, ids, sources, turn)
                     reach("tx1.inside")
                     if turn is not None:

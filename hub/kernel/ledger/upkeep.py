@@ -182,6 +182,8 @@ async def forget_keys(core: Core, after_days: int) -> int:
     """Forget intake keys older than their own retention, in small bites. Returns how many went."""
     gone = 0
     async with core.pool.acquire() as connection:
+        # A push that comes later than a repeat would be known is not known either.
+        await connection.execute(sql.gate_sightings_forget, after_days)
         while True:
             status = await connection.execute(sql.keys_expire, after_days)
             count = int(status.rpartition(" ")[2])

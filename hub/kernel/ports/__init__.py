@@ -39,6 +39,7 @@ from hub.kernel.ports.devices import (
     DeviceFamily,
     Numbers,
     Publication,
+    Sighting,
 )
 from hub.kernel.ports.messages import Draft, Event, Hasher, Inbound, Reject, Text, said
 from hub.kernel.ports.removed import Purpose, Removed, purpose_of
@@ -82,6 +83,7 @@ __all__ = [
     "Removed",
     "Reply",
     "Settlement",
+    "Sighting",
     "Text",
     "TryLater",
     "Unknown",

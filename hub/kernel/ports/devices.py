@@ -28,6 +28,17 @@ class Publication(Struct, frozen=True):
     payload: bytes
 
 
+class Sighting(Struct, frozen=True):
+    """What makes a passage the same where it has no name in common with itself: a person at a device, less than a second apart.
+
+    `at_ms`: since 1970, by the device's own clock. `alias`: the number a person was given for the device, `vendor`: the vendor's own;
+    either may be empty, not both. Two with an alias go by it, else by the vendor's."""
+
+    at_ms: int
+    alias: str
+    vendor: str
+
+
 class Decoded(Struct, kw_only=True):
     """What a device family made of one publication.
 
@@ -48,6 +59,8 @@ class Decoded(Struct, kw_only=True):
     """The event's place in its device's own count, where it keeps one: a missing number is a missing event."""
     trace: str | None = None
     """The device's own W3C `traceparent`, kept beside the message."""
+    sighting: Sighting | None = None
+    """Of a passage whose family's lists tell other names than its pushes."""
 
 
 class Numbers(Struct, frozen=True):

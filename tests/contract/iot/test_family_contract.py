@@ -91,6 +91,8 @@ def plain(decoded: Decoded) -> Any:
         del tree["number"]  # most families do not count
     if tree["trace"] is None:
         del tree["trace"]
+    if tree["sighting"] is None:
+        del tree["sighting"]
     return json.loads(json.dumps(tree))
 
 

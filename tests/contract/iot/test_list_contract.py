@@ -65,6 +65,8 @@ def plain(listed: Listed) -> Any:
         if told["decoded"]["number"] is None:
             del told["decoded"]["number"]  # these families' own numbers stand in the attributes
         del told["decoded"]["trace"]
+        if told["decoded"]["sighting"] is None:
+            del told["decoded"]["sighting"]  # pushed and listed by the same name
     made["count"], made["items"] = len(made["items"]), made["items"][:4]
     return json.loads(json.dumps(made))
 

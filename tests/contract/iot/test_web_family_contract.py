@@ -106,6 +106,8 @@ def plain(prepared: Prepared) -> Any:
         if made["decoded"]["number"] is None:
             del made["decoded"]["number"]  # these families' own numbers stand in the attributes
         del made["decoded"]["trace"]
+        if made["decoded"]["sighting"] is None:
+            del made["decoded"]["sighting"]  # pushed and listed by the same name
         if arrival is not None:
             made["stored"] = {
                 "source": arrival.source.name,

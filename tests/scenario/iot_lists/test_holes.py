@@ -145,6 +145,31 @@ def test_holes_are_bounded_and_gone_with_the_list(ledger: Any) -> None:
     asyncio.run(go())
 
 
+def test_what_a_gate_skips_beyond_all_it_may_have_open_is_said_once(ledger: Any) -> None:
+    async def go() -> None:
+        async with ledger() as here:
+            worker = await asked(here, "G1", "hikvision", "http://127.0.0.1:9")
+            for n in range(50):
+                await gate_lists.hurry(here.core, "G1", 60.0, Numbers(100_001 * n, 100_001 * n + 99_999))
+                await gate_lists.hurry(here.core, "G1", 60.0, Numbers(100_001 * n, 100_001 * n + 99_999))
+            assert await holes(here) == [(0, 99_999, 0), (100_001, 200_000, 0)], "as many as fit"
+            assert await gate_memory.beyond(here.core) == {"G1": 2 * 48 * 100_000}
+            for _ in range(2):
+                await worker._alarms()
+            found = await here.rows("SELECT subject, text FROM alarms WHERE kind = 'gate_numbers'")
+            assert [r["subject"] for r in found] == ["G1"] and "9600000" in found[0]["text"]["en"]
+            # Once there is room it is taken again, and what is long past is no alarm.
+            (first, last) = await gate_lists.holes(here.core, "G1")
+            await gate_lists.hole_left(here.core, "G1", first, [])
+            await gate_lists.hurry(here.core, "G1", 60.0, Numbers(9_000_000, 9_000_009))
+            assert await holes(here) == [(last.first, last.last, 0), (9_000_000, 9_000_009, 0)]
+            await here.owner.execute("UPDATE gate_memory SET beyond_at = beyond_at - interval '25 hours'")
+            await worker._alarms()
+            assert await here.value("SELECT count(*) FROM alarms WHERE kind = 'gate_numbers' AND ended_at IS NULL") == 0
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize("rising", [True, False])
 def test_a_slow_terminal_is_asked_on_where_the_time_ended(
     ledger: Any, monkeypatch: pytest.MonkeyPatch, rising: bool

@@ -6,10 +6,14 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
+import pytest
+
 from hub.api.device_commands import LOST, Commands
 from hub.kernel.ledger import gate_commands, parties
 from hub.kernel.ports import Publication
 from hub.worker.gate_asks import STALE_S, GateAsks
+from iot.clock import Estimate
 
 SCHOOL, GATE = "31HP0000001", "F1"
 ENTRY = {"family": "face_mqtt", "profile": "push-ack", "school": SCHOOL}
@@ -105,15 +109,77 @@ def test_a_wider_span_takes_up_what_was_given_up(ledger: Any) -> None:
                 await gate_commands.take(led.core, [GATE], 1.0)
             found = await row(led)
             assert (found["state"], found["code"]) == ("failed", "silent")
-            assert await gate_commands.add(led.core, GATE, now - HOUR / 2, now, "offline") == first
+            wider = await gate_commands.add(led.core, GATE, now - HOUR / 2, now, "offline")
             found = await row(led)
             assert (found["state"], found["code"], found["ended_at"], found["tries"]) == ("waiting", None, None, 0)
             assert (found["span_start"], found["span_end"]) == (now - 2 * HOUR, now)
             (command,) = await gate_commands.take(led.core, [GATE], 1.0)
-            assert command.id == first
+            assert command.id == wider != first, "what it still answers to the narrower one is no answer to this"
             # A gate's refusal is its answer: that span is not asked again.
-            await gate_commands.end(led.core, first, "400", done=False)
-            assert await gate_commands.add(led.core, GATE, now - HOUR, now + HOUR, "offline") != first
+            await gate_commands.end(led.core, wider, "400", done=False)
+            assert await gate_commands.add(led.core, GATE, now - HOUR, now + HOUR, "offline") != wider
+
+    asyncio.run(go())
+
+
+def test_a_late_answer_to_a_narrower_span_ends_no_wider_one(ledger: Any) -> None:
+    """A terminal hears both questions at once when it is back: it does the first, and refuses the second while it sends."""
+
+    async def go() -> None:
+        async with ledger() as led:
+            await registered(led)
+            session = Session()
+            asks = GateAsks(led.core, session.publish)
+            asks.hinted("face_mqtt", {"device": GATE, "state": "online"}, ENTRY)
+            now = led.core.moment()
+            first = await gate_commands.add(led.core, GATE, now - 2 * HOUR, now - HOUR, "asked")
+            assert await asks.step() == 1
+            await later(led, 2 * STALE_S)
+            assert await asks.step() == 0, "not answered: it waits to be sent again"
+            wider = await gate_commands.add(led.core, GATE, now - HOUR, now, "asked")
+            await later(led, STALE_S)
+            assert await asks.step() == 1 and session.sent == 2
+            said = {"device": GATE, "kind": "command", "operator": "ManualPushRecords-Ack"}
+            for number, code in ((first, "200"), (wider, "468")):
+                asks.hinted("face_mqtt", {**said, "id": f"hub-records-{number}", "code": code}, ENTRY)
+            await asks.step()
+            found = await row(led)
+            assert (found["id"], found["state"], found["code"]) == (wider, "waiting", "468")
+            assert (found["span_start"], found["span_end"]) == (now - 2 * HOUR, now), "all that was asked for"
+            await later(led, 2 * STALE_S)
+            assert await asks.step() == 1
+            asks.hinted("face_mqtt", {**said, "id": f"hub-records-{wider}", "code": "200"}, ENTRY)
+            await asks.step()
+            assert (await row(led))["state"] == "done"
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("off_s", [-7200.0, 7200.0])
+def test_a_clock_that_is_off_widens_the_span_and_a_lost_one_is_asked_twice(ledger: Any, off_s: float) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await registered(led)
+            said: list[dict[str, Any]] = []
+
+            def publish(publication: Publication) -> bool:
+                said.append(orjson.loads(publication.payload)["info"])
+                return True
+
+            asks = GateAsks(led.core, publish)
+            start = datetime(2026, 11, 20, tzinfo=UTC)
+            for lag_s in (-off_s, 10 * 365 * 86_400.0):
+                known = {**ENTRY, "zone": "Asia/Ho_Chi_Minh", "clock": Estimate(lag_s, 1.0, 9)}
+                asks.hinted("face_mqtt", {"device": GATE, "state": "online"}, known)
+                number = await gate_commands.add(led.core, GATE, start, start + HOUR, "asked")
+                assert await asks.step() == 1
+                await gate_commands.end(led.core, number, "200", done=True)
+            assert await asks.step() == 1, "by the clock that was lost"
+            spans = [(info["TimeS"], info["TimeE"]) for info in said]
+            right = ("2026-11-20 07:00:00", "2026-11-20 08:00:00")
+            wide = (right[0], "2026-11-20 10:00:00") if off_s > 0 else ("2026-11-20 05:00:00", right[1])
+            assert spans == [wide, right, ("2016-11-22 06:59:00", "2016-11-22 08:01:00")]
+            assert await asks.step() == 0 and len(await led.rows("SELECT FROM gate_commands")) == 3
 
     asyncio.run(go())
 

@@ -132,6 +132,24 @@ def test_many_gates_with_holes_are_asked_a_few_at_a_time() -> None:
     assert len(said) == len({(p.topic, p.payload) for p in said}) == 50 * 9, "everybody in the end, nobody twice"
 
 
+def test_a_gate_that_skips_and_skips_has_no_more_open_than_one_may() -> None:
+    gaps = Gaps(lambda _p: True, grace_s=60.0)
+    gaps.seen("G1", "S1", 0)
+    for number in range(1, 300):
+        gaps.seen("G1", "S1", 100_000 * number)
+        gaps.seen("G2", "S1", 2 * number)
+    (told, other) = gaps.changed()
+    assert sum(last - first + 1 for first, last, _ in told.holes) == 10 * 99_999 and len(other.holes) == 100
+    assert (told.highest, told.beyond, other.beyond) == (29_900_000, 289 * 99_999, 0), (
+        "what is not asked for is counted"
+    )
+    again = Gaps(lambda _p: True, grace_s=60.0)
+    again.restore([told])
+    again.seen("G1", "S1", 29_900_002)
+    (after,) = again.changed()
+    assert after.beyond == told.beyond and after.holes[-1] == (29_900_001, 29_900_001, 0), "there is room for one more"
+
+
 def test_a_birth_that_was_overtaken_forgets_no_hole() -> None:
     """It came after an event with a higher number, or again, to the bridge after the one that had heard it."""
     said: list[Publication] = []

@@ -68,36 +68,32 @@ WHERE device = $1 AND fault IS NULL
 -- name: gate_lists_all
 SELECT device, settings, done_to, span_end, page, due_at, told_at, finished_at, fault, listed, missed FROM gate_lists ORDER BY device
 
--- name: gate_seen
--- Passages of devices the ledger has in a span: what a list without common names is compared with.
--- By the device's own time, as the list has it, not by the corrected one. What came may have come a clock's day before its time.
--- A person whose number stands for a learner has that learner's code; `local_id` is what the device said.
-SELECT w.device, coalesce(r.body->>'local_id', r.body->>'person_code') AS person,
-  r.updated_at + coalesce((r.body->>'estimated_offset_s')::float8, 0) * interval '1 second' AS sent
-FROM unnest($1::text[]) w(device) JOIN records r ON r.key >= w.device || '/' AND r.key < w.device || '0'
-WHERE r.class = 1 AND r.id >= id_day(($2::timestamptz AT TIME ZONE 'UTC')::date - 2) AND r.type = 'checkin'
-  AND r.updated_at >= $2 AND r.updated_at < $3
-
 -- name: gate_command_add
 -- An open one that covers the span; else one that is near grows, as a new question, be it one that waits or one that was given up
 -- because nobody answered; else a new one. One that was given up grows no further back than thirty days. One in another clock's times
--- (`own clock`) is another question.
+-- (`own clock`) is another question. One that grows after it was sent gets another number: an answer to the span it had before, or the
+-- refusal of a second one while the gate still sends the first, must not stand for the whole.
 WITH covered AS (
   SELECT id FROM gate_commands WHERE device = $1 AND reason <> 'own clock' AND state IN ('waiting', 'sent')
     AND span_start <= $2 AND span_end >= $3 ORDER BY id LIMIT 1),
+near AS (
+  SELECT id, (sent_at IS NOT NULL OR tries > 0) AND (span_start > $2 OR span_end < $3) AS other
+  FROM gate_commands WHERE NOT EXISTS (SELECT 1 FROM covered) AND device = $1 AND reason <> 'own clock'
+    AND (state = 'waiting' OR (state = 'failed' AND code = 'silent' AND span_start > $2::timestamptz - interval '30 days'))
+    AND span_start <= $3::timestamptz + interval '1 day' AND span_end >= $2::timestamptz - interval '1 day'
+  ORDER BY id LIMIT 1 FOR UPDATE),
+renamed AS (
+  UPDATE gate_commands g SET id = DEFAULT, span_start = least(g.span_start, $2), span_end = greatest(g.span_end, $3), tries = 0,
+    due_at = CASE WHEN g.state = 'failed' THEN clock_timestamp() ELSE g.due_at END, state = 'waiting', code = NULL, ended_at = NULL, sent_at = NULL
+  FROM near n WHERE g.id = n.id AND n.other RETURNING g.id),
 grown AS (
-  UPDATE gate_commands SET span_start = least(span_start, $2), span_end = greatest(span_end, $3), tries = 0,
-    due_at = CASE WHEN state = 'failed' THEN clock_timestamp() ELSE due_at END, state = 'waiting', code = NULL, ended_at = NULL
-  WHERE NOT EXISTS (SELECT 1 FROM covered) AND id = (
-    SELECT id FROM gate_commands WHERE device = $1 AND reason <> 'own clock'
-      AND (state = 'waiting' OR (state = 'failed' AND code = 'silent' AND span_start > $2::timestamptz - interval '30 days'))
-      AND span_start <= $3::timestamptz + interval '1 day' AND span_end >= $2::timestamptz - interval '1 day'
-    ORDER BY id LIMIT 1 FOR UPDATE)
-  RETURNING id),
+  UPDATE gate_commands g SET span_start = least(g.span_start, $2), span_end = greatest(g.span_end, $3), tries = 0,
+    due_at = CASE WHEN g.state = 'failed' THEN clock_timestamp() ELSE g.due_at END, state = 'waiting', code = NULL, ended_at = NULL
+  FROM near n WHERE g.id = n.id AND NOT n.other RETURNING g.id),
 made AS (
   INSERT INTO gate_commands (device, span_start, span_end, reason)
-  SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT 1 FROM covered) AND NOT EXISTS (SELECT 1 FROM grown) RETURNING id)
-SELECT id FROM covered UNION ALL SELECT id FROM grown UNION ALL SELECT id FROM made
+  SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT 1 FROM covered) AND NOT EXISTS (SELECT 1 FROM near) RETURNING id)
+SELECT id FROM covered UNION ALL SELECT id FROM grown UNION ALL SELECT id FROM renamed UNION ALL SELECT id FROM made
 
 -- name: gate_command_follow
 -- A question in the times of a clock that was lost. One that is open and asks the same, to about a minute, is enough.
@@ -130,7 +126,7 @@ RETURNING g.id, g.device, g.span_start, g.span_end, g.tries, g.reason = 'own clo
 
 -- name: gate_command_not_sent
 -- What was taken and could not be handed over: no try was made of it.
-UPDATE gate_commands SET state = 'waiting', tries = greatest(tries - 1, 0), sent_at = NULL,
+UPDATE gate_commands SET state = 'waiting', tries = greatest(tries - 1, 0),
   due_at = clock_timestamp() + $2::float8 * interval '1 second'
 WHERE id = ANY ($1::bigint[]) AND state = 'sent'
 
