@@ -32,12 +32,12 @@ calls/     yêu cầu đã gửi và trả lời đã nhận / requests as sent 
 timeline.json   các lần gửi và kết quả / tries and outcomes
 chain/     các dòng nhật ký, niêm phong và chuỗi tới mốc neo / the journal's entries, their seals, and the chain to the anchor
 
-Chuỗi chứng minh thông điệp, nội dung bản ghi, yêu cầu, trả lời và kết quả. Các phần khác chỉ kèm theo cho dễ đọc;
-lượt gửi nào thuộc bản ghi nào: đọc trong chính yêu cầu. Phiên bản ánh xạ (“mapping” trong call.json) chỉ được ghi lại,
+Chuỗi chứng minh thông điệp, nội dung bản ghi, yêu cầu, trả lời và kết quả, và kết quả của bản ghi nào (“record” trong timeline.json;
+dòng nhật ký cũ không nói: đọc trong chính yêu cầu). Các phần khác chỉ kèm theo cho dễ đọc. Phiên bản ánh xạ (“mapping” trong call.json) chỉ được ghi lại,
 chưa được chuỗi chứng minh; điều nó tạo ra, chính yêu cầu, thì được.
-The chain proves message, record's content, requests, replies and outcomes. Everything else is there to be read; which
-delivery is which record's stands in the request itself. The mapping's version ("mapping" in call.json) is stated, not
-proven by the chain; what it made, the request itself, is.
+The chain proves message, record's content, requests, replies and outcomes, and whose outcome each is ("record" in timeline.json;
+older entries do not say it: read that in the request itself). Everything else is there to be read. The mapping's version
+("mapping" in call.json) is stated, not proven by the chain; what it made, the request itself, is.
 """
 
 _README_OF_FILING = """\
@@ -133,6 +133,7 @@ def _of_record(found: Gathered) -> bytes:
         {
             "format": verify.FORMAT,
             "record": {"id": r["id"], "type": r["type"], "key": r["key"], "version": r["version"]},
+            "copies": sorted({d["record"] for d in found.deliveries} - {r["id"]}),
             "missing": sorted(missing),
             "withheld": sorted(found.withheld),
             "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
@@ -199,29 +200,36 @@ def _outcomes(found: Gathered) -> list[dict[str, Any]]:
     digests: dict[int | None, list[bytes]] = {None: [b""]}
     for c in calls:
         digests[c] = [bytes(x["digest"]) for x in found.replies if x["call"] == c and x["digest"]] + [b""]
+    records = {d["id"]: d["record"] for d in found.deliveries}
     outcomes: list[dict[str, Any]] = []
     for e in found.entries:
         if e["kind"] != "conclude" or e["leaves"] is None:
             continue
         for place, delivery in enumerate(e["ids"]):
+            if delivery not in records:
+                continue
             leaf = e["leaves"][32 * place : 32 * place + 32]
-            fit = _fitting(
-                leaf, delivery, [a["call"] for a in found.attempts if a["delivery"] == delivery], calls, digests
-            )
+            tried = [a["call"] for a in found.attempts if a["delivery"] == delivery]
+            fit = _fitting(leaf, delivery, records[delivery], tried, calls, digests)
             if fit is not None:
                 outcomes.append({"delivery": delivery, "entry": e["id"], "at": e["at"].isoformat(), **fit})
     return outcomes
 
 
 def _fitting(
-    leaf: bytes, delivery: int, tried: list[int | None], calls: dict[int, Any], digests: dict[int | None, list[bytes]]
-) -> dict[str, Any] | None:
+    leaf: bytes, delivery: int, record: int, tried: list[int | None], calls: dict[int, Any],
+    digests: dict[int | None, list[bytes]],
+) -> dict[str, Any] | None:  # fmt: skip
+    """What a leaf says of a delivery, in the form of its time: older entries do not say which record it is of."""
     for call in dict.fromkeys((*tried, None)):
         request = bytes(calls[call]["digest"]) if call in calls else b""
         for reply in digests.get(call, [b""]):
             for state in State:
-                if verify.outcome_leaf(delivery, int(state), request, reply) == leaf:
-                    return {
+                forms = (
+                    r for r in (record, None) if verify.outcome_leaf(delivery, r, int(state), request, reply) == leaf
+                )
+                for named in forms:
+                    return ({"record": named} if named is not None else {}) | {
                         "call": call if call in calls else None, "state": int(state), "word": state.word,
                         "request": request.hex(), "reply": reply.hex(),
                     }  # fmt: skip

@@ -32,8 +32,11 @@ import zipfile
 import zlib
 from typing import Any
 
-FORMAT = "lien-thong-evidence/1"
-FILING = "lien-thong-evidence-filing/1"
+FORMAT = "lien-thong-evidence/2"
+FORMATS = ("lien-thong-evidence/1", FORMAT)
+"""In packs of the first one no outcome names the record it is of."""
+FILING = "lien-thong-evidence-filing/2"
+FILINGS = ("lien-thong-evidence-filing/1", FILING)
 """Of a whole filing: packs of single records, oldest first."""
 
 
@@ -87,9 +90,12 @@ def message_leaf(message: int, digest: bytes, body: bytes, records: list[tuple[i
     return sha256(b"message", number(message), digest, body, sha256(made))
 
 
-def outcome_leaf(delivery: int, state: int, request: bytes, reply: bytes) -> bytes:
-    """What the journal holds of a delivery's outcome: the state it went to, the SHA-256 of request and reply (or nothing)."""
-    return sha256(b"outcome", number(delivery), bytes([state]), request, reply)
+def outcome_leaf(delivery: int, record: int | None, state: int, request: bytes, reply: bytes) -> bytes:
+    """What the journal holds of a delivery's outcome: the record it is of (not in older entries: None), the state it went to,
+    the SHA-256 of request and reply (or nothing)."""
+    if record is None:
+        return sha256(b"outcome", number(delivery), bytes([state]), request, reply)
+    return sha256(b"concluded", number(delivery), number(record), bytes([state]), request, reply)
 
 
 def content_hash(cancelled: bool, body: bytes) -> bytes:
@@ -114,7 +120,7 @@ class Pack:
         if packed(self.files) != data:
             raise Altered("the ZIP itself is not as it was written")
         self.manifest = self.json("manifest.json")
-        if self.manifest.get("format") not in (FORMAT, FILING):
+        if self.manifest.get("format") not in (*FORMATS, *FILINGS):
             raise Altered("manifest.json: unknown format")
         hashes = {n: hashlib.sha256(b).hexdigest() for n, b in self.files.items() if n != "manifest.json"}
         for name in sorted(hashes.keys() | self.manifest["files"].keys()):
@@ -195,7 +201,7 @@ def check(data: bytes, *anchors: str) -> Found:
     """
     pack, found = Pack(data), Found()
     found.lines.append(f"✔ {len(pack.files)} tệp đúng như bảng kê / files are what the manifest says")
-    if pack.manifest["format"] == FILING:
+    if pack.manifest["format"] in FILINGS:
         _filing(pack, found, anchors)
     else:
         _record(pack, found, anchors)
@@ -222,7 +228,7 @@ def _filing(pack: Pack, found: Found, anchors: tuple[str, ...]) -> None:
         name = said["file"]
         try:
             inner, part = Pack(pack.raw(name)), Found()
-            if inner.manifest["format"] != FORMAT:
+            if inner.manifest["format"] not in FORMATS:
                 raise Altered("not the pack of one record")
             _record(inner, part, anchors)
             record = inner.json("record/record.json")
@@ -331,7 +337,9 @@ def _subject(pack: Pack, found: Found) -> Any:
 def _message(pack: Pack, found: Found, journal: Journal, record: Any) -> None:
     if "message/message.json" not in pack.files:
         # What ties the record to the journal went with it.
-        found.lines.append("• Không có thông điệp gốc / the message is not there")
+        found.lines.append(
+            _COPY if record.get("disposition") == 4 else "• Không có thông điệp gốc / the message is not there"
+        )
         found.unproven += [n for n in _SUBJECT if n in pack.files]
         return
     message = pack.json("message/message.json")
@@ -352,6 +360,11 @@ def _message(pack: Pack, found: Found, journal: Journal, record: Any) -> None:
         found.lines.append("✔ Thông điệp, bản ghi đúng như nhật ký khi nhận / message and record are the journal's")
 
 
+_COPY = (
+    "• Bản sao của bản ghi, được giữ lại khi ngày nhận bản ghi hết hạn lưu: thông điệp gốc và phần chứng minh không "
+    "còn; những lần gửi từ đó về sau vẫn được chứng minh / a copy of the record, kept when the day it came on was dropped: its message, and "
+    "what proved it, are gone; what was sent of it since is still proven"
+)
 TAKEN = ("intake", "decoded", "judged_again")  # the kinds of entries that speak of messages
 _WORDS = {1: "held", 2: "ready", 3: "sending", 4: "waiting", 5: "parked", 6: "uncertain"}
 _WORDS |= {7: "delivered", 8: "dead", 9: "cancelled"}
@@ -359,6 +372,7 @@ _WORDS |= {7: "delivered", 8: "dead", 9: "cancelled"}
 
 def _calls(pack: Pack, found: Found, journal: Journal) -> None:
     timeline = pack.json("timeline.json")
+    _whose(pack, found, timeline)
     proofs: dict[tuple[Any, str, bytes], set[str]] = {}  # (call, request or reply, SHA-256): how it is proven
     ended: set[tuple[Any, str]] = set()
     proven = 0
@@ -380,6 +394,27 @@ def _calls(pack: Pack, found: Found, journal: Journal) -> None:
     found.lines.append(f"• {held} kết quả gửi đúng như nhật ký / outcomes are the journal's")
 
 
+def _whose(pack: Pack, found: Found, timeline: Any) -> None:
+    """Each delivery must be the record's. Where its outcome's entry says whose it is, that is what it has to say: of a copy,
+    that it is one of this record is in no entry."""
+    own, copies = pack.json("record/record.json")["id"], pack.manifest.get("copies", [])
+    said = {one["id"]: one.get("record", own) for one in timeline["deliveries"]}
+    tied = set()
+    for outcome in timeline["outcomes"]:
+        delivery, record = outcome["delivery"], outcome.get("record")
+        if record is None:
+            continue
+        tied.add(delivery)
+        if said.get(delivery, own) != record or (record != own and record not in copies):
+            raise Altered(f"timeline.json: delivery {delivery} is of another record")
+        if record != own:
+            found.unproven.append(f"timeline.json: {delivery}: bản ghi {record} là bản sao / record {record} is a copy")
+    if told := {outcome["delivery"] for outcome in timeline["outcomes"]}:
+        found.lines.append(
+            f"• {len(tied)}/{len(told)} lượt gửi: dòng nhật ký nói rõ của bản ghi nào / deliveries: their entries say whose"
+        )
+
+
 def _outcome(said: Any, journal: Journal) -> tuple[bytes, bytes, str]:
     """An outcome's request and reply (their SHA-256, or nothing), and its proof."""
     request, reply = bytes.fromhex(said["request"]), bytes.fromhex(said["reply"])
@@ -387,7 +422,7 @@ def _outcome(said: Any, journal: Journal) -> tuple[bytes, bytes, str]:
     sizes = (32, (0, 32)) if said["call"] is not None else (0, (0,))
     if said["word"] != _WORDS.get(said["state"]) or len(request) != sizes[0] or len(reply) not in sizes[1]:
         raise Altered(f"timeline.json: an outcome of delivery {said['delivery']} is not as it was written")
-    leaf = outcome_leaf(said["delivery"], said["state"], request, reply)
+    leaf = outcome_leaf(said["delivery"], said.get("record"), said["state"], request, reply)
     proof = journal.proof(("conclude",), said["delivery"], leaf)
     if proof == "other":
         raise Altered(f"timeline.json: the journal holds another outcome of delivery {said['delivery']}")

@@ -21,9 +21,11 @@ def message_leaf(message: int, digest: bytes, body: bytes | None, made: Sequence
     return _sha256(b"message" + message.to_bytes(8, "big") + digest + stored + records).digest()
 
 
-def outcome_leaf(delivery: int, state: int, request: bytes, reply: bytes) -> bytes:
-    """32 bytes for an outcome: delivery, the state it went to, SHA-256 of request and reply (empty: there was none)."""
-    return _sha256(b"outcome" + delivery.to_bytes(8, "big") + bytes((state,)) + request + reply).digest()
+def outcome_leaf(delivery: int, record: int, state: int, request: bytes, reply: bytes) -> bytes:
+    """32 bytes for an outcome: delivery and the record it owes, the state it went to, SHA-256 of request and reply (empty: there
+    was none). Entries before this form said nothing of the record; the verifier knows both, by what they begin with."""
+    told = delivery.to_bytes(8, "big") + record.to_bytes(8, "big") + bytes((state,))
+    return _sha256(b"concluded" + told + request + reply).digest()
 
 
 def rooted(leaves: Sequence[bytes], **said: object) -> tuple[dict[str, object], bytes]:

@@ -78,6 +78,9 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     whose: Literal["everybody", "learners"] = "everybody"
     """`learners`, of passages alone: one of somebody the hub has a record of as staff and none as a learner is not sent. Whom it
     has no record of is. Decided before sending, by who the person is then."""
+    temporary: Literal["send", "wait"] = "send"
+    """Of passages alone: what to do with one of a learner under a temporary code. With a lasting code it is told by that in any
+    case; `wait` keeps it until there is one (`patience_h`), for a receiver that could never find out whose it was."""
 
 
 class Flow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,6 +162,9 @@ def load_flows(folder: Path) -> dict[str, Flow]:
             if target.whose != "everybody" and set(flow.records) != {_PASSAGE}:
                 # Only a passage names the person it is asked of.
                 raise FlowFaulty(f"{path.parent.name}/flow.yaml: whose asks for `records: [{_PASSAGE}]`")
+            if target.temporary != "send" and set(flow.records) != {_PASSAGE}:
+                # What else is about a learner names them as their own record does.
+                raise FlowFaulty(f"{path.parent.name}/flow.yaml: temporary asks for `records: [{_PASSAGE}]`")
             if target.unchecked != "send" and set(flow.records) != {_FILING}:
                 # Only a filing names documents.
                 raise FlowFaulty(f"{path.parent.name}/flow.yaml: unchecked asks for `records: [{_FILING}]`")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class Signature(Struct, frozen=True, kw_only=True):
     """One signature of a document. `problems` is empty when it holds. Times are ISO 8601: `signed_at` is what the signer says,
-    `stamped_at` what a trusted time stamp proves, None when none does."""
+    `stamped_at` what a trusted time stamp proves and `stamped_by` whose stamp that is, None when none does."""
 
     form: str
     signer: str
@@ -27,6 +27,7 @@ class Signature(Struct, frozen=True, kw_only=True):
     serial: str
     signed_at: str | None
     stamped_at: str | None = None
+    stamped_by: str | None = None
     problems: tuple[Text, ...] = ()
 
 

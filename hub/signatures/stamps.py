@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from asn1crypto import cms, tsp
@@ -42,9 +43,11 @@ class Token(Struct, frozen=True):
 
 
 class Stamp(Struct, frozen=True):
-    """`at`: the earliest time proved, None when none is. `problems`: a text for each way in which a token does not hold."""
+    """`at`: the earliest time proved and `by` the name of the authority that says so, None when none is. `problems`: a text for
+    each way in which a token does not hold."""
 
     at: datetime | None = None
+    by: str | None = None
     problems: tuple[Text, ...] = ()
 
 
@@ -56,22 +59,25 @@ async def judge(read: Callable[[], list[Token]], trust: Trust) -> Stamp:
         return Stamp(problems=(STAMP_UNREADABLE,))
     if len(tokens) > MOST:
         return Stamp(problems=(STAMP_UNREADABLE,))
-    found = [await _one(token, trust) for token in tokens]
-    return Stamp(
-        at=min((f for f in found if isinstance(f, datetime)), default=None),
-        problems=tuple(dict.fromkeys(f for f in found if isinstance(f, Text))),
-    )
+    return together(*[await _one(token, trust) for token in tokens])
 
 
-async def _one(token: Token, trust: Trust) -> datetime | Text:
+def together(*found: Stamp) -> Stamp:
+    """What several prove: the earliest time counts, and none that does not hold is passed over."""
+    at, by = min(((f.at, f.by) for f in found if f.at is not None), key=itemgetter(0), default=(None, None))
+    return Stamp(at=at, by=by, problems=tuple(dict.fromkeys(p for f in found for p in f.problems)))
+
+
+async def _one(token: Token, trust: Trust) -> Stamp:
     """The time a token proves: the latest its accuracy leaves open. Or why it proves none."""
     try:
-        return await _proved(token, trust)
+        proved = await _proved(token, trust)
     except Exception:
-        return STAMP_UNREADABLE
+        proved = STAMP_UNREADABLE
+    return Stamp(problems=(proved,)) if isinstance(proved, Text) else proved
 
 
-async def _proved(token: Token, trust: Trust) -> datetime | Text:
+async def _proved(token: Token, trust: Trust) -> Stamp | Text:
     if len(token.der) > LARGEST:
         return STAMP_UNREADABLE
     signed = cms.ContentInfo.load(token.der, strict=True)["content"]
@@ -97,7 +103,7 @@ async def _proved(token: Token, trust: Trust) -> datetime | Text:
         return UNCHECKED if bad is UNCHECKED else STAMP_UNTRUSTED
     if status["trust_problem_indic"] is not None or not _may_stamp(authority):
         return STAMP_UNTRUSTED
-    return STAMP_FUTURE if at > aware(None) + _AHEAD else by
+    return STAMP_FUTURE if at > aware(None) + _AHEAD else Stamp(by, authority.subject.human_friendly[:300])
 
 
 def _accuracy(info: Any) -> timedelta:

@@ -117,7 +117,7 @@ async def _one(root: Any, element: Any, trust: Trust) -> Signature:
         problems.append(UNTRUSTED)
     return Signature(
         form="XAdES", signed_at=claimed.isoformat() if at else None, stamped_at=stamp.at.isoformat() if stamp.at else None,
-        problems=tuple(dict.fromkeys([*problems, *stamp.problems])), **names
+        stamped_by=stamp.by, problems=tuple(dict.fromkeys([*problems, *stamp.problems])), **names
     )  # fmt: skip
 
 

@@ -43,7 +43,8 @@ class Admission:
         ended += await self._unchecked(mapped)
         ended += await self._not_theirs(mapped)
         flows = {d.flow: self._core.router.targets.get((d.flow, self._target.number)) for d in mapped}
-        if not any(f is not None and (f.only_changes or f.needs) for f in flows.values()):
+        leaning = any(f is not None and (f.only_changes or f.needs) for f in flows.values())
+        if not leaning and all(d.anchor is None for d in mapped):
             return ended
         for d in mapped:
             out = d.outgoing
@@ -153,24 +154,31 @@ class Admission:
 
     async def _waiting(self, mapped: list[Claimed], flows: dict[str, FlowTarget | None]) -> list[Conclusion]:
         wanted: dict[int, list[str]] = {}
+        # Never asked again here whether there is one by now: these are named without it already.
+        held: dict[int, str] = {}
         now = time.monotonic()
         for d in mapped:
             flow, out = flows[d.flow], d.outgoing
-            if flow is None or not flow.needs or out is None or out.event == "CANCEL":
+            if flow is None or out is None or out.event == "CANCEL":
+                continue
+            if d.anchor is not None and flow.temporary == "wait":
+                held[d.id] = dependencies.lasting(d.anchor)
+            if not flow.needs:
                 continue
             names = dependencies.needs_of(self._core, self._target.number, d.flow, out.type, out.key, out.body)
             if rest := [n for n in names if self._met.get(n, 0.0) < now]:
                 wanted[d.id] = rest
-        if not wanted:
-            return []
-        met, absent = await dependencies.missing(
-            self._core, self._target.number, {n for ns in wanted.values() for n in ns}
-        )
-        if len(self._met) > _REMEMBER:
-            self._met.clear()
-        self._met.update(dict.fromkeys(met, now + _REMEMBER_S))
-        # The last of what is missing leans on the others itself: waiting for it is waiting once.
-        held = {number: rest[-1] for number, names in wanted.items() if (rest := [n for n in names if n in absent])}
+        if wanted:
+            met, absent = await dependencies.missing(
+                self._core, self._target.number, {n for ns in wanted.values() for n in ns}
+            )
+            if len(self._met) > _REMEMBER:
+                self._met.clear()
+            self._met.update(dict.fromkeys(met, now + _REMEMBER_S))
+            # The last of what is missing leans on the others itself: waiting for it is waiting once.
+            held |= {
+                number: rest[-1] for number, names in wanted.items() if (rest := [n for n in names if n in absent])
+            }
         if not held:
             return []
         facts = await dependencies.facts(self._core, list(held))
@@ -186,16 +194,28 @@ class Admission:
 
     def _parked(self, d: Claimed, name: str) -> Conclusion:
         what, stem = dependencies.split(name)
-        text = Text(
-            f"Bản ghi cần “{what} {stem}” có trước ở hệ thống nhận, nhưng đã chờ quá lâu. Hãy xem vì sao bản ghi đó chưa "
-            "được nhận, hoặc cho gửi luôn.",
-            f"The record needs “{what} {stem}” at the receiver first, and has waited too long for it. See why that one has "
-            "not been taken, or have this sent anyway.",
+        text = (
+            _CODELESS
+            if what == dependencies.CODE
+            else Text(
+                f"Bản ghi cần “{what} {stem}” có trước ở hệ thống nhận, nhưng đã chờ quá lâu. Hãy xem vì sao bản ghi đó chưa "
+                "được nhận, hoặc cho gửi luôn.",
+                f"The record needs “{what} {stem}” at the receiver first, and has waited too long for it. See why that one has "
+                "not been taken, or have this sent anyway.",
+            )
         )
         task = TaskSpec(connector=self._target.number, cause=dependencies.OVERDUE, subject=name, text=text)
         return Conclusion(
             delivery=d, target=State.PARKED, cause="needs_person", outcome="Prerequisite", reason=f"waits for {name}", task=task
         )  # fmt: skip
+
+
+_CODELESS = Text(
+    "Lượt qua cổng của học sinh mang mã tạm đã chờ mã chính thức quá lâu. Hãy xem vì sao học sinh chưa có mã (hồ sơ chưa gửi được, hoặc "
+    "trường chưa báo mã), hoặc cho gửi luôn với mã tạm.",
+    "Passages of a learner under a temporary code have waited too long for the lasting one. See why there is none (the learner was "
+    "not taken, or the school has not told the code), or have them sent under the temporary code.",
+)
 
 
 def _addresses(number: str, found: dict[str, str]) -> str:

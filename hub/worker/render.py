@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from hub.kernel.ledger import dispatch as ledger
 from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.given_codes import name_lasting
 from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion
 from hub.kernel.ports import Call, Reading
 from hub.worker import judge
@@ -44,6 +45,7 @@ class Renderer:
         ended: list[Conclusion] = []
         fresh: list[Claimed] = []
         resend: dict[int, list[Claimed]] = {}
+        await name_lasting(self.core, self.target.number, batch.deliveries)
         deliveries, going_on = await self._conversations.apart(batch.deliveries)
         for d in deliveries:
             if d.resend is not None and (stale := self._stale(d)) is not None:

@@ -14,6 +14,7 @@ import msgspec
 
 from hub.kernel.intake import order_hash
 from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.given_codes import TEMPORARY
 from hub.kernel.ledger.shapes import Conclusion
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Event
@@ -24,6 +25,9 @@ OVERDUE = "prerequisite_overdue"
 """Cause of the task that deliveries share whose prerequisite does not come."""
 MISSING = "missing_dependency"
 """Reason of a *try later* by which a counterparty says that something a record names is not there."""
+
+CODE = "code_given"
+"""The type of what is waited for where that is no record but a learner's lasting code."""
 
 _sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -42,9 +46,16 @@ def split(name: str) -> tuple[str, str]:
 def names_of(core: Core, connector: int, record_type: str, key: str) -> list[str]:
     """The names others at this connector may wait for an entity by."""
     parts = key.split("/")
-    return [
+    names = [
         f"{record_type}:{'/'.join(parts[:n])}/" for n in sorted(core.router.needed.get((connector, record_type), ()))
     ]
+    # A learner kept under a temporary code is given again once there is a lasting one: so are the passages that wait for it.
+    return [*names, lasting(key)] if record_type == "learner" and key.startswith(TEMPORARY) else names
+
+
+def lasting(anchor: str) -> str:
+    """The name passages wait by for the lasting code of a learner kept under this key."""
+    return f"{CODE}:{anchor}/"
 
 
 async def settle(

@@ -26,11 +26,11 @@ BYTES = 64 << 20
 _LINK, _HASH, _NUMBER = 80, 67, 22
 """Bytes in a pack of a link of the chain, of the hash of an entry beside those shown, of an id in an entry's content. A record
 told of on a busy day leads through thousands of links to its anchor, and many times that when it was delivered days later."""
-_AT_ONCE = 25
-"""Most records read in one go, with all their bodies."""
-_ROWS = 5_000
-"""Rows of the journal or the chain read in one go."""
-_EPOCH = date(2020, 1, 1)
+_AT_ONCE = 25  # records read in one go, with all their bodies
+_ROWS = 5_000  # rows of the journal or the chain read in one go
+_COPY = (
+    4  # disposition of a copy kept when the day its record came on was dropped: the same version under another number
+)
 _NAMING = frozenset({"intake", "decoded", "judged_again", "conclude"})
 """Kinds of lines that speak of all their `ids`."""
 
@@ -163,9 +163,11 @@ async def heard(core: Core, message: int) -> Any | None:
 
 
 async def gather(core: Core, record: int, scope: Scope) -> Gathered | None:
-    """All about a record within the asker's scope; None when there is none such. What is not sealed yet is sealed first."""
+    """All about a record within the asker's scope; None when there is none such. What is not sealed yet is sealed first. Of a
+    copy kept when a day was dropped: about the record it was made of, while that is there; else what remains of it."""
     await upkeep.seal(core)
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        record = await connection.fetchval(sql.evidence_original, record) or record
         found = await _of(core, connection, [record], scope)
         return (await _prove(connection, found))[0] if found else None
 
@@ -175,6 +177,7 @@ async def gather_whole(core: Core, record: int, scope: Scope) -> Gathered | Whol
     own alone. One snapshot; at most `RECORDS` of them and about `BYTES`, the newest, but the record itself always."""
     await upkeep.seal(core)
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        record = await connection.fetchval(sql.evidence_original, record) or record
         found = await _of(core, connection, [record], scope)
         if not found:
             return None
@@ -215,12 +218,14 @@ async def _of(core: Core, connection: Connection, records: list[int], scope: Sco
     def may_see(schools: set[str | None]) -> bool:
         return scope.whole or all(core.directory.permits(scope, s or None) for s in schools)
 
-    came = list({r["message"] for r in rows.values()})
+    # The journal knows a copy's message as one that made another record: beside the copy it would prove nothing.
+    came = list({r["message"] for r in rows.values() if r["disposition"] != _COPY})
     classes = list({r["class"] for r in rows.values()})
     messages = {(m["id"], m["class"]): m for m in await connection.fetch(sql.evidence_messages, came, classes)}
     siblings = _by(await connection.fetch(sql.evidence_siblings, came, classes), "message")
     rejects = {r["message"]: r["n"] for r in await connection.fetch(sql.evidence_rejects, came)}
-    deliveries = _by(await connection.fetch(sql.evidence_deliveries, list(rows)), "record")
+    copies = {r["copy"]: r["original"] for r in await connection.fetch(sql.evidence_copies, list(rows))}
+    deliveries = _by(await connection.fetch(sql.evidence_deliveries, [*rows, *copies]), "record", copies)
     owed = [d["id"] for each in deliveries.values() for d in each]
     attempts = _by(await connection.fetch(sql.evidence_attempts, owed), "delivery")
     tries = [r for each in (*deliveries.values(), *attempts.values()) for r in each]
@@ -241,7 +246,7 @@ async def _of(core: Core, connection: Connection, records: list[int], scope: Sco
         if not may_see({s["school"] for s in beside} | ({None} if rejected else set())):
             withheld.add("message")
         one = Gathered(
-            record=row, message=messages.get((row["message"], row["class"])), rejected=rejected,
+            record=row, message=messages.get((row["message"], row["class"])) if row["disposition"] != _COPY else None, rejected=rejected,
             siblings=[(s["id"], s["content"]) for s in beside], deliveries=owes, attempts=tried,
             calls=[calls[c] for c in made if c in calls], withheld=withheld,
             replies=sorted((r for c in made for r in replies.get(c, ())), key=lambda r: r["id"]),
@@ -250,11 +255,11 @@ async def _of(core: Core, connection: Connection, records: list[int], scope: Sco
     return found
 
 
-def _by(rows: list[Any], column: str) -> dict[Any, list[Any]]:
-    """The rows, in their order, under what a column holds."""
+def _by(rows: list[Any], column: str, stands: dict[Any, Any] | None = None) -> dict[Any, list[Any]]:
+    """The rows, in their order, under what a column holds, or what that stands for."""
     found: dict[Any, list[Any]] = {}
     for row in rows:
-        found.setdefault(row[column], []).append(row)
+        found.setdefault((stands or {}).get(row[column], row[column]), []).append(row)
     return found
 
 
@@ -315,7 +320,7 @@ async def _lines(
 
 def _day(number: int) -> date:
     """The day an id carries."""
-    return _EPOCH + timedelta(days=number >> 37)
+    return date(2020, 1, 1) + timedelta(days=number >> 37)
 
 
 async def _ends(connection: Connection, lasts: list[int]) -> dict[int, Any]:

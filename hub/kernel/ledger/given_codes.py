@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from hub.kernel.intake import order_hash
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.records import Found, Work, ask, know_schools, look, outside
+from hub.kernel.ledger.shapes import Claimed
 from hub.kernel.ports import Draft, Reject, Text
 from hub.kernel.store.db import Connection, sql
 from mappings.canonical.registry import TYPES
@@ -51,6 +52,36 @@ async def kept_key(connection: Connection, record_type: str, key: str, school: s
         return key
     code, slash, rest = key.partition("/")
     return (await kept_under(connection, [code], school))[code] + slash + rest
+
+
+async def name_lasting(core: Core, connector: int, deliveries: Iterable[Claimed]) -> None:
+    """Name the learners of passages by the code they have now: a lasting one in place of the temporary that the passage came
+    with or its learner is kept under, and in `anchor` of those who have none yet, their key. One question, for such alone.
+
+    Where a flow waits for lasting codes, what goes without one all the same names its learner as the learner's own record does.
+    """
+    asked: dict[str, list[Claimed]] = {}
+    for d in deliveries:
+        if d.outgoing is None or d.outgoing.type != "checkin":
+            continue
+        code = d.outgoing.body.get("person_code")
+        if isinstance(code, str) and code.startswith(TEMPORARY):
+            # A gate that tells the department's own codes tells one of its school.
+            asked.setdefault(code if "@" in code else anchor_of(d.outgoing.body["school_code"], code), []).append(d)
+    if not asked:
+        return
+    async with core.pool.acquire() as connection:
+        lasting = {r["anchor"]: r["code"] for r in await connection.fetch(sql.codes_lasting, list(asked))}
+    for place, ds in asked.items():
+        for d in ds:
+            code = lasting.get(place)
+            if code is None:
+                d.anchor = place
+                target = core.router.targets.get((d.flow, connector))
+                if target is not None and target.temporary == "wait":
+                    code = place.partition("@")[0]
+            if code is not None and d.outgoing is not None:
+                d.outgoing = replace(d.outgoing, body={**d.outgoing.body, "person_code": code})
 
 
 def anchor(works: list[Work]) -> bool:

@@ -141,7 +141,8 @@ async def _lines(
         outcomes: dict[str, int] = {}
         for c in group:
             outcomes[c.target.word] = outcomes.get(c.target.word, 0) + 1
-            leaves.append(outcome_leaf(c.delivery.id, int(c.target), *digests.get(c.call or 0, _NOTHING)))
+            told = digests.get(c.call or 0, _NOTHING)
+            leaves.append(outcome_leaf(c.delivery.id, c.delivery.record, int(c.target), *told))
         numbers = [c.delivery.id for c in group]
         rows.append((i, klass, core.worker, "conclude", connector, None, numbers, *rooted(leaves, outcomes=outcomes)))
     for i, c in zip(ids[len(groups) :], singles, strict=True):

@@ -34,6 +34,8 @@ class Claimed(Struct, kw_only=True):
     """Whether a conversation about it has begun (see `lookups`)."""
     content: bytes | None = None
     """Hash of what travels, where the receiver is only sent changes (see `dependencies`)."""
+    anchor: str | None = None
+    """Of a passage: the key of its learner, who has a temporary code and no lasting one yet (see `given_codes.name_lasting`)."""
 
 
 class Batch(Struct, kw_only=True):

@@ -19,7 +19,10 @@ from adapters.population import simulator as population_twin
 from adapters.public_service.simulator import PASSWORD, USERNAME
 from adapters.public_service.simulator import Simulator as Portal
 from hub.bell import Bell
+from hub.evidence.pack import pack
+from hub.kernel.access import EVERYWHERE
 from hub.kernel.intake import Arrival, Source, intake_key
+from hub.kernel.ledger import evidence
 from hub.kernel.ledger.accounting import account
 from hub.kernel.ledger.intake import accept
 from hub.kernel.ports import Draft
@@ -220,3 +223,29 @@ def stage(ledger: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                     await twin.stop()
 
     return opened
+
+
+@pytest.fixture
+def made(stage: Any, items: Any) -> Any:
+    """Runs `work(stage, pack's bytes, record)` after one filing and some learners were delivered."""
+
+    def run(work: Any) -> Any:
+        async def go() -> Any:
+            async with stage() as s:
+                await s.portal()
+                await s.ministry()
+                await s.push(
+                    "filing", items.filing("000.00.12.H24-261122-0001"), items.filing("000.00.12.H24-261122-0002")
+                )
+                await s.push("learner", *(items.learner(f"31{n:08d}") for n in range(5)))
+                await s.work()
+                await s.settled(delivered=7)
+                record = await evidence.find(s.core, "000.00.12.H24-261122-0001", "filing")
+                assert record is not None
+                found = await evidence.gather(s.core, record, EVERYWHERE)
+                assert found is not None
+                return await work(s, pack(found), record)
+
+        return asyncio.run(go())
+
+    return run

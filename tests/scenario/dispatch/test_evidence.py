@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import random
 import subprocess
 import sys
-import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,59 +20,7 @@ from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ledger import evidence, intake, upkeep
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Draft
-
-
-def _files(data: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {n: archive.read(n) for n in archive.namelist()}
-
-
-def _forged(whole: dict[str, bytes], change: dict[str, bytes], *without: str) -> bytes:
-    """The files with some changed or left out, manifest and ZIP written anew."""
-    files = {n: b for n, b in (whole | change).items() if n not in without}
-    manifest = verify.json.loads(files.pop("manifest.json"))
-    manifest["files"] = {n: verify.hashlib.sha256(b).hexdigest() for n, b in files.items()}
-    return verify.packed(files | {"manifest.json": verify.written(manifest)})
-
-
-def _with(whole: dict[str, bytes], name: str, **change: Any) -> dict[str, bytes]:
-    return {name: verify.written(verify.json.loads(whole[name]) | change)}
-
-
-def _run(data: bytes, folder: Path, *more: str) -> tuple[int, str]:
-    """The pack's verifier, run as anybody would: exit code and what it prints."""
-    path = folder / "pack.zip"
-    path.write_bytes(data)
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", verify.__file__, str(path), *more], capture_output=True, text=True, timeout=60
-    )
-    return done.returncode, done.stdout
-
-
-@pytest.fixture
-def made(stage: Any, items: Any) -> Any:
-    """Runs `work(stage, pack's bytes, record)` after one filing and some learners were delivered."""
-
-    def run(work: Any) -> Any:
-        async def go() -> Any:
-            async with stage() as s:
-                await s.portal()
-                await s.ministry()
-                await s.push(
-                    "filing", items.filing("000.00.12.H24-261122-0001"), items.filing("000.00.12.H24-261122-0002")
-                )
-                await s.push("learner", *(items.learner(f"31{n:08d}") for n in range(5)))
-                await s.work()
-                await s.settled(delivered=7)
-                record = await evidence.find(s.core, "000.00.12.H24-261122-0001", "filing")
-                assert record is not None
-                found = await evidence.gather(s.core, record, EVERYWHERE)
-                assert found is not None
-                return await work(s, pack(found), record)
-
-        return asyncio.run(go())
-
-    return run
+from tests.scenario.dispatch.packs import changed, forged, opened, verified
 
 
 def test_the_whole_way_of_a_filing_is_proven_up_to_an_anchor(made: Any, tmp_path: Path) -> None:
@@ -82,7 +28,7 @@ def test_the_whole_way_of_a_filing_is_proven_up_to_an_anchor(made: Any, tmp_path
         found = verify.check(data)
         assert found.state == "proven", verify.told(found)
         head = found.anchor
-        files = _files(data)
+        files = opened(data)
         assert b"000.00.12.H24-261122-0001" in files["record/canonical.json"]
         assert any(n.endswith("/request") and b"DongBoHoSoMC" in b for n, b in files.items())
         assert any("/reply-" in n for n in files)
@@ -140,45 +86,45 @@ def test_a_forger_who_writes_manifest_and_zip_anew_is_found_by_the_chain(made: A
     """Whoever alters the content and mends everything in reach meets the journal's root; who mends that, the anchor."""
 
     async def work(s: Any, data: bytes, record: int) -> None:
-        whole = _files(data)
+        whole = opened(data)
         head = verify.check(data).anchor
 
-        def forged(change: dict[str, bytes], *without: str) -> bytes:
-            return _forged(whole, change, *without)
+        def altered(change: dict[str, bytes], *without: str) -> bytes:
+            return forged(whole, change, *without)
 
         request = next(n for n in whole if n.endswith("/request"))
         reply = next(n for n in whole if "/reply-" in n)
         for name in ("message/body", "record/canonical.json", request, reply):
             with pytest.raises(verify.Altered, match="not the"):
-                verify.check(forged({name: whole[name] + b" "}))
+                verify.check(altered({name: whole[name] + b" "}))
         for name in ("chain/seals.json", "chain/entries.json", "timeline.json", "record/record.json"):
             with pytest.raises(verify.Altered, match="missing"):
-                verify.check(forged({}, name))
+                verify.check(altered({}, name))
         timeline = verify.json.loads(whole["timeline.json"])
         timeline["outcomes"][0] |= {"state": int(State.DEAD), "word": State.DEAD.word}
         with pytest.raises(verify.Altered, match="another outcome"):
-            verify.check(forged({"timeline.json": verify.written(timeline)}))
+            verify.check(altered({"timeline.json": verify.written(timeline)}))
         entries = verify.json.loads(whole["chain/entries.json"])
         entries[0]["entry"] = entries[0]["entry"].replace("intake", "intakE")
         with pytest.raises(verify.Altered, match="not in seal"):
-            verify.check(forged({"chain/entries.json": verify.written(entries)}))
+            verify.check(altered({"chain/entries.json": verify.written(entries)}))
         chain = verify.json.loads(whole["chain/seals.json"])
         chain["before"] = "00" * 32
         with pytest.raises(verify.Altered, match="anchor"):
-            verify.check(forged({"chain/seals.json": verify.written(chain)}))
+            verify.check(altered({"chain/seals.json": verify.written(chain)}))
         # A chain made up as a whole agrees with itself, and with no anchor that was ever published.
         value = b"\0" * 32
         for number, root in chain["links"]:
             value = verify.link(value, number, bytes.fromhex(root))
         chain["anchor"] |= {"chain": value.hex(), "anchored": True}
-        made_up = forged({"chain/seals.json": verify.written(chain)})
+        made_up = altered({"chain/seals.json": verify.written(chain)})
         assert verify.check(made_up).anchor == value.hex() != head
         with pytest.raises(verify.Altered, match="another anchor"):
             verify.check(made_up, head)
         # Nor does it help to say that no anchor was set yet: then nothing of it is proven.
         chain["anchor"]["anchored"] = False
         with pytest.raises(verify.NotProven) as refused:
-            verify.check(forged({"chain/seals.json": verify.written(chain)}), head)
+            verify.check(altered({"chain/seals.json": verify.written(chain)}), head)
         assert refused.value.found.state == "unsealed" and "message/body" in refused.value.found.unsealed
 
     made(work)
@@ -188,11 +134,11 @@ def test_a_pack_without_its_proofs_is_not_proven_whatever_anchor_is_genuine(made
     """A genuine chain proves nothing of what no entry in it speaks of."""
 
     async def work(s: Any, data: bytes, record: int) -> None:
-        whole = _files(data)
+        whole = opened(data)
         head = str(verify.check(data).anchor)
-        nothing = {"chain/entries.json": b"[]", **_with(whole, "chain/seals.json", seals=[])}
-        silent = _with(whole, "timeline.json", outcomes=[])
-        unnamed = _with(whole, "message/message.json", entry=None)
+        nothing = {"chain/entries.json": b"[]", **changed(whole, "chain/seals.json", seals=[])}
+        silent = changed(whole, "timeline.json", outcomes=[])
+        unnamed = changed(whole, "message/message.json", entry=None)
         # Anything at all as body, record and request, with every hash in reach mended.
         body = whole["message/body"].replace(b"0001", b"0009")
         canonical = whole["record/canonical.json"].replace(b"0001", b"0009")
@@ -202,21 +148,21 @@ def test_a_pack_without_its_proofs_is_not_proven_whatever_anchor_is_genuine(made
         call = request.replace("/request", "/call.json")
         invented = {
             **nothing, **silent, "message/body": body, "record/canonical.json": canonical, request: b"<made-up/>",
-            **_with(whole, "record/record.json", content=content),
-            **_with(whole, "message/message.json", entry=None, stored=verify.sha256(body).hex()),
+            **changed(whole, "record/record.json", content=content),
+            **changed(whole, "message/message.json", entry=None, stored=verify.sha256(body).hex()),
             "message/records.json": verify.written([[told["id"], content]]),
-            **_with(whole, call, request=verify.sha256(b"<made-up/>").hex()),
+            **changed(whole, call, request=verify.sha256(b"<made-up/>").hex()),
         }  # fmt: skip
         message = [n for n in whole if n.startswith("message/")]
         variants: dict[str, tuple[bytes, set[str]]] = {
-            "invented": (_forged(whole, invented), {"message/body", "record/canonical.json", request}),
-            "no entries": (_forged(whole, nothing | silent | unnamed), {"message/body", "record/record.json", request}),
-            "no outcomes": (_forged(whole, silent), {request}),
-            "no message": (_forged(whole, {}, *message), {"record/record.json", "record/canonical.json"}),
-            "a body alone": (_forged(whole, {}, *(set(message) - {"message/body"})), {"message/body"}),
-            "one more file": (_forged(whole, {"record/diploma.pdf": b"%PDF"}), {"record/diploma.pdf"}),
+            "invented": (forged(whole, invented), {"message/body", "record/canonical.json", request}),
+            "no entries": (forged(whole, nothing | silent | unnamed), {"message/body", "record/record.json", request}),
+            "no outcomes": (forged(whole, silent), {request}),
+            "no message": (forged(whole, {}, *message), {"record/record.json", "record/canonical.json"}),
+            "a body alone": (forged(whole, {}, *(set(message) - {"message/body"})), {"message/body"}),
+            "one more file": (forged(whole, {"record/diploma.pdf": b"%PDF"}), {"record/diploma.pdf"}),
             "one more reply": (
-                _forged(whole, {request.replace("request", "reply-1"): b"ok"}),
+                forged(whole, {request.replace("request", "reply-1"): b"ok"}),
                 {request.replace("request", "reply-1")},
             ),
         }
@@ -226,14 +172,14 @@ def test_a_pack_without_its_proofs_is_not_proven_whatever_anchor_is_genuine(made
             with pytest.raises(verify.NotProven):
                 verify.check(pack_, head)
             for more in ((), ("--anchor", head)):
-                code, said = await asyncio.to_thread(_run, pack_, tmp_path, *more)
+                code, said = await asyncio.to_thread(verified, pack_, tmp_path, *more)
                 assert code == 3 and "KHÔNG CHỨNG MINH ĐƯỢC" in said and "PROVEN up to" not in said, (name, said)
         # A second reply of the same hash does not let other bytes in beside it.
         told = verify.json.loads(whole[call])
         told["replies"].insert(0, told["replies"][0] | {"id": 1})
         other = {call: verify.written(told), request.replace("request", "reply-1"): b"other"}
         with pytest.raises(verify.Altered, match="not the bytes"):
-            verify.check(_forged(whole, other))
+            verify.check(forged(whole, other))
         # What was sent is not what came back: neither the two exchanged, nor one of them shown as both.
         sent, came = verify.json.loads(whole[call]), verify.json.loads(whole[call])["replies"][-1]
         reply = request.replace("request", f"reply-{came['id']}")
@@ -242,32 +188,32 @@ def test_a_pack_without_its_proofs_is_not_proven_whatever_anchor_is_genuine(made
             told = sent | {"request": hashes["request"], "replies": [came | {"digest": hashes["digest"]}]}
             exchanged = {call: verify.written(told), request: whole[asked], reply: whole[answer]}
             with pytest.raises(verify.Altered, match="that were concluded"):
-                verify.check(_forged(whole, exchanged))
+                verify.check(forged(whole, exchanged))
         # Nor is the request one more reply.
         told = sent | {"replies": [*sent["replies"], came | {"id": 1, "digest": sent["request"]}]}
-        found = verify.check(_forged(whole, {call: verify.written(told)}))
+        found = verify.check(forged(whole, {call: verify.written(told)}))
         assert found.unproven == [request.replace("request", "reply-1")]
         # Nor may an outcome be called what it was not, or seals stand in no chain.
         outcomes = verify.json.loads(whole["timeline.json"])["outcomes"]
         outcomes[0]["word"] = "delivered" if outcomes[0]["word"] != "delivered" else "dead"
         with pytest.raises(verify.Altered, match="as it was written"):
-            verify.check(_forged(whole, _with(whole, "timeline.json", outcomes=outcomes)))
+            verify.check(forged(whole, changed(whole, "timeline.json", outcomes=outcomes)))
         with pytest.raises(verify.Altered, match="no anchor"):
-            verify.check(_forged(whole, _with(whole, "chain/seals.json", links=[])))
+            verify.check(forged(whole, changed(whole, "chain/seals.json", links=[])))
 
     made(work)
 
 
 def test_a_pack_made_before_the_seal_says_so_and_proves_nothing(made: Any, items: Any, tmp_path: Path) -> None:
     async def work(s: Any, data: bytes, record: int) -> None:
-        whole = _files(data)
+        whole = opened(data)
         empty = {"before": "", "links": [], "anchor": None, "seals": []}
-        early = _forged(whole, {"chain/seals.json": verify.written(empty)})
+        early = forged(whole, {"chain/seals.json": verify.written(empty)})
         found = verify.check(early)
         assert found.state == "unsealed" and "message/body" in found.unsealed and not found.unproven
-        code, said = await asyncio.to_thread(_run, early, tmp_path)
+        code, said = await asyncio.to_thread(verified, early, tmp_path)
         assert code == 4 and "NOT SEALED YET" in said and "PROVEN up to" not in said
-        code, _ = await asyncio.to_thread(_run, early, tmp_path, "--anchor", "00" * 32)
+        code, _ = await asyncio.to_thread(verified, early, tmp_path, "--anchor", "00" * 32)
         assert code == 4
         # The hub says the same of a pack made while an older transaction holds up the seal.
         async with s.core.pool.acquire() as held, held.transaction():
@@ -298,7 +244,7 @@ def test_a_pack_says_what_has_expired_and_still_proves_the_rest(made: Any) -> No
         assert found is not None
         later = pack(found)
         told = verify.check(later)
-        files = _files(later)
+        files = opened(later)
         assert "message/body" not in files and not any(n.endswith("/request") for n in files)
         assert "message/body" in verify.json.loads(files["manifest.json"])["missing"]
         assert told.state == "proven", verify.told(told)
@@ -354,7 +300,7 @@ def test_a_school_sees_no_byte_of_another_schools(stage: Any, items: Any) -> Non
             assert found is not None and "message" in found.withheld
             data = pack(found)
             assert verify.check(data).state == "proven"
-            leaks = [n for n, b in _files(data).items() if b"3100000002" in b or b"31HP0999001" in b]
+            leaks = [n for n, b in opened(data).items() if b"3100000002" in b or b"31HP0999001" in b]
             assert not leaks
             assert await evidence.gather(s.core, record, Scope(kind="school", code="31HP0999001")) is None
 
@@ -368,7 +314,8 @@ def test_ledger_and_verifier_hash_alike() -> None:
         7, b"k" * 32, stored, [(5, b"c" * 16), (6, b"d" * 16)]
     )
     assert leaves.message_leaf(7, b"k" * 32, None, ()) == verify.message_leaf(7, b"k" * 32, b"", [])
-    assert leaves.outcome_leaf(9, 7, b"r" * 32, b"") == verify.outcome_leaf(9, 7, b"r" * 32, b"")
+    assert leaves.outcome_leaf(9, 5, 7, b"r" * 32, b"") == verify.outcome_leaf(9, 5, 7, b"r" * 32, b"")
+    assert leaves.outcome_leaf(9, 5, 7, b"", b"") != verify.outcome_leaf(9, None, 7, b"", b"")
 
 
 def test_the_verifier_names_states_as_the_lifecycle_does() -> None:

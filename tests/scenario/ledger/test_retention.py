@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from hub.kernel.ledger import dispatch, upkeep
+from hub.evidence.pack import pack
+from hub.evidence.verify import check
+from hub.kernel.access import EVERYWHERE
+from hub.kernel.ledger import dispatch, evidence, upkeep
 from hub.kernel.ledger.accounting import account
 from hub.kernel.ledger.core import CLASSES
 from hub.kernel.ledger.intake import accept
@@ -249,5 +252,35 @@ def test_a_version_that_arrives_meanwhile_wins(ledger: Any, make: Any) -> None:
                 )
                 == 0
             )
+
+    asyncio.run(go())
+
+
+def test_the_pack_of_a_copy_is_its_records_while_that_is_there_and_afterwards_says_what_remains(
+    ledger: Any, make: Any
+) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await _long_ago(led, make)
+            (old,) = [r["record"] for r in await led.rows("SELECT record FROM streams WHERE key = 'HS15'")]
+            await upkeep.carry_current(led.core, KLASS, before())
+            copy = await led.value("SELECT record FROM streams WHERE key = 'HS15'")
+            assert copy != old and await evidence.find(led.core, "HS15", "learner") == copy
+            # The day is still there: the copy says nothing that its record does not.
+            found = await evidence.gather(led.core, copy, EVERYWHERE)
+            assert found is not None and found.numbers == [old]
+            assert pack(found) == pack(await evidence.gather(led.core, old, EVERYWHERE))  # type: ignore[arg-type]
+            assert not any("a copy of the record" in line for line in check(pack(found)).lines)
+            # What is sent of it since is sent of the copy, and is in the record's pack.
+            await led.owner.execute("UPDATE deliveries_closed SET record = $1 WHERE record = $2", copy, old)
+            again = await evidence.gather(led.core, old, EVERYWHERE)
+            assert again is not None and [d["record"] for d in again.deliveries] == [copy]
+            await upkeep.drop_partitions(led.core, KLASS, before())
+            assert await evidence.gather(led.core, old, EVERYWHERE) is None
+            left = await evidence.gather(led.core, copy, EVERYWHERE)
+            assert left is not None and left.numbers == [copy] and left.message is None
+            told = check(pack(left))
+            assert told.state == "unproven" and "record/canonical.json" in told.unproven
+            assert any("a copy of the record" in line for line in told.lines)
 
     asyncio.run(go())

@@ -13,6 +13,16 @@ SELECT record FROM (SELECT record FROM deliveries WHERE id = $1 UNION ALL SELECT
 -- name: evidence_latest_of_key
 SELECT id FROM records WHERE type = $1 AND key = $2 ORDER BY id DESC LIMIT 1
 
+-- name: evidence_original
+-- Of a copy made when a day was dropped (4), the record it was made of: it is there as long as that day is.
+SELECT o.id FROM records c JOIN records o ON o.type = c.type AND o.key = c.key AND o.message = c.message AND o.version = c.version
+WHERE c.id = $1 AND c.disposition = 4 AND o.id < c.id AND o.class = c.class AND o.disposition NOT IN (2, 4) ORDER BY o.id LIMIT 1
+
+-- name: evidence_copies
+-- The copies made of these records, which stood for them from then on: what was sent of them since is sent of a copy.
+SELECT c.id AS copy, o.id AS original FROM records o JOIN records c ON c.type = o.type AND c.key = o.key AND c.message = o.message AND c.version = o.version
+WHERE o.id = ANY ($1::bigint[]) AND o.disposition NOT IN (2, 4) AND c.id > o.id AND c.class = o.class AND c.disposition = 4
+
 -- name: evidence_filing
 -- A filing's other records, newest first: its versions and the steps told of it, but neither what was sent again unchanged (2)
 -- nor copies made when a day was dropped (4): they say nothing new. `n`: how many there are.

@@ -12,11 +12,12 @@ SELECT g.type, g.key, g.content, g.version FROM unnest($2::text[], $3::text[]) w
 CROSS JOIN LATERAL (SELECT * FROM given x WHERE x.connector = $1 AND x.type = w.type AND x.key = w.key LIMIT 1) g
 
 -- name: needs_met
--- Of these names, those whose entity the counterparty was given and still has.
+-- Of these names, those whose entity the counterparty was given and still has; of a lasting code, that there is one.
 SELECT w.name FROM unnest($2::text[], $3::text[], $4::text[]) w(name, type, stem)
 WHERE EXISTS (SELECT 1 FROM given g WHERE g.connector = $1 AND g.type = w.type AND g.key = w.stem AND NOT g.cancelled)
    OR EXISTS (SELECT 1 FROM given g WHERE g.connector = $1 AND g.type = w.type AND g.key >= w.stem || '/' AND g.key < w.stem || '0'
               AND NOT g.cancelled)
+   OR (w.type = 'code_given' AND EXISTS (SELECT 1 FROM codes_given c WHERE c.anchor = w.stem))
 
 -- name: needs_known
 -- Of these names, those whose entity the hub has a living record of.
@@ -105,6 +106,10 @@ INSERT INTO streams (type, key, version, event, content, identity, record, schoo
 -- name: codes_anchors
 -- Where learners are kept who have one of these lasting codes in place of a temporary one.
 SELECT code, anchor FROM codes_given WHERE code = ANY ($1::text[])
+
+-- name: codes_lasting
+-- The lasting codes of learners kept under these keys.
+SELECT anchor, code FROM codes_given WHERE anchor = ANY ($1::text[])
 
 -- name: codes_current
 SELECT s.key, s.event, s.school, r.body FROM streams s
