@@ -120,6 +120,11 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Where the adapter lives."""
         return ROOT / self.system
 
+    @property
+    def batch_most(self) -> int:
+        """Deliveries in one call of the operation that holds the most."""
+        return max(o.batch_max for o in self.operations.values())
+
     def profile(self, name: str | None = None) -> dict[str, Any]:
         """A profile by name (file name, with or without `.yaml`) or the default. Raises ManifestError."""
         wanted = self.profiles[0] if name is None else name if name.endswith(".yaml") else f"{name}.yaml"

@@ -32,6 +32,8 @@ def _order(stage: Stage, as_of: str) -> Proc:
         "delivered",
         "--remap",
         "--yes",
+        "--why",
+        "Đo phát lại theo bộ lọc",
         "--until",
         as_of,
     ]

@@ -19,15 +19,23 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from hub import assumptions, commands_evidence, commands_gates, commands_given, commands_queries, commands_sampling
+from hub import (
+    assumptions,
+    commands_connectors,
+    commands_evidence,
+    commands_gates,
+    commands_given,
+    commands_queries,
+    commands_sampling,
+)
+from hub.commands_reasons import needed, why_option
 from hub.embedded.area import open_area
 from hub.embedded.postgres import EmbeddedPostgres
 from hub.embedded.redis import EmbeddedRedis
 from hub.embedded.supervisor import read_status
 from hub.kernel.access import EVERYWHERE
-from hub.kernel.ledger import accounting, corrections, guards, operations, people, replays, upkeep
+from hub.kernel.ledger import accounting, corrections, operations, people, replays, upkeep
 from hub.kernel.lifecycle import FINAL, State
-from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
 from hub.settings import Settings, SettingsError, load
 from hub.wiring import ROOT, House, open_house
@@ -206,7 +214,7 @@ def check(catalogue: bool, seals: bool) -> None:
     help="UTC; để làm tiếp một lệnh bị ngắt / to go on with an order that was cut off",
 )
 @click.option("--remap/--as-sent", default=False, help="Ánh xạ lại / gửi nguyên văn")
-@click.option("--why", default="cli")
+@why_option()
 @click.option("--yes", is_flag=True, help="Không hỏi lại / do not ask")
 def replay(
     deliveries: tuple[int, ...],
@@ -250,60 +258,6 @@ def replay(
 
 
 @click.group()
-def connectors() -> None:
-    """Các kết nối / connectors."""
-
-
-@connectors.command("list")
-@click.option("--json", "as_json", is_flag=True)
-def connectors_list(as_json: bool) -> None:
-    """Liệt kê / list."""
-
-    async def work(house: House) -> list[dict[str, Any]]:
-        async with house.core.pool.acquire() as connection:
-            rows = await connection.fetch(sql.connectors_all)
-        return [{k: r[k] for k in ("name", "system", "state", "revision", "pause_cause", "settings")} for r in rows]
-
-    found = with_house(work)
-
-    def table() -> Table:
-        shown = _table(
-            "Kết nối / Connectors", "tên / name", "hệ thống / system", "trạng thái / state", "địa chỉ / address"
-        )
-        for c in found:
-            shown.add_row(c["name"], c["system"], c["state"], str(c["settings"].get("transport", {}).get("url", "")))
-        return shown
-
-    _show(found, as_json, table)
-
-
-@connectors.command("pause")
-@click.argument("name")
-@click.option("--why", required=True)
-def connectors_pause(name: str, why: str) -> None:
-    """Tạm dừng / pause."""
-    done = with_house(lambda house: operations.pause(house.core, _ACTOR, name, Text(why, why)))
-    screen.print("Đã tạm dừng / paused" if done else "Không đổi / unchanged")
-
-
-@connectors.command("resume")
-@click.argument("name")
-def connectors_resume(name: str) -> None:
-    """Mở lại / resume."""
-    done = with_house(lambda house: operations.resume(house.core, _ACTOR, name))
-    screen.print("Đã mở lại / resumed" if done else "Không đổi / unchanged")
-
-
-@connectors.command("resume-share")
-@click.argument("name")
-@click.argument("school", default="")
-def connectors_resume_share(name: str, school: str) -> None:
-    """Mở lại phần của một trường bị từ chối hàng loạt / let a school's share go on after mass refusals."""
-    done = with_house(lambda house: guards.resume_share(house.core, _ACTOR, name, school))
-    screen.print("Đã mở lại / resumed" if done else "Không đổi / unchanged")
-
-
-@click.group()
 def codes() -> None:
     """Bảng mã / code tables."""
 
@@ -333,7 +287,7 @@ def codes_unmapped(as_json: bool) -> None:
 @click.argument("code")
 @click.argument("target_system")
 @click.argument("canonical")
-@click.option("--why", required=True)
+@why_option()
 def codes_approve(source_system: str, code: str, target_system: str, canonical: str, why: str) -> None:
     """Duyệt nghĩa một mã và thả đúng những gì chờ nó / approve a code, release what waited for it."""
     moved = with_house(
@@ -345,14 +299,16 @@ def codes_approve(source_system: str, code: str, target_system: str, canonical: 
 @click.command()
 @click.argument("record", type=int)
 @click.argument("data", type=click.File("rb"), required=False)
-@click.option("--why", default="")
-def correct(record: int, data: Any, why: str) -> None:
+@why_option(required=False, when="khi có tệp / with a file")
+def correct(record: int, data: Any, why: str | None) -> None:
     """Sửa rồi gửi lại một bản ghi; không có tệp: in nội dung hiện có / correct and resend; without a file: show the content."""
+
+    said = needed(why) if data is not None else ""
 
     async def work(house: House) -> Any:
         if data is None:
             return corrections.as_pushed((await corrections.original(house.core, record))["body"])
-        return await corrections.edit_and_resend(house.core, _ACTOR, record, json.loads(data.read()), why, EVERYWHERE)
+        return await corrections.edit_and_resend(house.core, _ACTOR, record, json.loads(data.read()), said, EVERYWHERE)
 
     try:
         found = with_house(work)
@@ -373,9 +329,10 @@ def users() -> None:
 
 @users.command("reset")
 @click.argument("name")
-def users_reset(name: str) -> None:
+@why_option()
+def users_reset(name: str, why: str) -> None:
     """Mật khẩu một lần mới / a new one-time password."""
-    password = with_house(lambda house: people.reset_password(house.core, _ACTOR, name))
+    password = with_house(lambda house: people.reset_password(house.core, _ACTOR, name, why))
     if password is None:
         raise click.ClickException("Không có người dùng này. / No such user.")
     click.echo(password)
@@ -387,9 +344,9 @@ ALL: tuple[click.Command, ...] = (
     check,
     replay,
     correct,
-    connectors,
     codes,
     users,
+    *commands_connectors.ALL,
     *commands_given.ALL,
     *commands_evidence.ALL,
     *commands_sampling.ALL,

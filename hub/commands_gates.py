@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import click
 from rich.table import Table
 
+from hub.commands_reasons import why_option
 from hub.gate_families import person_ids
-from hub.kernel.firewall_names import NO_PURPOSE, stated
 from hub.kernel.ledger import gate_ids, gate_pictures, gates, persons
 from hub.kernel.ledger.gates import Credential, Gate, GateRefused
 from hub.kernel.store.db import sql
@@ -39,14 +39,6 @@ _COLUMNS = (
 )
 _NEEDED = _COLUMNS[:7]
 _FILE_MOST = 20_000
-
-
-def _reason(_context: click.Context, _option: click.Parameter, why: str) -> str:
-    """A reason as it is journaled, or the command's refusal."""
-    said = stated(why)
-    if said is None:
-        raise click.BadParameter(f"{NO_PURPOSE.vi} / {NO_PURPOSE.en}")
-    return said
 
 
 def _run(work: Callable[[House], Awaitable[T]]) -> T:
@@ -170,14 +162,15 @@ def _ids_words(word: str) -> str:
 @group.command("person-ids")
 @click.argument("gate", nargs=-1, required=True)
 @click.option("--as", "word", required=True, help="department, device, hoặc tên tài khoản / or an account's name")
-def whose(gate: tuple[str, ...], word: str) -> None:
+@why_option()
+def whose(gate: tuple[str, ...], word: str, why: str) -> None:
     """Mã người trên cổng là của ai, cho các lượt đến từ bây giờ / whose a gate's person numbers are, for passages from now on."""
     if (wrong := gate_ids.fault(word)) is not None:
         raise click.ClickException(f"{wrong.vi} / {wrong.en}")
 
     async def work(house: House) -> list[str]:
         said = {g: gate_ids.namespace_of(word, g) for g in dict.fromkeys(gate)}
-        return [g for g, space in said.items() if not await persons.set_namespace(house.core, _ACTOR, g, space)]
+        return [g for g, space in said.items() if not await persons.set_namespace(house.core, _ACTOR, g, space, why)]
 
     missing = _run(work)
     if missing:
@@ -187,10 +180,11 @@ def whose(gate: tuple[str, ...], word: str) -> None:
 
 @group.command("code")
 @click.argument("gate", nargs=-1, required=True)
-@click.option("--hours", default=72.0, show_default=True)
-def code(gate: tuple[str, ...], hours: float) -> None:
+@click.option("--hours", default=72.0, show_default=True, help="Hạn của mã / life of the codes")
+@why_option()
+def code(gate: tuple[str, ...], hours: float, why: str) -> None:
     """Mã một lần mới; mã cũ hết hiệu lực / new one-time codes; those before end."""
-    made = _run(lambda h: gates.new_codes(h.core, _ACTOR, gate, _key(h), timedelta(hours=hours)))
+    made = _run(lambda h: gates.new_codes(h.core, _ACTOR, gate, _key(h), timedelta(hours=hours), why))
     for name, value in made.items():
         click.echo(f"{name}\t{value}")
 
@@ -200,10 +194,11 @@ def code(gate: tuple[str, ...], hours: float) -> None:
 @click.option(
     "--overlap-hours", default=24.0, show_default=True, help="Khóa cũ còn dùng được / the old one goes on opening"
 )
-def rotate(gate: str, overlap_hours: float) -> None:
+@why_option()
+def rotate(gate: str, overlap_hours: float, why: str) -> None:
     """Cấp khóa mới / a new secret."""
     made: Credential = _run(
-        lambda h: gates.rotate(h.core, _ACTOR, gate, h.keys.encrypt, timedelta(hours=overlap_hours))
+        lambda h: gates.rotate(h.core, _ACTOR, gate, h.keys.encrypt, timedelta(hours=overlap_hours), why)
     )
     click.echo(f"username\t{made.username}\nsecret\t{made.secret}")
 
@@ -216,7 +211,8 @@ def rotate(gate: str, overlap_hours: float) -> None:
     help="Tệp có khóa ký; không có: hỏi / the secret's file; else asked",
 )
 @click.option("--clear", is_flag=True, help="Bỏ khóa ký / take it away")
-def signing(gate: tuple[str, ...], file: Any, clear: bool) -> None:
+@why_option()
+def signing(gate: tuple[str, ...], file: Any, clear: bool, why: str) -> None:
     """Khóa mà hãng ký các cuộc gọi (HANET: client secret của tài khoản) / what the vendor signs its calls with."""
     secret = ""
     if not clear:
@@ -228,7 +224,7 @@ def signing(gate: tuple[str, ...], file: Any, clear: bool) -> None:
 
     async def work(house: House) -> None:
         await gates.sign(
-            house.core, _ACTOR, gate, None if clear else house.keys.encrypt(secret.encode(), gates.SIGNING)
+            house.core, _ACTOR, gate, None if clear else house.keys.encrypt(secret.encode(), gates.SIGNING), why
         )
 
     _run(work)
@@ -241,7 +237,7 @@ def signing(gate: tuple[str, ...], file: Any, clear: bool) -> None:
 @click.option("--entrance", required=True)
 @click.option("--direction", required=True, type=click.Choice(gates.DIRECTIONS))
 @click.option("--since", type=click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]), help="UTC; mặc định: bây giờ / now")
-@click.option("--why", required=True, callback=_reason)
+@why_option()
 def move(gate: str, school: str, entrance: str, direction: str, since: datetime | None, why: str) -> None:
     """Chuyển chỗ từ một thời điểm / moved, from a moment on."""
     when = since.replace(tzinfo=UTC) if since else datetime.now(UTC)
@@ -254,7 +250,7 @@ def move(gate: str, school: str, entrance: str, direction: str, since: datetime 
 @click.argument("new")
 @click.option("--serial")
 @click.option("--model", default="")
-@click.option("--why", required=True, callback=_reason)
+@why_option()
 def replace(gate: str, new: str, serial: str | None, model: str, why: str) -> None:
     """Thiết bị mới vào chỗ cổng cũ; in mã / a new device takes a gate's place; prints its code."""
 
@@ -271,7 +267,7 @@ def replace(gate: str, new: str, serial: str | None, model: str, why: str) -> No
 
 @group.command("revoke")
 @click.argument("gate", nargs=-1, required=True)
-@click.option("--why", required=True, callback=_reason)
+@why_option()
 def revoke(gate: tuple[str, ...], why: str) -> None:
     """Thu hồi ngay / revoke at once."""
     done = _run(lambda h: gates.revoke(h.core, _ACTOR, gate, why))
@@ -283,7 +279,7 @@ def revoke(gate: tuple[str, ...], why: str) -> None:
 @group.command("pictures")
 @click.argument("gate")
 @click.option("--on/--off", "on", required=True, default=None, help="Giữ ảnh hay không / keep them or not")
-@click.option("--why", required=True, callback=_reason)
+@why_option()
 def pictures(gate: str, on: bool, why: str) -> None:
     """Giữ ảnh của một cổng (mặc định không) / keep a gate's pictures (by default none are)."""
 

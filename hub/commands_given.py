@@ -10,6 +10,7 @@ import time
 import click
 import msgspec
 
+from hub.commands_reasons import needed, why_option
 from hub.kernel.ledger import delta, waits
 from hub.wiring import House
 
@@ -46,20 +47,21 @@ def compare(connector: str, as_json: bool) -> None:
 @click.command("waiting")
 @click.option("--send", "name", help="Gửi luôn những gì chờ mục này / send what waits for this without it")
 @click.option("--connector", help="Kết nối / connector (with --send)")
-@click.option("--why", help="Lý do / reason (with --send)")
+@why_option(required=False, when="với / with --send")
 def waiting(name: str | None, connector: str | None, why: str | None) -> None:
     """Lượt gửi đang chờ dữ liệu phải có trước / deliveries waiting for something to be delivered first."""
     from hub.commands import screen, with_house
 
-    if name and not (connector and why):
-        raise click.ClickException("Cần --connector và --why / --connector and --why are needed")
+    if name and not connector:
+        raise click.ClickException("Cần --connector / --connector is needed")
+    said = needed(why) if name else ""
 
     async def work(house: House) -> list[str]:
         if name:
             number = house.core.connectors.get(str(connector))
             if number is None:
                 raise click.ClickException(f"Không có kết nối / no connector {connector!r}")
-            moved = await waits.send_anyway(house.core, "cli", number, name, str(why), None)
+            moved = await waits.send_anyway(house.core, "cli", number, name, said, None)
             return [f"{moved} lượt gửi được thả / deliveries let go"]
         names = {n: c for c, n in house.core.connectors.items()}
         return [

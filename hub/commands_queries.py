@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 
+from hub.commands_reasons import why_option
 from hub.kernel.access import EVERYWHERE, Scope
 from hub.kernel.ledger import queries as ledger
 from hub.wiring import House
@@ -33,23 +34,25 @@ def queries(context: click.Context) -> None:
 @click.argument("name", type=click.Choice(sorted(ledger.QUERIES)))
 @click.option("--school", help="Chỉ trường này / this school only")
 @click.option("--ward", help="Chỉ phường, xã này / this ward only")
-def grant(subsystem: str, name: str, school: str | None, ward: str | None) -> None:
+@why_option()
+def grant(subsystem: str, name: str, school: str | None, ward: str | None, why: str) -> None:
     """Cho phép / let a subsystem (INSTANCE/CLASS/MEMBER/SUBSYSTEM) ask."""
     from hub.commands import with_house
 
     scope = Scope("school", school) if school else Scope("ward", ward) if ward else EVERYWHERE
-    with_house(lambda house: ledger.grant(house.core, "cli", subsystem, name, scope))
+    with_house(lambda house: ledger.grant(house.core, "cli", subsystem, name, scope, why))
     click.echo("✔")
 
 
 @queries.command()
 @click.argument("subsystem")
 @click.argument("name")
-def withdraw(subsystem: str, name: str) -> None:
+@why_option()
+def withdraw(subsystem: str, name: str, why: str) -> None:
     """Thu hồi / let it ask no more."""
     from hub.commands import with_house
 
-    if not with_house(lambda house: ledger.withdraw(house.core, "cli", subsystem, name)):
+    if not with_house(lambda house: ledger.withdraw(house.core, "cli", subsystem, name, why)):
         raise click.ClickException("Không có quyền này / there is no such grant")
     click.echo("✔")
 

@@ -274,7 +274,7 @@ def _welcome(url: str, password: str | None) -> None:
         )
     else:
         screen.print(
-            "  Tài khoản admin đã có; đặt lại bằng: hub users reset admin / user admin exists; reset with: hub users reset admin"
+            "  Tài khoản admin đã có; đặt lại bằng: hub users reset admin --why … / user admin exists; reset with: hub users reset admin --why …"
         )
     screen.print()
 

@@ -5,13 +5,12 @@ One concern: declaring. Reading and documenting is `hub.settings`'; nothing here
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from hub.setting_checks import inward
+from hub.setting_checks import inward, networks
 
 
 def both(vi: str, en: str) -> str:
@@ -322,7 +321,7 @@ class Outward(Group):
                 raise ValueError(f"{folder} is not an absolute path below the file system's root")
         return value
 
-    @field_validator("allow_private")
+    @field_validator("allow_private", "gate_networks")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str(ip_network(network)) for network in value)
+        return networks(value)

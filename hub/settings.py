@@ -155,7 +155,8 @@ def load(**given: Any) -> Settings:
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        raise SettingsError("\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
+        told = ((".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors())
+        raise SettingsError("\n".join(f"{place}: {said}" for place, said in told)) from None
     except UnreadableSource as error:  # says the setting and where from, not the value
         raise SettingsError(str(error)) from None
     except SettingsError:

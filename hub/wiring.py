@@ -17,6 +17,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from hub.batches import per_call
 from hub.bell import Bell
 from hub.embedded.airflow_link import Link
 from hub.gate_topics import PEOPLE_TAKERS
@@ -139,6 +140,7 @@ async def open_house(
         )
         core.punch_window_s = settings.checkins.punch_window_s
         core.people_takers = PEOPLE_TAKERS
+        core.per_call = per_call
         bell = Bell(redis)
         core.on_commit = bell.ring
         house = House(settings, keys, core, redis, bell)

@@ -180,8 +180,8 @@ class MqttClient:
             self._refusal = self._stats.last_error = str(error)
         except (OSError, TimeoutError) as error:
             self._stats.last_error = f"{type(error).__name__}: {error}"
-            if link is not None and offered:
-                self._offer.hung_up()  # connected, and left without an answer
+            if link is not None and offered:  # connected, and left without an answer
+                (self._offer.silent if isinstance(error, TimeoutError) else self._offer.hung_up)()
         finally:
             self._answer = None
             if link is not None and self._link is not link:

@@ -212,18 +212,20 @@ def _card(hub: Hub, row: Any, backlog: list[Backlog], breaker: str | None, busy:
         card.cut, card.last_good = busy["cut"], busy["last_good"]
     card.health = health_of(card)
     if whole:
-        card.forecast = _forecast(card, busy["five_s"] if busy is not None else _MEASURED_S)
+        card.forecast = _forecast(
+            card, busy["five_s"] if busy is not None else _MEASURED_S, hub.core.per_call(card.system, row["settings"])
+        )
     return card
 
 
-def _forecast(card: Card, over_s: float) -> Forecast | None:
+def _forecast(card: Card, over_s: float, per_call: int) -> Forecast | None:
     """When what needs no person will be gone."""
     going = [b for b in card.backlog if b.state in (State.READY, State.SENDING)]
     return forecast(
         datetime.now(UTC), backlog=card.waiting - card.count(State.PARKED), delivered=card.five, over_s=over_s,
         oldest_s=max((b.oldest_s for b in going), default=0.0), per_second=card.per_second, per_day=card.per_day, day_used=card.day_used,
         stopped=card.health in ("paused", "broken") or (not going and not card.five),
-        batch_max=(card.row["settings"].get("policy") or {}).get("batch_max") or 1,
+        batch_max=per_call,
     )  # fmt: skip
 
 

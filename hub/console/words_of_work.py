@@ -18,6 +18,7 @@ WORK_WORDS: dict[str, tuple[str, str]] = {
     "alarm.paused": ("Tự tạm dừng", "Paused itself"),
     "alarm.recovery": ("Phục hồi quá lâu", "Recovery takes too long"),
     "alarm.partitions": ("Phân vùng", "Partitions"),
+    "alarm.sweep": ("Việc trông coi", "The watch"),
     "alarm.upkeep": ("Bảo trì hằng giờ", "Hourly upkeep"),
     "alarm.trusted_file": ("Chứng thư tin cậy", "Trusted certificates"),
     "alarm.account": ("Cân đối sổ", "Accounts"),

@@ -21,25 +21,14 @@ from connectors.address import AddressPolicy
 from connectors.settings import picks_up
 from hub import lean
 from hub.kernel.file_tokens import token_of
-from hub.kernel.ledger import (
-    alarms,
-    gate_pictures,
-    guards,
-    intake,
-    operations,
-    recovery,
-    silence,
-    upkeep,
-    verifications,
-    waits,
-)
+from hub.kernel.ledger import gate_pictures, intake, operations, recovery, silence, upkeep, verifications
 from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ledger.pulls import PullBusy
 from hub.kernel.ports import Reject, Text
 from hub.kernel.store.db import sql
 from hub.settings import Settings
 from hub.wiring import House, open_house
-from hub.worker import pulls, recovery_watch, retime
+from hub.worker import pulls, retime, sweep
 from hub.worker.catchup import ONLY_ASKED, CatchUp
 from hub.worker.dispatch import Dispatcher
 from hub.worker.hourly import Hourly
@@ -74,6 +63,7 @@ class Worker:
         self._pickups = Pickups(house, self._addresses)
         self._serving = Serving(self.core)
         self._hourly = Hourly(self.core, house.settings)
+        self._swept = sweep.Sweep(self.core, house.settings)
         self._opened: dict[str, float] = {}
         self._learnt_at: datetime | None = None
         self._broken: dict[str, int] = {}
@@ -97,7 +87,7 @@ class Worker:
             asyncio.create_task(lasting("keeping what one worker serves", self._keep_serving)),
             asyncio.create_task(lasting("giving up what is another's", self._give_up_lost)),
             asyncio.create_task(self._every(2.0, self._verify)),
-            asyncio.create_task(self._every(10.0, self._sweep)),
+            asyncio.create_task(self._every(sweep.EVERY_S, self._sweep)),
             asyncio.create_task(self._every(10.0, self._forget_pictures)),
             asyncio.create_task(self._every(60.0, self._upkeep)),
             asyncio.create_task(self._every(60.0, self._pull)),
@@ -237,13 +227,8 @@ class Worker:
         await verifications.advance(self.core)
 
     async def _sweep(self) -> None:
-        await operations.sweep_codes(self.core, datetime.now(_ZONE).date())
-        await waits.sweep(self.core)
-        await upkeep.seal(self.core)
-        await alarms.watch(self.core, self.settings.alarms.oldest_minutes * 60.0)
-        await recovery_watch.watch(self.core, self.settings.alarms.recovery_hours * 3600.0, self.core.moment())
-        await guards.watch(self.core)
-        await retime.find(self.core)
+        """Look after what no event will wake."""
+        await self._swept.work()
 
     async def _forget_pictures(self) -> None:
         """Pictures past their hours; whatever else fails, they go."""

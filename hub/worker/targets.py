@@ -20,6 +20,7 @@ from connectors.connector import LiveConnector, build
 from connectors.policy.breaker import Breaker
 from connectors.policy.calendar import Calendar
 from connectors.settings import ConnectorSettings, validate
+from hub.batches import within
 from hub.kernel.router import Router
 from hub.keys import Keys
 from hub.worker.kept import Kept
@@ -46,10 +47,9 @@ def policy_of(settings: ConnectorSettings, manifest: Manifest, lease_s: float) -
     """The dispatcher's numbers: the connector's policy within what the adapter allows in one call."""
     p = settings.policy
     timeout = p.timeouts.connect_s + p.timeouts.read_s
-    most = max(o.batch_max for o in manifest.operations.values())
     return Policy(
         concurrency=p.concurrency,
-        batch_max=min(p.batch_max, most),
+        batch_max=within(p.batch_max, manifest.batch_most),
         timeout_s=timeout,
         # A call must never outlive its lease without a chance to renew it.
         lease_s=max(lease_s, timeout * 1.5),

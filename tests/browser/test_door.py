@@ -84,7 +84,12 @@ def test_one_time_password_must_be_changed(site, sign_in, browser) -> None:
 
     # Blocked by the administrator: the running session ends at once.
     admin.goto("/users")
-    admin.locator("tr", has_text="Người mới").get_by_role("button", name="Chặn").click()
+    row = admin.locator("tr", has_text="Người mới")
+    row.locator("summary", has_text="Chặn").click()
+    row.locator("form[action$='/block'] [name=why]").fill("Đã nghỉ việc từ hôm nay")
+    row.get_by_role("button", name="Chặn").click()
+    (line,) = site.sql("SELECT data FROM journal WHERE kind = 'block_user'")
+    assert "Đã nghỉ việc từ hôm nay" in line["data"]
     page.goto("/messages")
     assert "/login" in page.url
     _fill(page, "moi", PASSWORD)

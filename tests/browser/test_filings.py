@@ -108,6 +108,7 @@ def test_a_callback_key_is_made_shown_once_and_the_old_ones_ended(filled, sign_i
     page.goto("/filings/portal")
     assert "/v1/callbacks/public_service/" not in page.content() and words["first"] in page.content()
     assert page.get_by_role("button", name=words["end"]).count() == 0, "there is nothing old yet"
+    page.fill("form[action$='/callback/public_service'] [name=why]", "Cổng yêu cầu thay khóa")
     page.get_by_role("button", name=words["new"]).click()
     card = page.locator(".flash", has_text=words["fresh"])
     assert card.bounding_box()["y"] < 500, "in sight, as it is shown this once"
@@ -119,6 +120,7 @@ def test_a_callback_key_is_made_shown_once_and_the_old_ones_ended(filled, sign_i
     assert filled.sql("SELECT count(*) AS n FROM journal WHERE kind = 'callback_made'")[0]["n"] >= 1
     page.goto("/filings/portal")
     assert path not in page.content() and key not in page.content(), "shown once"
+    page.fill("form[action$='/end'] [name=why]", "Cổng đã dùng khóa mới")
     page.get_by_role("button", name=words["end"]).click()
     assert page.locator(".flash").inner_text() == words["ended"]
     assert page.get_by_role("button", name=words["end"]).count() == 0

@@ -40,6 +40,7 @@ def test_gates_read_well(site: Any, sign_in: Any, lang: str, width: int) -> None
 def test_orders_about_a_gate(site: Any, sign_in: Any) -> None:
     page = sign_in(width=1280)
     page.goto("/gates/gate-04")
+    page.fill("form[action$='/code'] [name=why]", "Lắp lại sau khi sửa")
     page.click("form[action$='/code'] button")
     assert re.fullmatch(r"[0-9A-Z]{5}-[0-9A-Z]{5}", page.inner_text("code.secret"))
     page.goto("/gates/gate-04")

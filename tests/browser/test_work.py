@@ -221,6 +221,7 @@ def test_editing_a_connector(site, sign_in) -> None:
     page = sign_in("quantri")
     page.goto("/connectors/ministry/edit")
     assert "bi-mat-1" not in page.content(), "secrets never come out"
+    page.fill("[name=why]", "Theo thỏa thuận mới với Bộ")
     page.fill("[name='/policy/concurrency']", "nhiều")
     page.fill("[name='/adapter/province_code']", "310")
     page.click("text=Lưu cấu hình")
@@ -250,6 +251,8 @@ def test_two_who_edit_at_once(site, sign_in) -> None:
     first, second = sign_in("quantri"), sign_in("quantri")
     first.goto("/connectors/population/edit")
     second.goto("/connectors/population/edit")
+    for page in (first, second):
+        page.fill("[name=why]", "Đối tác yêu cầu chậm lại")
     first.fill("[name='/policy/concurrency']", "3")
     first.click("text=Lưu cấu hình")
     second.fill("[name='/policy/concurrency']", "5")

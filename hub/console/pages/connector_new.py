@@ -11,17 +11,16 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from hub.connector_settings import MADE, TAKEN, told
 from hub.console import forms
-from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, taken, text
-from hub.console.pages.connectors import checked, schema_of, told, unplaced, ways
+from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, purpose, taken, text
+from hub.console.pages.connectors import checked, schema_of, unplaced, ways
 from hub.console.render import redirect, respond
+from hub.kernel.firewall_names import NO_PURPOSE
 from hub.kernel.ledger import operations
 from hub.kernel.ports import Text
 
 router = APIRouter(prefix="/connectors")
-
-_MADE = Text("Kết nối mới: hãy thử kết nối rồi bấm “Chạy tiếp”.", "A new connector: test it, then press “Resume”.")
-_TAKEN = Text("Đã có kết nối tên này.", "There is a connector of this name.")
 
 
 def _chosen(request: Request, given: Any) -> tuple[str, str, str]:
@@ -42,6 +41,7 @@ def _chosen(request: Request, given: Any) -> tuple[str, str, str]:
 
 def _page(
     request: Request, visitor: Any, chosen: tuple[str, str, str], name: str = "", value: Any = None, errors: dict[str, Text] | None = None,
+    why: str = "",
 ) -> Response:  # fmt: skip
     system, kind, scheme = chosen
     hub, wrong = hub_of(request), errors or {}
@@ -50,10 +50,10 @@ def _page(
     flows = core_of(request).router.flows.values()
     free = sorted({target.connector for flow in flows for target in flow.to} - core_of(request).connectors.keys())
     return respond(
-        request, "connector_new.html", status=422 if wrong else 200, visitor=visitor, system=system, kind=kind, scheme=scheme, name=name,
+        request, "connector_new.html", status=422 if wrong else 200, visitor=visitor, system=system, kind=kind, scheme=scheme, name=name, why=why,
         fields=forms.fields(schema, value or {}, "", wrong), systems=sorted(hub.manifests.items()), manifest=manifest, free=free,
         choices=ways(request, manifest, kind, scheme, stored=False) if manifest is not None else {}, errors=wrong,
-        other=unplaced(schema, {p: e for p, e in wrong.items() if p not in ("/name", "/transport/kind", "/auth/scheme")}),
+        other=unplaced(schema, {p: e for p, e in wrong.items() if p not in ("/name", "/why", "/transport/kind", "/auth/scheme")}),
     )  # fmt: skip
 
 
@@ -82,12 +82,15 @@ async def make(request: Request, visitor: Visitor) -> Response:
         # Where the form itself does not hold, what stands there says so already; it has no say on the name.
         errors |= {p: e for p, e in told(error).items() if not errors or p == "/name"}
     if name in core_of(request).connectors:
-        errors["/name"] = _TAKEN
-    if not errors:
+        errors["/name"] = TAKEN
+    why = purpose(form, name="why")
+    if why is None:
+        errors["/why"] = NO_PURPOSE
+    if why is not None and not errors:
         made = await operations.add_connector(
-            core_of(request), hub_of(request).keys, visitor.person.name, name, system, stored, secrets, _MADE
+            core_of(request), hub_of(request).keys, visitor.person.name, name, system, stored, secrets, MADE, why
         )
         if made is not None:
             return redirect(f"/connectors/{name}", done="done.added")
-        errors = {"/name": _TAKEN}
-    return _page(request, visitor, chosen, name, data, errors)
+        errors = {"/name": TAKEN}
+    return _page(request, visitor, chosen, name, data, errors, text(form, "why", 250))

@@ -8,12 +8,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from hub.connector_settings import checked as fitting
+from hub.connector_settings import led_to, told
 from hub.console import forms
-from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, taken, text
+from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, purpose, taken, text
 from hub.console.pulse import Card, Pulses
 from hub.console.render import redirect, respond
+from hub.kernel.firewall_names import NO_PURPOSE
 from hub.kernel.ledger import guards, operations
-from hub.kernel.ports import Reject, Text
+from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
 
 router = APIRouter(prefix="/connectors")
@@ -206,11 +209,13 @@ def _edit_page(
     errors: dict[str, Text],
     kind: str,
     scheme: str,
+    why: str = "",
 ) -> Response:
     manifest = hub_of(request).manifests.get(row["system"])
     return respond(
         request, "connector_edit.html", status=422 if errors else 200, visitor=visitor, row=row, fields=forms.fields(schema, value, "", errors),
-        kind=kind, scheme=scheme, choices=ways(request, manifest, kind, scheme), errors=errors, other=unplaced(schema, errors), manifest=manifest,
+        kind=kind, scheme=scheme, choices=ways(request, manifest, kind, scheme), errors=errors, manifest=manifest, why=why,
+        other=unplaced(schema, {p: e for p, e in errors.items() if p != "/why"}),
     )  # fmt: skip
 
 
@@ -222,44 +227,10 @@ def unplaced(schema: dict[str, Any], errors: dict[str, Text]) -> list[Text]:
 def checked(
     request: Request, name: str, system: str, kind: str, scheme: str, data: dict[str, Any], secrets: dict[str, str]
 ) -> dict[str, Any]:
-    """Settings as they are stored, once everything about them fits. Raises a `ValueError`, with `errors` where it has places."""
-    known = request.app.state.console_forms
-    settings = known.validate({**data, "name": name, "system": system})
-    stored: dict[str, Any] = known.dump(settings)
-    manifest = hub_of(request).manifests.get(system)
-    if manifest is not None:
-        takes = known.picks_up(stored)
-        if takes and name in _led_to(request):
-            raise Led
-        manifest.check_way(kind, scheme, takes)
-        if not takes:
-            manifest.check_settings(data.get("adapter") or {})
-    known.check_secrets(settings, secrets)
-    return stored
-
-
-class Led(ValueError):
-    """Có luồng gửi tới kết nối này. / Flows lead to this connector."""
-
-    errors = (
-        Reject(
-            pointer="/transport/takes",
-            code="led",
-            message=Text(
-                "Có luồng dữ liệu gửi tới kết nối tên này, mà kết nối nhận tệp thì không gửi gì: hãy thêm kết nối khác tên.",
-                "Flows lead to a connector of this name, and one that takes files sends nothing: add one of another name.",
-            ),
-        ),
-    )
-
-
-def _led_to(request: Request) -> set[str]:
-    return {target.connector for flow in core_of(request).router.flows.values() for target in flow.to}
-
-
-def told(error: ValueError) -> dict[str, Text]:
-    """What was wrong with settings, by the pointer of its field."""
-    return {e.pointer: e.message for e in getattr(error, "errors", ())} or {"": Text(str(error), str(error))}
+    """As `hub.connector_settings.checked`, for a form that was sent."""
+    known, manifest = request.app.state.console_forms, hub_of(request).manifests.get(system)
+    led = led_to(core_of(request).router.flows.values())
+    return fitting(known, manifest, led, name, system, (kind, scheme), data, secrets)
 
 
 def _placed(schema: dict[str, Any], pointer: str) -> bool:
@@ -313,6 +284,7 @@ async def save(request: Request, visitor: Visitor, name: str) -> Response:
             "Có người vừa sửa kết nối này: hãy tải lại trang.",
             "Somebody has just changed this connector: reload the page.",
         )
+    why = purpose(form, name="why")
     stored: dict[str, Any] = {}
     secrets: dict[str, str] | None = None
     if not errors:
@@ -324,12 +296,14 @@ async def save(request: Request, visitor: Visitor, name: str) -> Response:
             stored = checked(request, row["name"], row["system"], kind, scheme, data, merged)
         except ValueError as error:
             errors = told(error)
-    if errors:
-        return _edit_page(request, visitor, row, schema, data, errors, kind, scheme)
+    if why is None:
+        errors["/why"] = NO_PURPOSE
+    if why is None or errors:
+        return _edit_page(request, visitor, row, schema, data, errors, kind, scheme, text(form, "why", 250))
     # What is set by pausing and resuming is not part of what is edited here.
     stored["state"] = row["settings"].get("state", "active")
     await operations.update_connector(
-        core_of(request), hub_of(request).keys, visitor.person.name, name, stored, secrets
+        core_of(request), hub_of(request).keys, visitor.person.name, name, stored, secrets, why
     )
     return redirect(f"/connectors/{name}", done="done.saved")
 

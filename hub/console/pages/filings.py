@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from hub.api.callbacks import callback_secrets
 from hub.api.control_filings import calendar_of
-from hub.console.guard import Refused, Visitor, core_of, hub_of, known_id, needs, taken, text
+from hub.console.guard import Refused, Visitor, core_of, hub_of, known_id, needs, purpose, taken, text
 from hub.console.masks import mask_record
 from hub.console.render import redirect, respond
 from hub.kernel import filings as states
@@ -219,8 +219,10 @@ async def pull(request: Request, visitor: Visitor, connector: str, what: str) ->
 @router.post("/portal/callback/{connector}")
 async def callback(request: Request, visitor: Visitor, connector: str) -> Response:
     """Make a new address and key for a counterparty to tell by, and show an administrator the two, this once."""
-    hub, number = await _teller(request, visitor, connector)
-    made = await callback_keys.make(core_of(request), visitor.person.name, connector, number)
+    hub, number, why = await _teller(request, visitor, connector)
+    if why is None:
+        return redirect("/filings/portal", done="done.why_needed")
+    made = await callback_keys.make(core_of(request), visitor.person.name, connector, number, why)
     path, key = callback_secrets(hub.keys, connector, made)
     return await _portal(request, visitor, (connector, f"/v1/callbacks/{connector}/{path}", key))
 
@@ -228,20 +230,22 @@ async def callback(request: Request, visitor: Visitor, connector: str) -> Respon
 @router.post("/portal/callback/{connector}/end")
 async def end_callback(request: Request, visitor: Visitor, connector: str) -> Response:
     """End the addresses and keys before the present one now."""
-    _, number = await _teller(request, visitor, connector)
-    ended = await callback_keys.end_old(core_of(request), visitor.person.name, connector, number)
+    _, number, why = await _teller(request, visitor, connector)
+    if why is None:
+        return redirect("/filings/portal", done="done.why_needed")
+    ended = await callback_keys.end_old(core_of(request), visitor.person.name, connector, number, why)
     return redirect("/filings/portal", done="done.callback_ended" if ended else "done.nothing")
 
 
-async def _teller(request: Request, visitor: Any, connector: str) -> tuple[Any, int]:
-    """The hub, and the number of a connector whose counterparty tells by itself, for an administrator's form."""
-    await taken(request, visitor, "admin", whole=True)
+async def _teller(request: Request, visitor: Any, connector: str) -> tuple[Any, int, str | None]:
+    """The hub, the number of a connector whose counterparty tells by itself, and the reason given, for an administrator's form."""
+    why = purpose(await taken(request, visitor, "admin", whole=True), name="why")
     hub = hub_of(request)
     async with core_of(request).pool.acquire() as connection:
         row = await connection.fetchrow(sql.pull_connector, connector[:63])
     if row is None or row["system"] not in hub.manifests or not hub.manifests[row["system"]].callbacks:
         raise Refused(404, "error.missing")
-    return hub, row["id"]
+    return hub, row["id"], why
 
 
 @router.get("/{number}")

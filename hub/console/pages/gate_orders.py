@@ -40,10 +40,12 @@ async def _order(request: Request, visitor: Guest, gate: str) -> FormData:
 @router.post("/{gate}/code")
 async def code(request: Request, visitor: Visitor, gate: str) -> Response:
     """A new one-time code, shown once."""
-    await _order(request, visitor, gate)
+    why = purpose(await _order(request, visitor, gate), name="why")
+    if why is None:
+        return await show(request, visitor, gate, error=NO_PURPOSE)
     key = hub_of(request).keys.hmac("gate-code")
     try:
-        made = await gates.new_codes(core_of(request), visitor.person.name, [gate], key)
+        made = await gates.new_codes(core_of(request), visitor.person.name, [gate], key, why=why)
     except GateRefused as error:
         return await show(request, visitor, gate, error=error.text)
     return await show(request, visitor, gate, fresh=("gate.fresh_code", made[gate]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from hub.console.guard import Guest, Refused, Visitor, core_of, needs, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, needs, purpose, taken, text
 from hub.console.render import redirect, respond
 from hub.kernel.access import Scope
 from hub.kernel.ledger import people
@@ -62,15 +62,21 @@ async def add(request: Request, visitor: Visitor) -> Response:
 async def block(request: Request, visitor: Visitor, name: str) -> Response:
     """Block or unblock."""
     form = await taken(request, visitor, "admin", whole=True)
-    done = await people.set_blocked(core_of(request), visitor.person.name, name, text(form, "blocked") == "yes")
+    why = purpose(form, name="why")
+    if why is None:
+        return await _page(request, visitor, status=422, error="users.bad_why")
+    blocked = text(form, "blocked") == "yes"
+    done = await people.set_blocked(core_of(request), visitor.person.name, name, blocked, why)
     return redirect("/users", done="done.user" if done else "done.user_not")
 
 
 @router.post("/{name}/password")
 async def reset(request: Request, visitor: Visitor, name: str) -> Response:
     """A new one-time password, shown this once."""
-    await taken(request, visitor, "admin", whole=True)
-    password = await people.reset_password(core_of(request), visitor.person.name, name)
+    why = purpose(await taken(request, visitor, "admin", whole=True), name="why")
+    if why is None:
+        return await _page(request, visitor, status=422, error="users.bad_why")
+    password = await people.reset_password(core_of(request), visitor.person.name, name, why)
     if password is None:
         raise Refused(404, "error.missing")
     return await _page(request, visitor, fresh=(name, password))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.operations import note
+from hub.kernel.ledger.operations import because, note
 from hub.kernel.store.db import Connection, sql
 
 OVERLAP = timedelta(hours=24)
@@ -44,7 +44,7 @@ async def opening(connection: Connection, connectors: list[str]) -> dict[str, li
     return {name: found.get(name, [FIRST]) for name in connectors}
 
 
-async def make(core: Core, actor: str, connector: str, number: int) -> Generation:
+async def make(core: Core, actor: str, connector: str, number: int, why: str = "") -> Generation:
     """A new generation for a connector (`number`: its own); the one before opens for `OVERLAP` longer."""
     async with core.pool.acquire() as connection, connection.transaction():
         # Two at once take turns: each sees its own.
@@ -53,15 +53,16 @@ async def make(core: Core, actor: str, connector: str, number: int) -> Generatio
         await connection.execute(sql.callback_keys_put_off, connector, last, OVERLAP)
         salt = os.urandom(16)
         made_at = await connection.fetchval(sql.callback_keys_add, connector, last + 1, salt)
-        await note(core, connection, actor, "callback_made", connector=number, generation=last + 1)
+        await note(core, connection, actor, "callback_made", connector=number, generation=last + 1, **because(why))
     return Generation(number=last + 1, salt=salt, made_at=made_at)
 
 
-async def end_old(core: Core, actor: str, connector: str, number: int) -> int:
+async def end_old(core: Core, actor: str, connector: str, number: int, why: str = "") -> int:
     """End what was before the present generation now. Returns how many ended."""
     async with core.pool.acquire() as connection, connection.transaction():
         await connection.fetchval(sql.connector_lock, number)
         ended = [r["generation"] for r in await connection.fetch(sql.callback_keys_end, connector)]
         if ended:
-            await note(core, connection, actor, "callback_ended", connector=number, generations=ended)
+            told = because(why)
+            await note(core, connection, actor, "callback_ended", connector=number, generations=ended, **told)
     return len(ended)

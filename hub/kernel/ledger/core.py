@@ -9,9 +9,9 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
@@ -53,6 +53,11 @@ def content_hash(event: str, body: bytes) -> bytes:
     """16 bytes over a record's content, given as `sorted_json`: the order of fields does not matter."""
     cancelled = b"[true,%b]" if event == "CANCEL" else b"[false,%b]"
     return hashlib.blake2b(cancelled % body, digest_size=16).digest()
+
+
+def stored_batch(_system: str, settings: Mapping[str, Any]) -> int:
+    """Deliveries in one call as a connector's settings say: all the ledger knows by itself."""
+    return int((settings.get("policy") or {}).get("batch_max") or 1)
 
 
 class Ranks:
@@ -98,6 +103,8 @@ class Core:
         """Punches of one person in one direction at one place this close together are one passage."""
         self.people_takers: frozenset[str] = frozenset()
         """Families of gates that take lists of people from the hub, as whoever puts the hub together knows them."""
+        self.per_call: Callable[[str, Mapping[str, Any]], int] = stored_batch
+        """Deliveries one call of a connector holds at most, by its system and its settings, as whoever puts the hub together knows it."""
         self._sources: dict[tuple[str, str], int] = {}
         self.connectors: dict[str, int] = {}
         self.on_commit: Callable[[str], None] = lambda _what: None

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from hub.kernel.ledger import gate_ids
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.operations import note
+from hub.kernel.ledger.operations import because, note
 from hub.kernel.ports import COMMANDS_USER, PROBE, Text
 from hub.kernel.store.db import Connection, sql
 
@@ -112,10 +112,10 @@ async def _history(
     core: Core, connection: Connection, devices: Sequence[str], actor: str, kind: str, data: Sequence[dict[str, Any]]
 ) -> None:
     await connection.execute(sql.gate_note, list(devices), actor, kind, [_json(d) for d in data])
-    if len(devices) == 1:
-        await note(core, connection, actor, f"gate_{kind}", device=devices[0], **data[0])
-    else:
-        await note(core, connection, actor, f"gate_{kind}", count=len(devices), devices=list(devices))
+    said: dict[str, Any] = {"count": len(devices), "devices": list(devices)}
+    if data:
+        said = {"device": devices[0]} | data[0] if len(data) == 1 else said | because(data[0].get("why", ""))
+    await note(core, connection, actor, f"gate_{kind}", **said)
 
 
 async def _codes(
@@ -195,7 +195,7 @@ def _serial_taken(error: Exception) -> Exception:
 
 
 async def new_codes(
-    core: Core, actor: str, devices: Sequence[str], key: bytes, life: timedelta = CODE_LIFE
+    core: Core, actor: str, devices: Sequence[str], key: bytes, life: timedelta = CODE_LIFE, why: str = ""
 ) -> dict[str, str]:
     """New one-time codes; those the gates had end. Raises `GateRefused` for gates that are not in use."""
     names = sorted(set(devices))
@@ -204,7 +204,7 @@ async def new_codes(
         if missing := [n for n in names if n not in active]:
             raise _unknown(missing[0])
         codes = await _codes(connection, actor, names, key, life)
-        await _history(core, connection, names, actor, "code", [{} for _ in names])
+        await _history(core, connection, names, actor, "code", [because(why) for _ in names])
     return codes
 
 
@@ -269,7 +269,7 @@ async def rotate(core: Core, actor: str, device: str, seal: Seal, overlap: timed
     return credential
 
 
-async def sign(core: Core, actor: str, devices: Sequence[str], sealed: bytes | None) -> None:
+async def sign(core: Core, actor: str, devices: Sequence[str], sealed: bytes | None, why: str = "") -> None:
     """Say what the vendor of these gates signs its calls with, sealed for `SIGNING`; None: nothing any more. Rotations of the
     gates' own secrets leave it as it is. Raises `GateRefused` when one is not in use; then none was changed."""
     names = sorted(set(devices))
@@ -277,7 +277,7 @@ async def sign(core: Core, actor: str, devices: Sequence[str], sealed: bytes | N
         done = {r["id"] for r in await connection.fetch(sql.gates_sign, names, sealed)}
         if missing := [n for n in names if n not in done]:
             raise _unknown(missing[0])
-        await _history(core, connection, names, actor, "signing", [{"set": sealed is not None} for _ in names])
+        await _history(core, connection, names, actor, "signing", [because(why) | {"set": bool(sealed)}] * len(names))
     core.on_commit("devices")
 
 

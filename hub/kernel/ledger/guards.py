@@ -15,7 +15,7 @@ from msgspec import to_builtins
 
 from hub.kernel.ledger import alarms
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.operations import note
+from hub.kernel.ledger.operations import because, note
 from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
 
@@ -34,13 +34,14 @@ async def pause_share(core: Core, connector: int, school: str | None, cause: str
     return done
 
 
-async def resume_share(core: Core, actor: str, connector: str, school: str) -> bool:
+async def resume_share(core: Core, actor: str, connector: str, school: str, why: str = "") -> bool:
     """Let a school's share go on. False when it did not rest."""
     async with core.pool.acquire() as connection, connection.transaction():
         row = await connection.fetchrow(sql.connector_by_name, connector)
         cause = await connection.fetchval(sql.share_resume, row["id"], school) if row else None
         if cause is not None:
-            await note(core, connection, actor, "resume_share", connector=row["id"], school=school, cause=cause)
+            told = because(why)
+            await note(core, connection, actor, "resume_share", connector=row["id"], school=school, cause=cause, **told)
     if cause is not None:
         await watch(core)
         core.on_commit("ready")

@@ -65,6 +65,11 @@ async def note(
     await connection.copy_records_to_table("journal", records=records, columns=JOURNAL_COLUMNS)
 
 
+def because(why: str) -> dict[str, Any]:
+    """A stated reason as a line of the journal has it; nothing where none was asked for."""
+    return {"why": why} if why else {}
+
+
 async def pause(core: Core, actor: str, connector: str, message: Text, cause: str = BY_OPERATOR) -> bool:
     """Pause a connector. Its deliveries stay where they are. False when it was paused already: one fault, one alarm.
 
@@ -81,21 +86,21 @@ async def pause(core: Core, actor: str, connector: str, message: Text, cause: st
     return done
 
 
-async def resume(core: Core, actor: str, connector: str) -> bool:
+async def resume(core: Core, actor: str, connector: str, why: str = "") -> bool:
     """Resume a paused connector. False when it was not paused."""
     async with core.pool.acquire() as connection, connection.transaction():
         row = await connection.fetchrow(sql.connector_by_name, connector)
-        done = bool(row and await _resume(core, connection, actor, row["id"]))
+        done = bool(row and await _resume(core, connection, actor, row["id"], why))
     core.on_commit("connectors")
     return done
 
 
-async def _resume(core: Core, connection: Connection, actor: str, connector: int) -> bool:
+async def _resume(core: Core, connection: Connection, actor: str, connector: int, why: str = "") -> bool:
     """Resume within a transaction; the tasks of its pause are done with."""
     done = await connection.fetchval(sql.connector_resume, connector) is not None
     if done:
         await connection.execute(sql.tasks_of_pause, connector, actor)
-        await note(core, connection, actor, "resume", connector=connector)
+        await note(core, connection, actor, "resume", connector=connector, **because(why))
     return done
 
 
@@ -253,8 +258,9 @@ async def unmask(core: Core, actor: str, subject: int, purpose: str, *others: in
 
 
 async def update_connector(
-    core: Core, keys: Any, actor: str, name: str, settings: dict[str, Any], secrets: dict[str, str] | None
-) -> int:
+    core: Core, keys: Any, actor: str, name: str, settings: dict[str, Any], secrets: dict[str, str] | None,
+    why: str = "",
+) -> int:  # fmt: skip
     """Store a connector's new settings (already validated) as its next revision. `secrets` None keeps the old ones."""
     sealed = keys.encrypt(json.dumps(secrets).encode(), name.encode()) if secrets is not None else None
     async with core.pool.acquire() as connection, connection.transaction():
@@ -271,6 +277,7 @@ async def update_connector(
             connector=row["id"],
             revision=revision,
             secrets_changed=secrets is not None,
+            **because(why),
         )
     core.on_commit("connectors")
     return revision
@@ -278,9 +285,10 @@ async def update_connector(
 
 async def add_connector(
     core: Core, keys: Any, actor: str, name: str, system: str, settings: dict[str, Any], secrets: dict[str, str],
-    paused: Text | None = None,
+    paused: Text | None = None, why: str = "",
 ) -> int | None:  # fmt: skip
-    """Make a connector. None when one of that name exists: nothing is changed then. `paused`: it begins so, and why."""
+    """Make a connector, `why` for the journal. None when one of that name exists: nothing is changed then. `paused`: it begins so,
+    and what is to be done first."""
     sealed = keys.encrypt(json.dumps(secrets).encode(), name.encode()) if secrets else None
     async with core.pool.acquire() as connection, connection.transaction():
         made = await connection.fetchval(sql.connector_add, name, system, settings, sealed)
@@ -288,7 +296,7 @@ async def add_connector(
             await connection.execute(sql.quota_add, made)
             await connection.execute(sql.recovery_add, made)
             await connection.execute(sql.connector_revision_add, made, 1, settings, actor)
-            await note(core, connection, actor, "configure", connector=made, revision=1)
+            await note(core, connection, actor, "configure", connector=made, revision=1, **because(why))
             if paused is not None:
                 await connection.fetchval(sql.connector_pause, made, BY_OPERATOR, to_builtins(paused))
     await core.refresh()

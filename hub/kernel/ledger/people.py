@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from hub.kernel.access import EVERYWHERE, Scope
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.operations import note
+from hub.kernel.ledger.operations import because, note
 from hub.kernel.store.db import sql
 
 Role = Literal["admin", "operator", "auditor"]
@@ -256,7 +256,7 @@ async def add_user(core: Core, actor: str, name: str, title: str, role: str, sco
     return password
 
 
-async def reset_password(core: Core, actor: str, name: str) -> str | None:
+async def reset_password(core: Core, actor: str, name: str, why: str = "") -> str | None:
     """Give a user a new one-time password and end their sessions. None when there is no such user."""
     password = one_time_password()
     made = await _hash(password)
@@ -264,11 +264,11 @@ async def reset_password(core: Core, actor: str, name: str) -> str | None:
         if await connection.fetchval(sql.user_password, name, made, True) is None:
             return None
         await connection.execute(sql.sessions_end_of, name, None)
-        await note(core, connection, actor, "reset_password", user=name)
+        await note(core, connection, actor, "reset_password", user=name, **because(why))
     return password
 
 
-async def set_blocked(core: Core, actor: str, name: str, blocked: bool) -> bool:
+async def set_blocked(core: Core, actor: str, name: str, blocked: bool, why: str = "") -> bool:
     """Block or unblock a user; blocking ends their sessions. False when nothing changed: unknown, already so, the actor
     themselves, or the last administrator."""
     if name == actor:
@@ -279,5 +279,5 @@ async def set_blocked(core: Core, actor: str, name: str, blocked: bool) -> bool:
             return False
         if blocked:
             await connection.execute(sql.sessions_end_of, name, None)
-        await note(core, connection, actor, "block_user" if blocked else "unblock_user", user=name)
+        await note(core, connection, actor, "block_user" if blocked else "unblock_user", user=name, **because(why))
     return True

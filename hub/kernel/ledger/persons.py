@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.gate_ids import is_account, said
-from hub.kernel.ledger.given_codes import kept_under
-from hub.kernel.ledger.operations import note
+from hub.kernel.ledger.given_codes import TEMPORARY, kept_under
+from hub.kernel.ledger.operations import because, note
 from hub.kernel.store.db import sql
 from mappings.tables import fold
 
@@ -88,9 +88,12 @@ def name_in(body: bytes | None) -> str | None:
 
 
 class Roster:
-    """One school's learners, (code, name), made ready to be compared with many ids: each name is folded once."""
+    """One school's learners, (key, name), made ready to be compared with many ids: each name is folded once.
 
-    def __init__(self, people: Iterable[tuple[str, str]]) -> None:
+    `codes`: what those are called by whose key is not their code, by place: the temporary one and the one given in its place.
+    """
+
+    def __init__(self, people: Iterable[tuple[str, str]], codes: Mapping[int, Iterable[str]] | None = None) -> None:
         self.people = list(people)
         self.names: dict[str, list[int]] = {}
         self.words: dict[frozenset[str], list[int]] = {}
@@ -99,7 +102,8 @@ class Roster:
             folded = fold(name)
             self.names.setdefault(folded, []).append(place)
             self.words.setdefault(frozenset(folded.split()), []).append(place)
-            self.codes.setdefault(code, []).append(place)
+            for called in {code, *(codes or {}).get(place, ())}:
+                self.codes.setdefault(called, []).append(place)
 
 
 def suggest(local: str, name: str | None, rosters: Sequence[Roster], most: int = 4) -> list[Suggestion]:
@@ -114,7 +118,12 @@ def suggest(local: str, name: str | None, rosters: Sequence[Roster], most: int =
     found: list[Suggestion] = []
     for roster in rosters:
         taken: set[int] = set()
-        alike = [n for n, (code, _) in enumerate(roster.people) if code.endswith(bare)] if len(bare) >= 3 else []
+        ends = (
+            [ns for code, ns in roster.codes.items() if code.endswith(bare) and "@" not in code]
+            if len(bare) >= 3
+            else []
+        )
+        alike = sorted({n for ns in ends for n in ns})
         for why, score, places in (
             ("code", 1.0, roster.codes.get(local, ())),
             ("name", round(0.95 / max(1, same), 2), roster.names.get(wanted, ()) if wanted else ()),
@@ -134,18 +143,18 @@ async def inbox(core: Core, schools: list[str] | None, skip: int = 0, most: int 
             r["id"]: r["body"] for r in await connection.fetch(sql.message_bodies_of, [r["sample"] for r in rows])
         }
         places = sorted({s for r in rows for s in r["schools"] if s})
-        learners: dict[str, list[tuple[str, str]]] = {}
+        learners: dict[str, list[tuple[str, str, str]]] = {}
         for r in await connection.fetch(sql.roster_of, places) if places else ():
-            learners.setdefault(r["school"], []).append((r["key"], r["name"] or ""))
+            learners.setdefault(r["school"], []).append((r["key"], r["name"] or "", r["code"] or ""))
     # Thousands of names: not while everybody else waits for the loop.
     found = await asyncio.to_thread(_unknown, rows, bodies, learners)
     return Inbox(rows[0]["total"] if rows else 0, found)
 
 
 def _unknown(
-    rows: Sequence[Any], bodies: Mapping[int, bytes | None], learners: Mapping[str, list[tuple[str, str]]]
+    rows: Sequence[Any], bodies: Mapping[int, bytes | None], learners: Mapping[str, list[tuple[str, str, str]]]
 ) -> list[Unknown]:
-    rosters = {school: Roster(people) for school, people in learners.items()}
+    rosters = {school: _roster(people) for school, people in learners.items()}
     found = []
     for r in rows:
         name = name_in(bodies.get(r["sample"]))
@@ -164,6 +173,12 @@ def _unknown(
             )
         )
     return found
+
+
+def _roster(people: list[tuple[str, str, str]]) -> Roster:
+    """Of (key, name, code): a learner once under a temporary code has a key that is none of their codes."""
+    called = {n: (key.partition("@")[0], code) for n, (key, _, code) in enumerate(people) if key.startswith(TEMPORARY)}
+    return Roster([(key, name) for key, name, _ in people], called)
 
 
 async def link(
@@ -233,7 +248,7 @@ async def undo(core: Core, actor: str, number: int, why: str, schools: list[str]
     return len(used)
 
 
-async def set_namespace(core: Core, actor: str, device: str, namespace: str | None) -> bool:
+async def set_namespace(core: Core, actor: str, device: str, namespace: str | None, why: str = "") -> bool:
     """Say what the user ids on a gate mean, for passages from now on: None, the department's codes; else the namespace they are
     local to (see `gate_ids`). False when there is no such gate. Raises `CannotLink` for a name that cannot be one."""
     if namespace is not None and not is_account(namespace):
@@ -241,9 +256,9 @@ async def set_namespace(core: Core, actor: str, device: str, namespace: str | No
     async with core.pool.acquire() as connection, connection.transaction():
         school = await connection.fetchval(sql.namespace_set, device, namespace)
         if school is not None:
-            told = {"person_ids": said(namespace, device)}
+            told = {"person_ids": said(namespace, device), **because(why)}
             await connection.execute(sql.gate_note, [device], actor, "namespace", [msgspec.json.encode(told)])
-            await note(core, connection, actor, "gate_namespace", device=device, namespace=namespace)
+            await note(core, connection, actor, "gate_namespace", device=device, namespace=namespace, **because(why))
     return school is not None
 
 

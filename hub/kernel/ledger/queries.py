@@ -16,7 +16,7 @@ from msgspec import Struct
 from hub.kernel.access import Scope
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.given_codes import kept_key
-from hub.kernel.ledger.operations import note
+from hub.kernel.ledger.operations import because, note
 from hub.kernel.store.db import sql
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -127,23 +127,24 @@ async def granted(core: Core, subsystem: str, name: str) -> Scope | None:
     return Scope(row["scope_kind"], row["scope_code"]) if row is not None else None
 
 
-async def grant(core: Core, actor: str, subsystem: str, name: str, scope: Scope) -> None:
+async def grant(core: Core, actor: str, subsystem: str, name: str, scope: Scope, why: str = "") -> None:
     """Let a subsystem ask. Repeating it changes the scope."""
     if name not in QUERIES:
         raise KeyError(name)
     async with core.pool.acquire() as connection, connection.transaction():
         await connection.execute(sql.query_grant_write, subsystem, name, scope.kind, scope.code, actor)
         await note(
-            core, connection, actor, "query_granted", asker=subsystem, query=name, scope=scope.kind, code=scope.code
-        )
+            core, connection, actor, "query_granted", asker=subsystem, query=name, scope=scope.kind, code=scope.code,
+            **because(why),
+        )  # fmt: skip
 
 
-async def withdraw(core: Core, actor: str, subsystem: str, name: str) -> bool:
+async def withdraw(core: Core, actor: str, subsystem: str, name: str, why: str = "") -> bool:
     """Let it ask no more."""
     async with core.pool.acquire() as connection, connection.transaction():
         gone = await connection.fetchval(sql.query_grant_remove, subsystem, name)
         if gone is not None:
-            await note(core, connection, actor, "query_withdrawn", asker=subsystem, query=name)
+            await note(core, connection, actor, "query_withdrawn", asker=subsystem, query=name, **because(why))
     return gone is not None
 
 

@@ -27,8 +27,8 @@ RELEASE_MAX = 40_000
 LEASE_MAX_S = 300.0
 STOCK_S = 4.0
 """Seconds of a quota in the largest step: the next follows when half of one is taken up, so at least half of these lie ready,
-and a leader may be late by half of it before the quota goes short. The quota in deliveries is that of calls times the largest
-batch as configured: where an adapter's calls hold fewer, the step is larger by as much."""
+and a leader may be late by half of it before the quota goes short. The quota in deliveries is that of calls times what one call
+holds at most (`Core.per_call`)."""
 _STEP_LEAST, _STEP_FREE = 200, 2_000
 """The largest step where the quota is small, and where there is none per second."""
 _DUE_PER_CONNECTOR = 2_000
@@ -193,6 +193,13 @@ def _led_by(row: Any, owner: str) -> None:
         raise NotLeader(row["owner"] if row["led"] else "nobody")
 
 
+def _per_s(core: Core, row: Any) -> float | None:
+    """A connector's quota in deliveries a second: calls, as full as they can be. None: it has none per second."""
+    quota = (row["settings"].get("policy") or {}).get("quota") or {}
+    calls = quota.get("per_second")
+    return None if calls is None else float(calls) * core.per_call(row["system"], row["settings"])
+
+
 def step_most(per_s: float | None) -> int:
     """The largest step under a quota of so many deliveries a second; None: no quota per second."""
     return _STEP_FREE if per_s is None else min(max(_STEP_LEAST, ceil(per_s * STOCK_S)), RELEASE_MAX)
@@ -223,7 +230,7 @@ async def lead(
             await note(core, connection, owner, "recovery_led", connector=number, epoch=epoch, before=current or None)
         return Leadership(
             connector=connector, epoch=epoch, owner=owner, lease_s=lease_s,
-            step=row["step"], released=row["released"], now=row["now"], most=step_most(row["per_s"]),
+            step=row["step"], released=row["released"], now=row["now"], most=step_most(_per_s(core, row)),
         )  # fmt: skip
 
 

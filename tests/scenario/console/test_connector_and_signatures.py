@@ -42,6 +42,7 @@ def test_a_transport_or_scheme_that_does_not_fit_is_refused_beside_its_field(led
         "/transport/base_url": "https://bo.example.vn/",
         "/adapter/province_code": "31",
         "/adapter/source": "SGDDT-HP",
+        "why": "Bộ đổi địa chỉ nhận",
     }
 
     async def go() -> None:

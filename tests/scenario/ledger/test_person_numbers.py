@@ -281,15 +281,15 @@ def test_the_commands_say_whose_the_numbers_are(ledger: Any, tmp_path: Path, mon
         told = await run("register", str(file))
         assert "they wait to be linked" in told and "the department's codes" in told
         assert (await space("Z1"), await space("N1")) == ("Z1", None)
-        await run("person-ids", "Z1", "--as", "truong-a")
+        await run("person-ids", "Z1", "--as", "truong-a", "--why", "Máy của trường")
         assert await space("Z1") == "truong-a"
         assert "account truong-a" in await run("replace", "Z1", "Z1b", "--why", "Máy hỏng")
-        await run("person-ids", "Z1b", "--as", "device")
+        await run("person-ids", "Z1b", "--as", "device", "--why", "Máy của trường")
         assert await space("Z1b") == "Z1b"
         assert "they wait to be linked" in await run("replace", "Z1b", "Z1c", "--why", "Máy hỏng")
         assert await space("Z1c") == "Z1c"
-        await run("person-ids", "Z1c", "--as", "của Sở", fails=True)
-        await run("person-ids", "khong-co", "--as", "device", fails=True)
+        await run("person-ids", "Z1c", "--as", "của Sở", "--why", "Máy của trường", fails=True)
+        await run("person-ids", "khong-co", "--as", "device", "--why", "Máy của trường", fails=True)
         assert await space("Z1c") == "Z1c"
         assert "Z1c" in await run("list")
 

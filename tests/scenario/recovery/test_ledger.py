@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from hub.batches import per_call
 from hub.kernel.ledger import recovery
-from hub.kernel.ledger.recovery import ConnectorPaused, NotLeader, OutOfStep, StaleEpoch, UnknownConnector
+from hub.kernel.ledger.recovery import (
+    RELEASE_MAX,
+    ConnectorPaused,
+    NotLeader,
+    OutOfStep,
+    StaleEpoch,
+    UnknownConnector,
+    step_most,
+)
 
 DAG, OTHER, TICKER = "airflow:run-1", "airflow:run-2", "ticker:worker@test"
 Use = Callable[[Any], Awaitable[None]]
@@ -202,5 +212,21 @@ def test_a_canary_is_asked_about_wherever_it_is(bench: Any) -> None:
         await b.work(up=True)
         assert (await recovery.progress(b.core, "portal", 1, canary=canary)).canary == "delivered"
         assert (await recovery.progress(b.core, "portal", 1, canary=999)).canary is None
+
+    go(bench, use)
+
+
+def test_the_largest_step_counts_with_what_a_call_can_really_hold(bench: Any) -> None:
+    """A row from before its adapter's calls became smaller: 500 calls a second of 100 stored, of 1 in truth."""
+
+    async def use(b: Any) -> None:
+        settings = {"policy": {"batch_max": 100, "quota": {"per_second": 500}}}
+        await b.sql("UPDATE connectors SET system = 'population', settings = $1::text::jsonb", json.dumps(settings))
+        await recovery.open_recovery(b.core, "portal", "HTTP 503")
+        assert (await recovery.lead(b.core, "portal", DAG, 1, 30)).most == RELEASE_MAX
+        b.core.per_call = per_call
+        assert (await recovery.lead(b.core, "portal", DAG, 1, 30)).most == 2_000
+        await b.sql("UPDATE connectors SET settings = '{}'")
+        assert (await recovery.lead(b.core, "portal", DAG, 1, 30)).most == step_most(None)
 
     go(bench, use)

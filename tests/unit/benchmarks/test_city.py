@@ -12,7 +12,8 @@ from benchmarks.city import figures
 
 def phase(name: str, **more: Any) -> dict[str, Any]:
     plain = {
-        "name": name, "seconds": 10.0, "sent": 3_000, "acknowledged": 3_000, "p50_ms": 12.0, "p99_ms": 60.0, "worst_ms": 90.0, "by_family": {"zkteco": (9.0, 60.0)},
+        "name": name, "seconds": 10.0, "sent": 3_000, "acknowledged": 3_000, "p50_ms": 12.0, "p99_ms": 60.0, "worst_ms": 90.0,
+        "by_family": {"zkteco": (9.0, 60.0)},
         "cpu": {}, "memory_mb": {}, "stored": 0, "released": 0, "held_back": 0, "late_p99_ms": 1.0, "listed": 0, "note": "",
     }  # fmt: skip
     return {**plain, **more}

@@ -226,15 +226,21 @@ def test_acknowledgements_with_and_without_a_reason() -> None:
 
 
 def offered(*answers: str) -> list[int]:
-    """The versions offered, one after the other, to a broker that answers so."""
-    offer, said = Offer(), []
+    """The versions offered, one after the other, to a broker that answers so; "an hour" passes between two attempts."""
+    now = [0.0]
+    offer, said = Offer(lambda: now[0]), []
     for answer in answers:
+        if answer == "an hour":
+            now[0] += 3600.0
+            continue
         asked = 5 if offer.next() else 4
         said.append(asked)
         if answer == "refuses" and asked == 5:
             offer.refused()
         elif answer == "hangs up" and asked == 5:
             offer.hung_up()
+        elif answer == "is silent" and asked == 5:
+            offer.silent()
         elif answer == "takes":
             offer.taken()
     return said
@@ -251,3 +257,15 @@ def test_a_broker_that_hangs_up_is_believed_the_second_time() -> None:
 def test_a_restart_in_the_wrong_moment_costs_one_session_in_5() -> None:
     assert offered("takes", "hangs up", "takes", "takes", "hangs up", "takes", "takes") == [5, 5, 4, 5, 5, 4, 5]
     assert offered("hangs up", "away", "hangs up", "away", "takes") == [5, 4, 5, 4, 5]
+
+
+def test_a_broker_silent_on_5_costs_its_silence_once_an_hour() -> None:
+    assert offered("is silent", "takes", "takes", "away", "takes", "an hour", "is silent", "takes", "takes") == [
+        5, 4, 4, 4, 4, 5, 4, 4,
+    ]  # fmt: skip
+
+
+def test_one_that_was_slow_for_once_is_offered_5_again_and_one_that_was_away_at_once() -> None:
+    assert offered("is silent", "takes", "an hour", "takes", "takes") == [5, 4, 5, 5]
+    assert offered("is silent", "away", "takes", "takes") == [5, 4, 5, 5]
+    assert offered("is silent", "away", "hangs up", "takes", "takes") == [5, 4, 5, 4, 5]

@@ -1,4 +1,4 @@
-"""The hourly steps: one that fails keeps no other from its turn, is tried again soon, and is told where it goes on failing."""
+"""Steps that stand alone: one that fails keeps no other from its turn, is tried again soon, and is told where it goes on failing."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from typing import Any
 
 import pytest
 
-from hub.worker import hourly
-from hub.worker.hourly import AGAIN_S, HOUR_S, KIND, Steps
+from hub.worker import steps as turns
+from hub.worker.hourly import HOURLY
+from hub.worker.steps import Rhythm, Steps
+from hub.worker.sweep import SWEEP, Sweep
+
+HOUR_S, AGAIN_S = HOURLY.every_s, HOURLY.again_s
 
 
 class Bench:
     """Three steps of which some fail, a clock, and the alarms that were said."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, rhythm: Rhythm = HOURLY) -> None:
         self.now = 0.0
         self.done: list[str] = []
         self.faults: dict[str, Exception] = {}
         self.said: list[list[str]] = []
 
         async def report(_core: Any, kind: str, standing: list[Any]) -> tuple[int, int]:
-            assert kind == KIND
+            assert kind == rhythm.kind
             self.said.append([a.subject for a in standing])
             return 0, 0
 
-        monkeypatch.setattr(hourly.alarms, "report", report)
-        self.steps = Steps(None, [(name, self._step(name)) for name in ("a", "b", "c")], lambda: self.now)  # type: ignore[arg-type]
+        monkeypatch.setattr(turns.alarms, "report", report)
+        self.steps = Steps(None, rhythm, [(name, self._step(name)) for name in ("a", "b", "c")], lambda: self.now)  # type: ignore[arg-type]
 
     def _step(self, name: str) -> Any:
         async def step() -> None:
@@ -67,14 +71,57 @@ def test_a_step_that_fails_or_waits_skips_no_other_and_is_tried_again_soon(
 
 def test_an_alarm_that_cannot_be_said_is_said_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
     b = Bench(monkeypatch)
-    good = hourly.alarms.report
+    good = turns.alarms.report
 
     async def away(*_: Any) -> tuple[int, int]:
         raise ConnectionError("away")
 
-    monkeypatch.setattr(hourly.alarms, "report", away)
+    monkeypatch.setattr(turns.alarms, "report", away)
     with pytest.raises(ConnectionError):
         b.work()
     assert b.done == ["a", "b", "c"]
-    monkeypatch.setattr(hourly.alarms, "report", good)
+    monkeypatch.setattr(turns.alarms, "report", good)
     assert b.work() == [] and b.said == [[]]
+
+
+def test_the_watch_does_every_step_in_every_round_and_tells_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    b = Bench(monkeypatch, SWEEP)
+    assert b.work() == ["a", "b", "c"]
+    b.faults = {"a": RuntimeError("odd")}
+    rounds = [b.work(10.0) for _ in range(SWEEP.told_after)]
+    assert rounds == [["b", "c"]] * SWEEP.told_after
+    assert b.said == [[], ["a"]]
+    b.faults.clear()
+    assert b.work(10.0) == ["a", "b", "c"] and b.said[2:] == [[]]
+
+
+def test_no_part_of_the_watch_takes_another_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every part as it is called, the first ones failing each in its own way."""
+    seen: list[str] = []
+
+    def part(name: str, fault: Exception | None = None) -> Any:
+        async def work(*_: Any) -> None:
+            seen.append(name)
+            if fault is not None:
+                raise fault
+
+        return work
+
+    parts = [
+        ("operations.sweep_codes", KeyError("code")), ("waits.sweep", ConnectionError("away")), ("upkeep.seal", RuntimeError("odd")),
+        ("alarms.watch", ValueError("odd")), ("recovery_watch.watch", None), ("guards.watch", TimeoutError()), ("retime.find", None),
+    ]  # fmt: skip
+    for name, fault in parts:
+        monkeypatch.setattr(f"hub.worker.sweep.{name}", part(name, fault))
+    monkeypatch.setattr(turns.alarms, "report", part("report"))
+
+    class Nothing:
+        def moment(self) -> None:
+            return None
+
+    class Kept:
+        oldest_minutes, recovery_hours = 60, 4.0
+
+    settings: Any = type("Told", (), {"alarms": Kept})
+    asyncio.run(Sweep(Nothing(), settings).work())  # type: ignore[arg-type]
+    assert seen == [name for name, _ in parts]

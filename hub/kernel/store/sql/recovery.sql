@@ -14,7 +14,7 @@ RETURNING epoch
 
 -- name: recovery_lock
 SELECT r.state, r.epoch, r.owner, r.step, r.released, c.state AS connector_state, clock_timestamp() AS now,
-       (c.settings #>> '{policy,quota,per_second}')::float8 * coalesce((c.settings #>> '{policy,batch_max}')::float8, 1) AS per_s,
+       c.system, c.settings,
        coalesce(r.owner IS NOT NULL AND r.until > clock_timestamp(), false) AS led,
        extract(epoch FROM clock_timestamp() - coalesce(r.until, r.opened_at))::float8 AS alone_s
 FROM recoveries r JOIN connectors c ON c.id = r.connector
