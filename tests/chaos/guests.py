@@ -6,6 +6,7 @@ hurt beside them is the hub.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from adapters.subscriber.simulator import SECRET
@@ -44,8 +45,11 @@ async def answered_later(world: World, later: bool) -> None:
 
 async def _connect(world: World, name: str, system: str, settings: dict[str, Any], secrets: dict[str, str]) -> None:
     core, keys = world.house.core, world.house.keys
+    new = name not in core.connectors
     await operations.add_connector(core, keys, "chaos", name, system, dump(validate(settings)), secrets)
     await world.house.refresh()
+    if new:
+        await asyncio.sleep(1.0)  # the other processes hear of it by the bell: what they take in before then is not for it
 
 
 class Terminals:

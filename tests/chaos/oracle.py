@@ -206,7 +206,8 @@ def _receipt_says(push: Push, found: dict[str, Any], people: set[str], verdict: 
             own = [s for s in held if s != "cancelled"]
             stuck = [s for s in own if s not in _DONE and key.partition("#")[0] not in people]
             if stuck:
-                verdict.hanging.append(f"{key} version {version} at {connector}: {held}")
+                causes = [d["cause"] for d in record["deliveries"] if d["connector"] == connector]
+                verdict.hanging.append(f"{key} version {version} at {connector}: {held}, {causes}")
     verdict.to_people = len(people)
 
 
