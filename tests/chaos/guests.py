@@ -49,7 +49,9 @@ async def _connect(world: World, name: str, system: str, settings: dict[str, Any
     await operations.add_connector(core, keys, "chaos", name, system, dump(validate(settings)), secrets)
     await world.house.refresh()
     if new:
-        await asyncio.sleep(1.0)  # the other processes hear of it by the bell: what they take in before then is not for it
+        await asyncio.sleep(
+            1.0
+        )  # the other processes hear of it by the bell: what they take in before then is not for it
 
 
 class Terminals:
