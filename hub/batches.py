@@ -26,4 +26,4 @@ def per_call(system: str, settings: Mapping[str, Any]) -> int:
     try:
         return within(told, manifests.load(system).batch_most)
     except manifests.ManifestError:
-        return within(told, told)
+        return max(1, int(told))

@@ -136,7 +136,7 @@ def add(name: str, system: str, file: Any, given: tuple[str, ...], secrets_file:
     if not done:
         raise click.ClickException(f"/name: {TAKEN.vi} / {TAKEN.en}")
     _say(
-        f"Đã thêm, đang tạm dừng: thử trên trang kết nối rồi / added, paused: test it on its page, then: hub connectors resume {name}"
+        f"Đã thêm, đang tạm dừng: thử trên trang kết nối rồi / added, paused: test it on its page, then: hub connectors resume {name} --why …"
     )
 
 

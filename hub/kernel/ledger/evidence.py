@@ -28,9 +28,7 @@ _LINK, _HASH, _NUMBER = 80, 67, 22
 told of on a busy day leads through thousands of links to its anchor, and many times that when it was delivered days later."""
 _AT_ONCE = 25  # records read in one go, with all their bodies
 _ROWS = 5_000  # rows of the journal or the chain read in one go
-_COPY = (
-    4  # disposition of a copy kept when the day its record came on was dropped: the same version under another number
-)
+_COPY = 4  # disposition of a copy kept when its record's day was dropped: the same version under another number
 _NAMING = frozenset({"intake", "decoded", "judged_again", "conclude"})
 """Kinds of lines that speak of all their `ids`."""
 

@@ -22,7 +22,7 @@ from hub.broker_keeper import commands_user, probe_user
 from hub.embedded import mosquitto, nats
 from hub.embedded import redis as embedded_redis
 from hub.embedded.area import Area, open_area
-from hub.embedded.broker import Broker, BrokerUser, choose_broker
+from hub.embedded.broker import Broker, BrokerUser, choose_broker, lets_in
 from hub.embedded.process import free_port
 from hub.embedded.supervisor import Supervisor
 from hub.keys import Keys
@@ -236,6 +236,27 @@ def test_trying_the_commands_account_leaves_its_session_alone(data_dir: Path, ki
             bridge.publish("mqtt/face/g1/Ack", b"not for it")
             assert bridge.got() == ("mqtt/face/g1/Ack", b"not for it")
             assert one.got(0.5) is None
+
+    supervised(data_dir, broker.spec(), body)
+
+
+@pytest.mark.parametrize("kind", ["mosquitto", "nats"])
+def test_a_broker_shows_by_a_sign_in_that_it_goes_by_its_users(data_dir: Path, kind: str) -> None:
+    """What the keeper asks after it has told them: a user nobody had before is let in once they count, and not before."""
+    broker = make(kind, open_area(data_dir))
+
+    async def body(supervisor: Supervisor) -> None:
+        async def admitted(secret: str) -> bool:
+            return await lets_in(broker.host, broker.port, BrokerUser("lt-keeper", secret), 5)
+
+        assert not await admitted("the first word")
+        for secret, before in (("the first word", "nobody's word"), ("the second word", "the first word")):
+            broker.set_devices([gate("g1"), BrokerUser("lt-keeper", secret)], supervisor.pid("mqtt"))
+            async with asyncio.timeout(10):
+                while not await admitted(secret):
+                    await asyncio.sleep(0.1)
+            assert not await admitted(before)
+        assert not await lets_in(broker.host, free_port(), BrokerUser("lt-keeper", secret), 5), "nobody is there"
 
     supervised(data_dir, broker.spec(), body)
 

@@ -8,7 +8,10 @@ from typing import Any
 import msgspec
 
 from hub.api.device_registry import WebGates
-from hub.kernel.ledger import gate_lists, parties
+from hub.kernel.intake import Arrival, Source
+from hub.kernel.ledger import gate_lists, parties, persons
+from hub.kernel.ledger.intake import accept
+from hub.kernel.ports import Draft
 from hub.worker.catchup import CatchUp
 from iot.dahua.simulator import DahuaStore
 from iot.hanet.decode import PROFILES, seen
@@ -84,3 +87,17 @@ STORES: dict[str, Any] = {
     "dahua": lambda stored: DahuaStore(stored, password=PASSWORD),
     "hanet": lambda stored: HanetPlace(stored, camera="G1"),
 }
+
+
+async def linked(here: Any, local: str) -> None:
+    """G1's numbers are of the account tai-khoan, there are two learners, and this number is the first one's."""
+    assert await persons.set_namespace(here.core, "test", "G1", "tai-khoan")
+    for code in ("HP01", "HP02"):
+        body = {"learner_code": code, "full_name": "Trần Thị Mẫu", "school_code": SCHOOL}
+        draft = Draft(type="learner", key=code, body=body, updated_at=NOW, school=SCHOOL)
+        made = Arrival(
+            source=Source("client", "c"), type="learner", body=b"{}", content_type="application/json",
+            digest=bytes(32), drafts=[draft],
+        )  # fmt: skip
+        await accept(here.core, [made])
+    await persons.link(here.core, "test", "tai-khoan", local, "HP01", "đúng em")

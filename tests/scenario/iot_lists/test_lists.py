@@ -10,11 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from hub.kernel.intake import Arrival, Source
+from hub.kernel.intake import Source
 from hub.kernel.ledger import gate_lists, gates, parties, persons, rejudge
 from hub.kernel.ledger.accounting import account
 from hub.kernel.ledger.intake import accept
-from hub.kernel.ports import Draft
 from hub.worker.catchup import CatchUp
 from hub.worker.gate_arrivals import arrival_of
 from iot.dahua.simulator import DahuaStore
@@ -30,6 +29,7 @@ from tests.scenario.iot_lists.asking import (
     STORES,
     asked,
     due,
+    linked,
     live_passages,
     memory,
     people,
@@ -171,16 +171,7 @@ def test_a_linked_passage_is_known_in_the_list_too(ledger: Any) -> None:
         stored = [s for s in memory(8) if s.passed]
         async with ledger() as here, HanetPlace(stored, camera="G1") as address:
             worker = await asked(here, "G1", "hanet", address, place="12345", password=None)
-            assert await persons.set_namespace(here.core, "test", "G1", "tai-khoan")
-            for code in ("HP01", "HP02"):
-                body = {"learner_code": code, "full_name": "Trần Thị Mẫu", "school_code": SCHOOL}
-                draft = Draft(type="learner", key=code, body=body, updated_at=NOW, school=SCHOOL)
-                made = Arrival(
-                    source=Source("client", "c"), type="learner", body=b"{}", content_type="application/json",
-                    digest=bytes(32), drafts=[draft],
-                )  # fmt: skip
-                await accept(here.core, [made])
-            await persons.link(here.core, "test", "tai-khoan", stored[0].person, "HP01", "đúng em")
+            await linked(here, stored[0].person)
             entry = {"id": "G1", "school": SCHOOL, "direction": "in"}
             for s in stored[:4]:
                 told = {"aliasid": s.person, "time": int(s.at.timestamp() * 1000)}

@@ -12,14 +12,13 @@ import pytest
 from hub.kernel.intake import Accepted, Arrival, Source, intake_key
 from hub.kernel.ledger import gate_lists, gate_sightings, persons, rejudge, upkeep
 from hub.kernel.ledger.intake import accept
-from hub.kernel.ports import Draft
 from hub.worker.gate_arrivals import arrival_of
 from iot.hanet.decode import PROFILES, seen
 from iot.hanet.mqtt import MQTT
 from iot.hanet.simulator import HanetPlace
 from iot.simulator import Stored
 from iot.web import Item
-from tests.scenario.iot_lists.asking import NOW, SCHOOL, asked, due, people, standing
+from tests.scenario.iot_lists.asking import NOW, SCHOOL, asked, due, linked, people, standing
 
 ENTRY = {"id": "G1", "school": SCHOOL, "direction": "in"}
 SOON, LATE = timedelta(seconds=2), timedelta(hours=9)
@@ -116,16 +115,7 @@ def test_a_linked_persons_passage_is_stored_once_in_either_order(ledger: Any, fi
         stored = passages(4)
         async with ledger() as here, HanetPlace(stored, camera="G1") as address:
             worker = await asked(here, "G1", "hanet", address, place="12345", password=None)
-            assert await persons.set_namespace(here.core, "test", "G1", "tai-khoan")
-            for code in ("HP01", "HP02"):
-                body = {"learner_code": code, "full_name": "Trần Thị Mẫu", "school_code": SCHOOL}
-                draft = Draft(type="learner", key=code, body=body, updated_at=NOW, school=SCHOOL)
-                made = Arrival(
-                    source=Source("client", "c"), type="learner", body=b"{}", content_type="application/json",
-                    digest=bytes(32), drafts=[draft],
-                )  # fmt: skip
-                await accept(here.core, [made])
-            await persons.link(here.core, "test", "tai-khoan", stored[0].person, "HP01", "đúng em")
+            await linked(here, stored[0].person)
 
             async def pushes() -> None:
                 await push(here, stored, LATE)
