@@ -30,6 +30,7 @@ from hub.api import (
     devices,
     exports,
     files,
+    front,
     gate_control,
     gate_enrol,
     intake,
@@ -152,7 +153,7 @@ def create(settings: Settings) -> FastAPI:
                 if airflow is not None:
                     await airflow.close()
 
-    app = intake.Gateway(title="Liên Thông", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = front.Gateway(title="Liên Thông", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
     app.include_router(auth.router)
     app.include_router(intake.router)
@@ -172,7 +173,6 @@ def create(settings: Settings) -> FastAPI:
     app.include_router(xroad_provider.router)
     app.include_router(verify.router)
     app.include_router(verify.control)
-    app.include_router(devices.router)
     app.include_router(gate_control.router)
     app.include_router(gate_enrol.router)
 

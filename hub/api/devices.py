@@ -1,4 +1,4 @@
-"""Listeners for gates that speak HTTP: `/iclock/…`, `/gates/{secret}/iclock|hikvision|hanet`.
+"""Listeners for gates that speak HTTP: `/iclock/…`, `/gates/{secret}/iclock|hikvision|hanet`, called by `hub.api.front`.
 
 One concern: the order of things. Who is it, take pictures out, decode, one commit, and only then the answer the device
 waits for. It must never say yes before the commit, let a picture through to storage, or tell a stranger why it was
@@ -16,16 +16,18 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 from starlette.requests import ClientDisconnect
 
+from hub.api.auth import header
 from hub.api.context import Hub
 from hub.api.device_commands import Commands
 from hub.api.device_registry import WebGates
 from hub.api.device_store import DeviceStore
+from hub.api.gate_addresses import Caller
 from hub.api.gate_bodies import READING, READING_ACCOUNT, Bodies, Crowded
 from hub.api.gate_callers import ELSEWHERE, Callers
 from hub.api.gate_sluice import Sluice
@@ -47,8 +49,6 @@ from iot.web import REFUSED, Answer, Ask, Content, Item, Served, Unpacked, WebFa
 from iot.zkteco.decode import FAMILY as ZKTECO
 
 log = logging.getLogger(__name__)
-router = APIRouter(tags=["devices"])
-
 FAMILIES: Mapping[str, WebFamily] = {f.name: f for f in (ZKTECO, HIKVISION, HANET)}
 
 ACCOUNTS = frozenset({HANET.name})
@@ -109,8 +109,10 @@ class Door:
 
     async def serve(self, request: Request, family: WebFamily, path: str, secret: str | None) -> Answer:
         """The answer for one request; 503 whenever it is not certain that everything is stored."""
-        query = {k.lower()[:40]: v[:400] for k, v in list(request.query_params.items())[:40]}
-        content_type = request.headers.get("content-type", "")[:400]
+        query = {}
+        if request.scope["query_string"]:
+            query = {k.lower()[:40]: v[:400] for k, v in list(request.query_params.items())[:40]}
+        content_type = (header(request, b"content-type") or "")[:400]
         ask = Ask(method=request.method, path=path, query=query, content_type=content_type)
         try:
             await self.gates.fresh()
@@ -354,31 +356,10 @@ def heard(app: FastAPI, word: str) -> None:
         door.sluice.forget(door.gates.known)
 
 
-async def _answer(request: Request, family: WebFamily) -> Response:
-    given = request.path_params
-    answer = await door_of(request).serve(request, family, given.get("path", ""), given.get("secret"))
-    REQUESTS.labels(family.name, str(answer.status)).inc()
-    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "5"} if answer.status == 503 else {})
-    return Response(answer.body, answer.status, headers, media_type=answer.content_type)
-
-
-async def iclock(request: Request) -> Response:
-    """ZKTeco gates: behind a secret path, or without one where the gate's profile lets them."""
-    return await _answer(request, ZKTECO)
-
-
-async def hikvision(request: Request) -> Response:
-    """Hikvision terminals' event push."""
-    return await _answer(request, HIKVISION)
-
-
-async def hanet(request: Request) -> Response:
-    """The HANET cloud's webhook."""
-    return await _answer(request, HANET)
-
-
-# Plain routes: these requests have no parameters to declare, and working that out anew costs a third of their time.
-router.add_route("/iclock/{path:path}", iclock, methods=["GET", "POST"], include_in_schema=False)
-router.add_route("/gates/{secret}/iclock/{path:path}", iclock, methods=["GET", "POST"], include_in_schema=False)
-router.add_route("/gates/{secret}/hikvision", hikvision, methods=["POST"], include_in_schema=False)
-router.add_route("/gates/{secret}/hanet", hanet, methods=["POST"], include_in_schema=False)
+async def answer(request: Request, caller: Caller) -> Response:
+    """The answer for one request of a gate, after the commit."""
+    family = caller.family
+    given = await door_of(request).serve(request, family, caller.rest, caller.secret)
+    REQUESTS.labels(family.name, str(given.status)).inc()
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "5"} if given.status == 503 else {})
+    return Response(given.body, given.status, headers, media_type=given.content_type)

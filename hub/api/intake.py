@@ -1,9 +1,8 @@
 """REST intake: `POST /v1/messages/{type}`, single or bulk.
 
 202 is said only after the commit. A bulk body is taken item by item; only one that cannot be read at all is refused
-whole. `Gateway` answers pushes before the framework's middleware, routing and parameters, which cost more than the ledger;
-the route below is the same function, and what the API's description shows. It must never store a byte the biometric firewall has
-not seen.
+whole. `hub.api.front` answers pushes before the framework's routing; the route below is the same function, and what the
+API's description shows. It must never store a byte the biometric firewall has not seen.
 """
 
 from __future__ import annotations
@@ -14,12 +13,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from starlette.requests import ClientDisconnect
 
-from hub.api import archives, problems, workbooks
-from hub.api.auth import Client, CurrentClient, current_client, header, require
+from hub.api import archives, workbooks
+from hub.api.auth import Client, CurrentClient, header, require
 from hub.api.context import Hub
 from hub.api.problems import Problem, error_list
 from hub.api.reading import Chunk, array_items, line_items, single, whole_body
@@ -38,7 +36,6 @@ PUSHED = (
     "learner", "staff", "school", "class", "study_result", "health_check", "code_given", "checkin", "gate_person", "filing",
     "filing_progress",
 )  # fmt: skip
-_PATH = "/v1/messages/"
 _SHOWN_REJECTS = 200
 _ARRAY_MAX = 64 * 1024 * 1024
 _KEY_MAX = 200
@@ -51,36 +48,12 @@ _BUSY = Text(
     "Trục đang quá tải hoặc cơ sở dữ liệu chưa sẵn sàng; chưa nhận gì, hãy gửi lại.",
     "The hub is overloaded or its database is away; nothing was taken, send again.",
 )
-_AWAY: tuple[type[BaseException], ...] = (Overloaded, *TRANSIENT)
+AWAY: tuple[type[BaseException], ...] = (Overloaded, *TRANSIENT)
+"""Nothing was taken, and the sender is told when to come again."""
 _NO_LIST = Text("Danh sách đầy đủ phải là một lô.", "A full list is sent in bulk.")
 _CONFLICT = Text(
     "Khóa Idempotency-Key này đã dùng cho một nội dung khác.", "This Idempotency-Key was used with another body."
 )
-
-
-class Gateway(FastAPI):
-    """The application, but for pushes: they are answered before its middleware and routing."""
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """One request."""
-        path = scope.get("path", "")
-        if not path.startswith(_PATH) or scope["type"] != "http" or scope["method"] != "POST" or "/" in path[13:]:
-            await super().__call__(scope, receive, send)
-            return
-        scope["app"] = self
-        request = Request(scope, receive)
-        try:
-            response = await push(request, path[13:], await current_client(request))
-        except Problem as problem:
-            response = problems.response(request, problem)
-        except _AWAY:
-            response = problems.response(request, _busy())
-        except ClientDisconnect:
-            # Nobody is there to be answered; what was given to the ledger is stored all the same.
-            return
-        except Exception as error:
-            response = problems.broken(request, error)
-        await response(scope, receive, send)
 
 
 def _hub(request: Request) -> Hub:
@@ -88,7 +61,8 @@ def _hub(request: Request) -> Hub:
     return hub
 
 
-def _busy() -> Problem:
+def busy() -> Problem:
+    """The answer when the hub is overloaded or its database away."""
     return Problem(503, "busy", _BUSY, headers={"Retry-After": "2"})
 
 
@@ -149,8 +123,8 @@ async def push(request: Request, record_type: str, client: CurrentClient) -> Res
         if full is not None:
             raise Problem(400, "no_list", _NO_LIST)
         return await _single(request, record_type, client, key, body)
-    except _AWAY:
-        raise _busy() from None
+    except AWAY:
+        raise busy() from None
 
 
 async def _single(request: Request, record_type: str, client: Client, key: str | None, body: bytes) -> Response:

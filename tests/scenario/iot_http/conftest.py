@@ -131,8 +131,6 @@ def gateway(
         **getattr(request, "param", {}),
     )  # fmt: skip
     app = create(settings)
-    if not any(getattr(route, "path", "") == "/gates/{secret}/hanet" for route in app.routes):
-        app.include_router(devices.router)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from fastapi import Request
 
-from hub.api import auth, intake, problems
+from hub.api import auth, front, problems
 from hub.kernel.access import EVERYWHERE
 from hub.kernel.intake import Accepted, Overloaded, Source
 from hub.keys import Keys
@@ -55,8 +55,8 @@ class Door:
                 raise self.who
             return self.who  # type: ignore[no-any-return]
 
-        monkeypatch.setattr(intake, "current_client", current)
-        self.app = intake.Gateway()
+        monkeypatch.setattr(front, "current_client", current)
+        self.app = front.Gateway()
         problems.install(self.app)
         http = SimpleNamespace(single_max_bytes=1_048_576, bulk_max_bytes=10_000_000)
         core = SimpleNamespace(hasher=hasher_of(keys), catalogue=Catalogue.load(), moment=lambda: datetime.now(UTC))

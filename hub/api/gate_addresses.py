@@ -1,0 +1,46 @@
+"""Where gates that speak HTTP come to: `/iclock/…`, `/gates/{secret}/iclock|hikvision|hanet`.
+
+One concern: reading an address. It must never look at what was sent, or know a gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from iot.hanet.decode import FAMILY as HANET
+from iot.hikvision.decode import FAMILY as HIKVISION
+from iot.web import WebFamily
+from iot.zkteco.decode import FAMILY as ZKTECO
+
+_PLAIN, _SECRET = "/iclock/", "/gates/"
+ROOTS = (_PLAIN, _SECRET)
+"""How addresses of gates begin."""
+_BELOW: Mapping[str, WebFamily] = {"iclock": ZKTECO, "hikvision": HIKVISION, "hanet": HANET}
+_ZKTECO_SAYS = frozenset({"GET", "HEAD", "POST"})
+
+
+class Caller(NamedTuple):
+    """Whose address a request came to. `path`: as declared, for it may be logged and the one that was asked holds a secret."""
+
+    path: str
+    family: WebFamily
+    secret: str | None
+    rest: str
+    """Below the family's own root."""
+
+
+def caller(method: str, path: str) -> Caller | None:
+    """Who speaks at an address that begins with one of `ROOTS`: ZKTeco gates behind a secret path, or without one where the
+    gate's profile lets them; Hikvision terminals' event push; the HANET cloud's webhook. None: nobody."""
+    if path.startswith(_PLAIN):
+        return Caller("/iclock/{path}", ZKTECO, None, path[len(_PLAIN) :]) if method in _ZKTECO_SAYS else None
+    secret, _, below = path[len(_SECRET) :].partition("/")
+    name, slash, rest = below.partition("/")
+    family = _BELOW.get(name)
+    if family is None or not secret:
+        return None
+    if family is ZKTECO:
+        told = slash and method in _ZKTECO_SAYS
+        return Caller("/gates/{secret}/iclock/{path}", family, secret, rest) if told else None
+    return Caller(f"/gates/{{secret}}/{name}", family, secret, "") if not slash and method == "POST" else None
