@@ -11,7 +11,7 @@ import shutil
 from typing import Any
 
 from benchmarks.delivery import ministry
-from benchmarks.rig import Figure, Rig, short
+from benchmarks.rig import Figure, Rig, at_full_size, short
 from benchmarks.whole import House
 from hub.embedded.area import open_area, remove_area
 from hub.embedded.postgres import EmbeddedPostgres
@@ -25,8 +25,8 @@ from hub.wiring import FLOWS, hasher_of
 from mappings.engine import Catalogue
 
 _GATES = 1_700
-_FLAT_MB = 150.0
-"""Pictures of 1 MB in flight at once, and what the allocators keep: beyond this memory would not be flat."""
+_FLAT_MB = 10.0
+"""What memory may go on growing by after the first third, while thousands of pictures of 1 MB pass: allocators' noise."""
 
 
 async def measure(rig: Rig) -> list[Figure]:
@@ -107,26 +107,26 @@ def figures(told: dict[str, Any]) -> list[Figure]:
     drained = flood["released"] == flood["stored"]
     # A live second has the passages at gates that are asked too; only those that pushed can have an acknowledgement.
     rate = (live["sent"] + live["listed"]) / live["seconds"]
-    grown = sum(
-        most - before for name, (before, most) in pictures["memory_mb"].items() if name in ("bridge", "gateway", "mqtt")
-    )
+    memory = {name: mb for name, mb in pictures["memory_mb"].items() if name in ("bridge", "gateway", "mqtt")}
+    grown = sum(late - early for _, early, late in memory.values())
     families = ", ".join(f"{count} {name}" for name, count in told["families"].items())
     return [
         Figure(path=f"city of {told['gates']:,} gates, {rate:,.0f} check-ins/s live, p99 from passage to device ack", unit="ms",
-               value=live["p99_ms"], target="≤ 100 ms, none lost", met=live["p99_ms"] <= 100 and sound, cpu=live["cpu"],
+               value=live["p99_ms"], target="60 s at ≤ 100 ms, none lost", met=at_full_size(live["p99_ms"] <= 100 and sound), cpu=live["cpu"],
                note=f"p50 {live['p50_ms']} ms; p99 by family {_by_family(live)}; the generator itself, counted in: late p99 {live['late_p99_ms']} ms; "
                f"{families}; registered in {told['registered_s']} s, connected in {told['connected_s']} s; {books}"),
         Figure(path=f"city: {flood['released']:,} of {flood['stored']:,} stored events released by 300 gates at once, live p99 meanwhile", unit="ms",
-               value=flood["p99_ms"], bare=live["p99_ms"], bare_is="live p99 without the flood", target="≤ 2× quiet",
-               met=flood["p99_ms"] <= 2 * live["p99_ms"] and drained and sound, cpu=flood["cpu"],
+               value=flood["p99_ms"], bare=live["p99_ms"], bare_is="live p99 without the flood", target="500,000 at ≤ 2× quiet",
+               met=at_full_size(flood["p99_ms"] <= 2 * live["p99_ms"] and drained and sound), cpu=flood["cpu"],
                note=f"p50 {flood['p50_ms']} ms; p99 by family {_by_family(flood)}; {flood['note']}"),
         Figure(path=f"city: {back['sent']:,} gates reconnecting at once, until the last one's event is acknowledged", unit="s",
                value=back["seconds"], target="≤ 10 s", met=back["seconds"] <= 10 and back["acknowledged"] == back["sent"],
                cpu=back["cpu"], note=back["note"]),
-        Figure(path="city: pictures of 1 MB at 50/s, growth of bridge, gateway and broker", unit="MB", value=grown, target="flat",
-               met=grown <= _FLAT_MB and pictures["acknowledged"] == pictures["sent"], cpu=pictures["cpu"],
-               note=f"{pictures['acknowledged']:,} of {pictures['sent']:,} acknowledged, p99 {pictures['p99_ms']} ms; "
-               + ", ".join(f"{n} {a:.0f}→{b:.0f}" for n, (a, b) in pictures["memory_mb"].items() if n in ("bridge", "gateway", "mqtt"))),
+        Figure(path="city: pictures of 1 MB at 50/s, growth of bridge, gateway and broker after the first third", unit="MB", value=grown,
+               target=f"flat: ≤ {_FLAT_MB:g}", met=at_full_size(grown <= _FLAT_MB and pictures["acknowledged"] == pictures["sent"]),
+               cpu=pictures["cpu"],
+               note=f"{pictures['acknowledged']:,} of {pictures['sent']:,} acknowledged in {pictures['seconds']:.0f} s, p99 {pictures['p99_ms']} ms; "
+               "before, first third, after: " + ", ".join(f"{n} {' → '.join(f'{mb:.0f}' for mb in seen)}" for n, seen in memory.items())),
         Figure(path=f"city: {reading['gates']} gates that push nothing and are asked, age of the oldest passage when it was stored", unit="s",
                value=proof["listed_oldest_s"], target="each stored once", met=bool(proof["listed"]) and sound,
                note=f"p50 {proof['listed_p50_s']} s; {proof['listed']:,} passages listed; the last ones read {reading['waited_s']} s "

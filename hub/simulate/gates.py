@@ -43,7 +43,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     """Stored events a gate sends before it waits for an acknowledgement, by family."""
     reconnecting: int = 1_000
     images_per_s: float = 50
-    images_s: float = 20
+    images_s: float = 60
     image_bytes: int = 1_000_000
 
 
@@ -68,8 +68,8 @@ class Phase(Struct, kw_only=True):
     worst_ms: float
     cpu: dict[str, float]
     """Shares of one core; `gates` is the generator's own."""
-    memory_mb: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Before and most during."""
+    memory_mb: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    """Before, most in the first third, most after it: what goes on growing shows between the last two."""
     stored: int = 0
     """Stored events there were to release."""
     released: int = 0
@@ -213,15 +213,13 @@ class Crowd:
         self._took, self._late, self._released, self._sent, self._held_back, self._listed = [], [], 0, 0, 0, 0
         self._by_family = {}
         meter, began = Meter(self._pids), time.perf_counter()
-        before = resident_mb(self._pids)
-        most = dict(before)
+        samples = [resident_mb(self._pids)]
         phase = Phase(name=name, seconds=0, sent=0, acknowledged=0, p50_ms=0, p99_ms=0, worst_ms=0, cpu={})
 
         async def sample() -> None:
             while True:
                 await asyncio.sleep(0.5)
-                for process, now in resident_mb(self._pids).items():
-                    most[process] = max(most[process], now)
+                samples.append(resident_mb(self._pids))
 
         sampling = asyncio.create_task(sample()) if sampled else None
         try:
@@ -237,7 +235,12 @@ class Crowd:
         phase.by_family = {family: quantiles_ms(took, 0.5, 0.99) for family, took in sorted(self._by_family.items())}
         (phase.late_p99_ms,) = quantiles_ms(self._late, 0.99)
         if sampled:
-            phase.memory_mb = {process: (before[process], most[process]) for process in before}
+            third = len(samples) // 3 + 1
+            early, late = samples[:third], samples[third:] or samples[-1:]
+            phase.memory_mb = {
+                name: (before, max(s[name] for s in early), max(s[name] for s in late))
+                for name, before in samples[0].items()
+            }
 
     async def _play(
         self, rate: float, until: float, gates: Sequence[MqttGate | WebGate | ListedGate], picture: Sequence[str] = ()

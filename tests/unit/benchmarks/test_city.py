@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import rig
 from benchmarks.city import figures
 
 
@@ -30,7 +31,7 @@ TOLD: dict[str, Any] = {
         phase("live", listed=60),
         phase("flood", p99_ms=110.0, stored=30_000, released=30_000),
         phase("reconnect", seconds=4.0, sent=1_000, acknowledged=1_000),
-        phase("images", memory_mb={"bridge": (100.0, 180.0), "mqtt": (10.0, 12.0), "postgres": (1.0, 900.0)}),
+        phase("images", memory_mb={"bridge": (100.0, 180.0, 185.0), "mqtt": (10.0, 12.0, 11.0), "postgres": (1.0, 9.0, 900.0)}),
     ],
     "reading": {"gates": 34, "waited_s": 20.0, "behind": [], "faults": {}},
     "proof": {
@@ -52,6 +53,18 @@ def met(**changed: Any) -> list[bool | None]:
         else:
             (told["proof"] if name in told["proof"] else told)[name] = value
     return [figure.met for figure in figures(told)]
+
+
+@pytest.fixture(autouse=True)
+def full_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig, "QUICK", False)
+
+
+def test_a_short_run_tells_its_misses_and_meets_nothing_that_names_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig, "QUICK", True)
+    assert met() == [None, None, True, None, True]
+    assert met(live__p99_ms=100.1)[LIVE] is False
+    assert met(images__acknowledged=2_999)[PICTURES] is False
 
 
 def test_a_good_run_meets_everything() -> None:
@@ -92,7 +105,7 @@ def test_a_run_that_is_not_sound_meets_no_latency(changed: dict[str, Any]) -> No
         (BACK, {"reconnect__seconds": 10.1}),
         (BACK, {"reconnect__acknowledged": 999}),
         (PICTURES, {"images__acknowledged": 2_999}),
-        (PICTURES, {"images__memory_mb": {"bridge": (100.0, 260.0)}}),
+        (PICTURES, {"images__memory_mb": {"bridge": (100.0, 180.0, 190.1)}}),
         (LISTS, {"listed": 0}),
     ],
 )
