@@ -60,8 +60,8 @@ class FileSettings(Declared):
         "Record type of files picked up",
         default="none",
         help=Text(
-            "none: không lấy tệp nào; khác: mỗi tệp .xlsx, .csv, .json, .ndjson được nhận như một lô đẩy vào",
-            "none: no file is picked up; else: each .xlsx, .csv, .json or .ndjson file is taken like a push in bulk",
+            "none: không lấy tệp nào; khác: mỗi tệp .xlsx, .csv, .zip (các bảng tính), .json, .ndjson được nhận như một lô đẩy vào",
+            "none: no file is picked up; else: each .xlsx, .csv, .zip (of workbooks), .json or .ndjson file is taken like a push in bulk",
         ),
     )
     school: str = setting(

@@ -35,9 +35,13 @@ chain/     các dòng nhật ký, niêm phong và chuỗi tới mốc neo / the 
 Chuỗi chứng minh thông điệp, nội dung bản ghi, yêu cầu, trả lời và kết quả, và kết quả của bản ghi nào (“record” trong timeline.json;
 dòng nhật ký cũ không nói: đọc trong chính yêu cầu). Các phần khác chỉ kèm theo cho dễ đọc. Phiên bản ánh xạ (“mapping” trong call.json) chỉ được ghi lại,
 chưa được chuỗi chứng minh; điều nó tạo ra, chính yêu cầu, thì được.
+Khi ngày nhận bản ghi hết hạn lưu, bản ghi được sao sang số mới: nhật ký ghi số cũ, số mới, nội dung và thông điệp nào tạo ra nó
+(dòng cũ chỉ ghi hai số), nên lượt gửi mang số mới vẫn dẫn về đúng bản ghi này.
 The chain proves message, record's content, requests, replies and outcomes, and whose outcome each is ("record" in timeline.json;
 older entries do not say it: read that in the request itself). Everything else is there to be read. The mapping's version
 ("mapping" in call.json) is stated, not proven by the chain; what it made, the request itself, is.
+When the day a record came on is dropped, it is copied under a new number: the journal holds the old and the new one, the content
+and which message it was made of (older entries the two numbers alone), so what was sent under the new one leads to this record.
 """
 
 _README_OF_FILING = """\

@@ -98,6 +98,12 @@ def outcome_leaf(delivery: int, record: int | None, state: int, request: bytes, 
     return sha256(b"concluded", number(delivery), number(record), bytes([state]), request, reply)
 
 
+def carried_leaf(copy: int, old: int, message: int, content: bytes) -> bytes:
+    """What the journal holds of a record kept when its day was dropped: the copy's number, the number it had, the message it
+    was made of, its content's hash."""
+    return sha256(b"carried", number(copy), number(old), number(message), content)
+
+
 def content_hash(cancelled: bool, body: bytes) -> bytes:
     """A record's content, as the ledger compares versions by it."""
     return hashlib.blake2b((b"[true,%b]" if cancelled else b"[false,%b]") % body, digest_size=16).digest()
@@ -192,6 +198,37 @@ class Journal:
                 found = "other"
         return found
 
+    def carried(self, copy: int) -> tuple[int, bytes | None, str] | None:
+        """Of a number a record got when its day was dropped: the one it had, the entry's leaf of it (None in older entries), and
+        `sealed` or `unsealed`. None: no entry speaks of it."""
+        found = None
+        for entry, content in self.content.items():
+            ids, leaves = content[7] or (), self.leaves[entry]
+            if content[4] != "carried" or copy not in ids or (leaves and len(leaves) != 32 * len(ids)):
+                continue
+            at, had = ids.index(copy), content[8]["from"]
+            if len(had) != len(ids):
+                raise Altered(f"chain/entries.json: entry {entry} does not say of each copy what it is of")
+            told = had[at], leaves[32 * at : 32 * at + 32] if leaves else None
+            if entry in self.sealed:
+                return (*told, "sealed")
+            found = (*told, "unsealed")
+        return found
+
+    def copied(self, copy: int, record: Any) -> str:
+        """How the journal says that a number is one this record had later: `sealed`, `unsealed`, `none`, or `other` where it says
+        something else. A copy may be a copy's: each is newer than what it is of."""
+        own, content, proof = record["id"], _exactly(record["content"], 16), "sealed"
+        while copy != own:
+            said = self.carried(copy)
+            if said is None:
+                return "none"
+            old, leaf, sealed = said
+            if not own <= old < copy or leaf not in (None, carried_leaf(copy, old, record["message"], content)):
+                return "other"
+            copy, proof = old, "unsealed" if sealed == "unsealed" else proof
+        return proof
+
 
 def check(data: bytes, *anchors: str) -> Found:
     """Check a pack's bytes, against anchors (hex) if any are given. Look at the `state` of what is returned.
@@ -213,8 +250,9 @@ def check(data: bytes, *anchors: str) -> Found:
 def _record(pack: Pack, found: Found, anchors: tuple[str, ...]) -> None:
     """The pack of one record."""
     journal = _chain(pack, found, anchors)
-    _message(pack, found, journal, _subject(pack, found))
-    _calls(pack, found, journal)
+    record = _subject(pack, found)
+    _message(pack, found, journal, record)
+    _calls(pack, found, journal, record)
     others = pack.files.keys() - _PLAIN - set(_SUBJECT)
     found.unproven += sorted(n for n in others if not n.startswith("calls/"))
 
@@ -336,11 +374,15 @@ def _subject(pack: Pack, found: Found) -> Any:
 
 def _message(pack: Pack, found: Found, journal: Journal, record: Any) -> None:
     if "message/message.json" not in pack.files:
-        # What ties the record to the journal went with it.
-        found.lines.append(
-            _COPY if record.get("disposition") == 4 else "• Không có thông điệp gốc / the message is not there"
-        )
-        found.unproven += [n for n in _SUBJECT if n in pack.files]
+        # What ties the record to the journal went with it, but for what was written of a copy when it was made.
+        proof, line = "none", "• Không có thông điệp gốc / the message is not there"
+        if record.get("disposition") == 4:
+            proof = _kept(journal, record)
+            line = _COPY if proof == "none" else _COPY_TOLD
+        found.lines.append(line)
+        for name in _SUBJECT:
+            if name in pack.files:
+                found.note(proof if name.startswith("record/") else "none", name)
         return
     message = pack.json("message/message.json")
     made = [(r, _exactly(c, 16)) for r, c in pack.json("message/records.json")]
@@ -360,6 +402,22 @@ def _message(pack: Pack, found: Found, journal: Journal, record: Any) -> None:
         found.lines.append("✔ Thông điệp, bản ghi đúng như nhật ký khi nhận / message and record are the journal's")
 
 
+def _kept(journal: Journal, record: Any) -> str:
+    """How the journal says what a copy holds; older entries say only of which record it is one."""
+    said = journal.carried(record["id"])
+    if said is None or said[1] is None:
+        return "none"
+    if said[1] != carried_leaf(record["id"], said[0], record["message"], _exactly(record["content"], 16)):
+        raise Altered("record/record.json: the journal says that the copy holds something else")
+    return said[2]
+
+
+_COPY_TOLD = (
+    "• Bản sao của bản ghi, được giữ lại khi ngày nhận bản ghi hết hạn lưu: thông điệp gốc không còn; nội dung và thông điệp "
+    "nào tạo ra nó thì nhật ký đã ghi lúc sao, và những lần gửi từ đó về sau vẫn được chứng minh / a copy of the record, kept when the day it came "
+    "on was dropped: its message is gone; its content, and which message it was made of, the journal said when it was "
+    "copied, and what was sent of it since is still proven"
+)
 _COPY = (
     "• Bản sao của bản ghi, được giữ lại khi ngày nhận bản ghi hết hạn lưu: thông điệp gốc và phần chứng minh không "
     "còn; những lần gửi từ đó về sau vẫn được chứng minh / a copy of the record, kept when the day it came on was dropped: its message, and "
@@ -370,9 +428,9 @@ _WORDS = {1: "held", 2: "ready", 3: "sending", 4: "waiting", 5: "parked", 6: "un
 _WORDS |= {7: "delivered", 8: "dead", 9: "cancelled"}
 
 
-def _calls(pack: Pack, found: Found, journal: Journal) -> None:
+def _calls(pack: Pack, found: Found, journal: Journal, record: Any) -> None:
     timeline = pack.json("timeline.json")
-    _whose(pack, found, timeline)
+    _whose(pack, found, journal, timeline, record)
     proofs: dict[tuple[Any, str, bytes], set[str]] = {}  # (call, request or reply, SHA-256): how it is proven
     ended: set[tuple[Any, str]] = set()
     proven = 0
@@ -394,21 +452,35 @@ def _calls(pack: Pack, found: Found, journal: Journal) -> None:
     found.lines.append(f"• {held} kết quả gửi đúng như nhật ký / outcomes are the journal's")
 
 
-def _whose(pack: Pack, found: Found, timeline: Any) -> None:
-    """Each delivery must be the record's. Where its outcome's entry says whose it is, that is what it has to say: of a copy,
-    that it is one of this record is in no entry."""
-    own, copies = pack.json("record/record.json")["id"], pack.manifest.get("copies", [])
+def _whose(pack: Pack, found: Found, journal: Journal, timeline: Any, record: Any) -> None:
+    """Each delivery must be the record's. Where its outcome's entry says whose it is, that is what it has to say; where it names
+    a copy of the record, the entry written when the copy was made has to say that it is one."""
+    own, copies = record["id"], pack.manifest.get("copies", [])
     said = {one["id"]: one.get("record", own) for one in timeline["deliveries"]}
     tied = set()
+    kept: dict[int, str] = {}  # what the journal says of each copy
     for outcome in timeline["outcomes"]:
-        delivery, record = outcome["delivery"], outcome.get("record")
-        if record is None:
+        delivery, named = outcome["delivery"], outcome.get("record")
+        if named is None:
             continue
         tied.add(delivery)
-        if said.get(delivery, own) != record or (record != own and record not in copies):
+        if named == own and said.get(delivery, own) == own:
+            continue
+        if said.get(delivery, own) != named or named not in copies:
             raise Altered(f"timeline.json: delivery {delivery} is of another record")
-        if record != own:
-            found.unproven.append(f"timeline.json: {delivery}: bản ghi {record} là bản sao / record {record} is a copy")
+        if named not in kept:
+            kept[named] = journal.copied(named, record)
+        if kept[named] == "other":
+            raise Altered(
+                f"timeline.json: delivery {delivery} is of record {named}, a copy of another record than this"
+            )
+        what = f"timeline.json: {delivery}: bản ghi {named} là bản sao / record {named} is a copy"
+        found.note(kept[named], what)
+    if kept:
+        shown = sum(proof == "sealed" for proof in kept.values())
+        found.lines.append(
+            f"• {shown}/{len(kept)} bản sao: nhật ký nói rõ là của bản ghi này / copies: the journal says they are this record's"
+        )
     if told := {outcome["delivery"] for outcome in timeline["outcomes"]}:
         found.lines.append(
             f"• {len(tied)}/{len(told)} lượt gửi: dòng nhật ký nói rõ của bản ghi nào / deliveries: their entries say whose"

@@ -1,4 +1,4 @@
-"""What a journal entry's root is made of: one hash for each message or outcome it speaks of.
+"""What a journal entry's root is made of: one hash for each message, outcome or copy it speaks of.
 
 So one of them can be shown to be in the journal without telling of those beside it. The form is the evidence verifier's
 (`hub/evidence/verify.py` computes the same with nothing but the standard library); changing it breaks every pack made before.
@@ -26,6 +26,13 @@ def outcome_leaf(delivery: int, record: int, state: int, request: bytes, reply: 
     was none). Entries before this form said nothing of the record; the verifier knows both, by what they begin with."""
     told = delivery.to_bytes(8, "big") + record.to_bytes(8, "big") + bytes((state,))
     return _sha256(b"concluded" + told + request + reply).digest()
+
+
+def carried_leaf(copy: int, old: int, message: int, content: bytes) -> bytes:
+    """32 bytes for a record kept when its day is dropped: the copy's number, the number it had, the message it was made of (which
+    may go with that day), its content's hash."""
+    told = copy.to_bytes(8, "big") + old.to_bytes(8, "big") + message.to_bytes(8, "big")
+    return _sha256(b"carried" + told + content).digest()
 
 
 def rooted(leaves: Sequence[bytes], **said: object) -> tuple[dict[str, object], bytes]:

@@ -6,7 +6,9 @@ call a signature good that covers less than the document, or take the time a sig
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -16,10 +18,13 @@ from hub.kernel.ports import Text
 if TYPE_CHECKING:
     from hub.signatures.trust import Trust
 
+_ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
+
 
 class Signature(Struct, frozen=True, kw_only=True):
     """One signature of a document. `problems` is empty when it holds. Times are ISO 8601: `signed_at` is what the signer says,
-    `stamped_at` what a trusted time stamp proves and `stamped_by` whose stamp that is, None when none does."""
+    `stamped_at` the earliest that a trusted time stamp proves and `stamped_by` whose stamp that is, None when none does. `notes`
+    say what holds nothing against it: whose archive time stamps there are, and which of them count for nothing."""
 
     form: str
     signer: str
@@ -29,6 +34,7 @@ class Signature(Struct, frozen=True, kw_only=True):
     stamped_at: str | None = None
     stamped_by: str | None = None
     problems: tuple[Text, ...] = ()
+    notes: tuple[Text, ...] = ()
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -70,10 +76,25 @@ STAMP_FUTURE = Text(
 STAMP_UNREADABLE = Text(
     "Dấu thời gian không đứng được: không đọc được.", "The time stamp does not hold: it cannot be read."
 )
+ARCHIVE_OLD = Text(
+    "Dấu thời gian lưu trữ theo mẫu cũ (XAdES 1.3.2) không được đọc.",
+    "An archive time stamp of the older form (XAdES 1.3.2) is not read.",
+)
 UNCHECKED = Text(
     "Không kiểm tra được thu hồi: có tệp danh sách thu hồi không đọc được.",
     "Revocation cannot be checked: a file that tells of it cannot be read.",
 )
+
+
+def archived_by(authority: str, at: datetime) -> Text:
+    """What is said of an archive time stamp that holds."""
+    when = f"{at.astimezone(_ZONE):%d/%m/%Y %H:%M:%S}"
+    return Text(f"Dấu thời gian lưu trữ: {authority}, {when}.", f"Archive time stamp: {authority}, {when}.")
+
+
+def not_counted(why: Text) -> Text:
+    """What is said of an archive time stamp that does not hold: it proves nothing, and spoils nothing."""
+    return Text(f"Dấu thời gian lưu trữ không được tính. {why.vi}", f"An archive time stamp does not count. {why.en}")
 
 
 async def verify(body: bytes, content_type: str, trust: Trust) -> Verdict:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from asn1crypto import x509 as asn1
@@ -18,23 +19,24 @@ from signxml.exceptions import InvalidDigest, InvalidInput
 from signxml.xades import XAdESSignatureConfiguration, XAdESVerifier
 
 from hub.kernel.ports import Text
-from hub.signatures import ALTERED, PARTIAL, UNREADABLE, UNTRUSTED, Signature, stamps
+from hub.signatures import (
+    ALTERED,
+    ARCHIVE_OLD,
+    PARTIAL,
+    UNREADABLE,
+    UNTRUSTED,
+    Signature,
+    archived_by,
+    not_counted,
+    stamps,
+    xml_stamps,
+)
 from hub.signatures.trust import Trust, aware
 
 _DS = "http://www.w3.org/2000/09/xmldsig#"
 _XADES = "http://uri.etsi.org/01903/v1.3.2#"
 _MOST = 20
 _FUTURE = timedelta(hours=1)
-_XML = "{http://www.w3.org/XML/1998/namespace}"
-_EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"
-_INCLUSIVE = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
-_LATER = "http://www.w3.org/2006/12/xml-c14n11"
-# What each canonicalisation takes over of the attributes of the elements around.
-_CANONICAL: dict[str, tuple[str, ...]] = {
-    _EXCLUSIVE: (), f"{_EXCLUSIVE}WithComments": (),
-    _INCLUSIVE: (_XML,), f"{_INCLUSIVE}#WithComments": (_XML,),
-    _LATER: (f"{_XML}lang", f"{_XML}space"), f"{_LATER}#WithComments": (f"{_XML}lang", f"{_XML}space"),
-}  # fmt: skip
 _PARSER_OPTIONS: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
 
 
@@ -97,6 +99,7 @@ async def _one(root: Any, element: Any, trust: Trust) -> Signature:
         return Signature(form="XAdES", signer="", issuer="", serial="", signed_at=None, problems=(UNREADABLE,))
     problems: list[Text] = []
     at = None
+    results: list[Any] = []
     try:
         results = _verified(root, element, signer)
         at = _time(results)
@@ -107,18 +110,42 @@ async def _one(root: Any, element: Any, trust: Trust) -> Signature:
     except Exception:
         problems.append(ALTERED)
     claimed = aware(at)
-    stamp = await stamps.judge(lambda: _tokens(root, element), trust)
+    stamp = await stamps.judge(lambda: xml_stamps.of_value(element), trust)
+    archive, notes = await _archived(element, results, trust)
     try:
-        if (bad := await trust.problem(leaf, others, claimed, stamp.at)) is not None:
+        bad = await trust.problem(leaf, others, claimed, stamp.at)
+        # A later time proved beside can excuse; it accuses nobody who stood without it.
+        if bad is not None and archive.at is not None and (stamp.at is None or archive.at < stamp.at):
+            bad = bad if await trust.problem(leaf, others, claimed, archive.at) is not None else None
+        if bad is not None:
             problems.append(bad)
     except Exception:
         problems.append(UNREADABLE)
+    first = stamps.together(stamp, archive)
     if at is not None and claimed > aware(None) + _FUTURE:
         problems.append(UNTRUSTED)
     return Signature(
-        form="XAdES", signed_at=claimed.isoformat() if at else None, stamped_at=stamp.at.isoformat() if stamp.at else None,
-        stamped_by=stamp.by, problems=tuple(dict.fromkeys([*problems, *stamp.problems])), **names
+        form="XAdES", signed_at=claimed.isoformat() if at else None, stamped_at=first.at.isoformat() if first.at else None,
+        stamped_by=first.by, problems=tuple(dict.fromkeys([*problems, *stamp.problems])), notes=notes, **names
     )  # fmt: skip
+
+
+async def _archived(element: Any, signed: list[Any], trust: Trust) -> tuple[stamps.Stamp, tuple[Text, ...]]:
+    """What a signature's archive time stamps prove together, and a word on each; without a signature that holds none is looked at.
+    Each is judged by itself: the first prove the most, those after the first few renew them."""
+    held, old = xml_stamps.archives(element)
+    if not signed:
+        return stamps.Stamp(), ()
+    proved: list[stamps.Stamp] = []
+    notes: list[Text] = [ARCHIVE_OLD] if old else []
+    for one in held[: stamps.MOST]:
+        found = await stamps.judge(partial(xml_stamps.of_archive, element, one, signed), trust)
+        if found.problems:
+            notes += [not_counted(p) for p in found.problems]
+        elif found.at is not None and found.by is not None:
+            proved.append(found)
+            notes.append(archived_by(found.by, found.at))
+    return stamps.together(*proved), tuple(dict.fromkeys(notes))
 
 
 def _verified(root: Any, element: Any, signer: x509.Certificate) -> list[Any]:
@@ -196,44 +223,3 @@ def _whole(root: Any, element: Any, results: list[Any]) -> bool:
         if uri == "" or (own and uri == f"#{own}"):
             return root.tag in tags
     return False
-
-
-def _tokens(root: Any, element: Any) -> list[stamps.Token]:
-    """The stamps on a signature's own value; with one too many none is looked at. Raises ValueError or KeyError for what
-    cannot be one: only what is encoded by RFC 3161, over the signature's value alone, is read."""
-    held = element.findall(
-        f"{{{_DS}}}Object/{{{_XADES}}}QualifyingProperties/{{{_XADES}}}UnsignedProperties"
-        f"/{{{_XADES}}}UnsignedSignatureProperties/{{{_XADES}}}SignatureTimeStamp"
-    )
-    values = element.findall(f"{{{_DS}}}SignatureValue")
-    tokens: list[stamps.Token] = []
-    for stamp in held:
-        method, *encoded = stamp if stamp.find(f"{{{_DS}}}CanonicalizationMethod") is not None else (None, *stamp)
-        if len(values) != 1 or len(values[0]) or not encoded or len(tokens) + len(encoded) > stamps.MOST:
-            raise ValueError("not one value with a few stamps")
-        covers = _canonical(root, values[0], method)
-        for one in encoded:
-            if one.tag != f"{{{_XADES}}}EncapsulatedTimeStamp" or len(one) or len(one.text or "") > 2 * stamps.LARGEST:
-                raise ValueError("not a stamp by RFC 3161")
-            tokens.append(stamps.Token(base64.b64decode("".join((one.text or "").split()), validate=True), covers))
-    return tokens
-
-
-def _canonical(root: Any, value: Any, method: Any) -> bytes:
-    """An element without children in the canonical form a stamp names, or, when it names none, in the standard's own."""
-    name = _INCLUSIVE if method is None else method.get("Algorithm", "")
-    takes = _CANONICAL[name]
-    prefixes = None if method is None else method.find(f"{{{_EXCLUSIVE}}}InclusiveNamespaces")
-    around: dict[str, str] = {}
-    for outer in value.iterancestors():
-        for key, said in outer.attrib.items():
-            if key.startswith(takes):
-                around.setdefault(key, said)
-    if missing := {key: said for key, said in around.items() if key not in value.attrib}:
-        place = list(root.iter(value.tag)).index(value)
-        value = list(etree.fromstring(etree.tostring(root), etree.XMLParser(**_PARSER_OPTIONS)).iter(value.tag))[place]
-        value.attrib.update(missing)
-    return etree.tostring(
-        value, method="c14n", exclusive=name.startswith(_EXCLUSIVE), with_comments=False,
-        inclusive_ns_prefixes=None if prefixes is None else (prefixes.get("PrefixList") or "").split(),
-    )  # fmt: skip

@@ -1,11 +1,12 @@
 """Files that counterparties leave in a folder: each taken once into the intake, then put away.
 
 One concern: the way from a connector's inbox to the intake and back. A file is a push like any other: a workbook or CSV file in
-the Ministry's template, or a batch of items (JSON, NDJSON), of the type the connector's settings name, under a key made
-of the file itself. It must never put a file away before the commit, nor take one for a connector that is paused.
+the Ministry's template, a ZIP of such, or a batch of items (JSON, NDJSON), of the type the connector's settings name, under a
+key made of the file itself. It must never put a file away before the commit, nor take one for a connector that is paused.
 
 What a kill leaves: a claimed file. It is offered again after `claim_s` under the same key, by which the intake knows what it
-has already; the sheet of its errors has a name of its own and is written once.
+has already; the sheet of its errors has a name of its own and is written once. Of a ZIP the workbooks taken so far, each whole:
+taken again, it goes on behind them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
 
 from adapters import manifest as manifests
 from connectors.address import AddressPolicy
@@ -40,23 +42,35 @@ from hub.worker.targets import live
 
 if TYPE_CHECKING:
     from connectors.transports.pickup import Inbox, Picked
+    from hub.api.archives import Part
     from hub.api.context import Hub, Probe
 
 log = logging.getLogger("hub.pickups")
 
 _BOOKS = (".xlsx", ".csv")
 _BATCHES = (".json", ".ndjson", ".jsonl")
+_ARCHIVES = (".zip",)
 _AT_ONCE = 100
 """Items read in one go: the rest of the worker waits no longer."""
 _TOLD_MOST = 20_000
 """Refused records in one file of errors."""
 _KIND = Text(
-    "Chỉ nhận tệp .xlsx, .csv, .json, .ndjson, .jsonl.", "Only .xlsx, .csv, .json, .ndjson and .jsonl files are taken."
+    "Chỉ nhận tệp .xlsx, .csv, .zip, .json, .ndjson, .jsonl.",
+    "Only .xlsx, .csv, .zip, .json, .ndjson and .jsonl files are taken.",
 )
 _CONFLICT = Text(
     "Tệp này đã được nhận một phần với nội dung khác.", "This file was taken in part already, with another content."
 )
+_NONE_TAKEN = Text("Không tệp nào trong ZIP nhận được.", "No file of the ZIP could be taken.")
 _EMPTY = Text("Tệp không có bản ghi nào.", "The file has no records.")
+
+
+class _Told(Struct, frozen=True, kw_only=True):
+    """What became of a file: the receipts there are to it, each with the name its errors are told under (of a workbook in a
+    ZIP its own), and whole workbooks that could not be taken, by name."""
+
+    receipts: tuple[tuple[str, str], ...]
+    refused: tuple[tuple[str, Text], ...] = ()
 
 
 class _Place:
@@ -142,7 +156,7 @@ class Pickups:
         from hub.api.problems import Problem
 
         try:
-            code = await self._store(place, picked)
+            told = await self._store(place, picked)
         except Problem as problem:
             if problem.status >= 500:
                 raise
@@ -155,10 +169,12 @@ class Pickups:
                 await place.inbox.release(picked)
             raise
         reach("pickup.committed")
-        rejected = await self._tell(place, picked, code)
+        rejected = await self._tell(place, picked, told)
+        codes = [code for _, code in told.receipts]
         await pickups.said(
-            self._core, place.id, "file_picked", picked.name, receipt=code, rejected=rejected, key=picked.key
-        )
+            self._core, place.id, "file_picked", picked.name, rejected=rejected, key=picked.key,
+            **({"receipt": codes[0]} if len(codes) == 1 else {"receipts": codes}),
+        )  # fmt: skip
         try:
             await place.inbox.confirm(picked)
         except Lost:
@@ -166,30 +182,45 @@ class Pickups:
             return False
         return True
 
-    async def _store(self, place: _Place, picked: Picked) -> str:
-        """The file's content into the ledger; its receipt. Raises a `Problem` for a file that cannot be taken."""
-        from hub.api import workbooks  # with the web framework behind it: for workers that pick up only
+    async def _store(self, place: _Place, picked: Picked) -> _Told:
+        """The file's content into the ledger. Raises a `Problem` for a file that cannot be taken."""
+        from hub.api import archives, workbooks  # with the web framework behind it: for workers that pick up only
         from hub.api.problems import Problem
 
         hub, kind = self._parts(), place.transport.takes
-        low = picked.name.lower()
+        low, stem = picked.name.lower(), picked.name.rpartition(".")[0][:100]
+        if low.endswith((*_BOOKS, *_ARCHIVES)) and len(picked.body) > workbooks.FILE_MAX:
+            most = f"{workbooks.FILE_MAX:,}"
+            raise Problem(413, "too_large", Text(f"Tệp lớn hơn {most} byte.", f"A file over {most} bytes."))
+        school = place.transport.school or None
         if low.endswith(_BOOKS):
-            if len(picked.body) > workbooks.FILE_MAX:
-                most = f"{workbooks.FILE_MAX:,}"
-                raise Problem(
-                    413, "too_large", Text(f"Bảng tính lớn hơn {most} byte.", f"A workbook over {most} bytes.")
-                )
             taken = await workbooks.take(
-                hub, kind, place.source, place.scope, picked.body, csv=low.endswith(".csv"), key=picked.key,
-                school=place.transport.school or None,
+                hub, kind, place.source, place.scope, picked.body, csv=low.endswith(".csv"), key=picked.key, school=school,
             )  # fmt: skip
-            return taken.code
+            return _Told(receipts=((stem, taken.code),))
+        if low.endswith(_ARCHIVES):
+            parts = await archives.take(
+                hub, kind, place.source, place.scope, picked.body, key=picked.key, school=school
+            )
+            return _of_archive(stem, parts)
         if low.endswith(_BATCHES):
-            return await _batch(hub, place, picked)
+            return _Told(receipts=((stem, await _batch(hub, place, picked)),))
         raise Problem(415, "not_taken", _KIND)
 
-    async def _tell(self, place: _Place, picked: Picked, code: str) -> int:
-        """The sheet of errors into the failed folder, where any row was refused. Returns how many were."""
+    async def _tell(self, place: _Place, picked: Picked, told: _Told) -> int:
+        """The errors into the failed folder: a sheet for each workbook with refused rows, a note on those refused whole. Returns
+        how many rows, and whole workbooks, were refused."""
+        refused = len(told.refused)
+        for name, code in told.receipts:
+            refused += await self._tell_rows(place, picked, name, code)
+        if told.refused:
+            lines = [f"{name}: {line}\n" for name, why in told.refused for line in (why.vi, why.en)]
+            name = f"{picked.name.rpartition('.')[0][:100]}-{picked.key[:12]}-loi.txt"
+            await place.inbox.report(name, "".join(lines).encode())
+        return refused
+
+    async def _tell_rows(self, place: _Place, picked: Picked, stem: str, code: str) -> int:
+        """The sheet of errors of one receipt, where any row was refused. Returns how many were."""
         from hub.api import workbooks
         from hub.api.problems import Problem
 
@@ -199,8 +230,7 @@ class Pickups:
         refused: int = sum(m["rejected"] or 0 for m in found["messages"]) if found is not None else 0
         if number is None or found is None or not refused:
             return 0
-        stem = picked.name.rpartition(".")[0][:100]
-        if picked.name.lower().endswith(_BOOKS):
+        if not picked.name.lower().endswith(_BATCHES):
             try:
                 body = await workbooks.errors(hub, f"connector:{place.name}", number, found)
             except Problem as problem:
@@ -232,6 +262,28 @@ class Pickups:
 
 async def _never(name: str) -> Probe:
     raise LookupError(name)  # a worker is asked for no probe
+
+
+def _of_archive(stem: str, parts: list[Part]) -> _Told:
+    """What became of a ZIP. Raises a `Problem`, with each workbook's own, where none of them could be taken."""
+    from hub.api.problems import Problem
+
+    refused = tuple((p.name, p.problem.detail) for p in parts if p.problem is not None)
+    # By its place too: two workbooks may have one name, in folders of their own.
+    receipts = tuple(
+        (f"{_within(stem, 90)}-{n:03}-{_within(p.name.rpartition('.')[0], 60)}", p.taken.code)
+        for n, p in enumerate(parts, 1)
+        if p.taken is not None
+    )
+    if not receipts:
+        vi, en = (" ".join(f"{name}: {getattr(why, lang)}" for name, why in refused) for lang in ("vi", "en"))
+        raise Problem(422, "nothing_taken", Text(f"{_NONE_TAKEN.vi} {vi}", f"{_NONE_TAKEN.en} {en}"))
+    return _Told(receipts=receipts, refused=refused)
+
+
+def _within(name: str, most: int) -> str:
+    """As much of a name as so many bytes hold: with all that is put around it, it has to stay one a file system takes."""
+    return name.encode("utf-8", "surrogateescape")[:most].decode("utf-8", "ignore")
 
 
 async def _batch(hub: Hub, place: _Place, picked: Picked) -> str:

@@ -29,7 +29,7 @@ told of on a busy day leads through thousands of links to its anchor, and many t
 _AT_ONCE = 25  # records read in one go, with all their bodies
 _ROWS = 5_000  # rows of the journal or the chain read in one go
 _COPY = 4  # disposition of a copy kept when its record's day was dropped: the same version under another number
-_NAMING = frozenset({"intake", "decoded", "judged_again", "conclude"})
+_NAMING = frozenset({"intake", "decoded", "judged_again", "conclude", "carried"})
 """Kinds of lines that speak of all their `ids`."""
 
 
@@ -63,6 +63,8 @@ class Gathered(Struct, kw_only=True):
     calls: list[Any]
     replies: list[Any]
     withheld: set[str]
+    copies: list[int] = field(default_factory=list)
+    """Numbers it had later, when days were dropped, up to the last one anything was sent under: their lines say that it is the same."""
     entries: list[Any] = field(default_factory=list)
     chain: Chain = Chain(b"", [], None, [])
 
@@ -74,12 +76,13 @@ class Gathered(Struct, kw_only=True):
     @property
     def subjects(self) -> set[int]:
         """What the journal's lines about it speak of."""
-        return {self.record["message"], self.record["id"], *(d["id"] for d in self.deliveries)}
+        return {self.record["message"], self.record["id"], *self.copies, *(d["id"] for d in self.deliveries)}
 
     @property
     def days(self) -> tuple[date, date]:
         """The days whose lines may speak of it: from, and before."""
         days = [_day(self.record["message"]), _day(self.record["id"]), *(a["at"].date() for a in self.attempts)]
+        days += [_day(c) for c in self.copies]
         days += [d["closed_at"].date() for d in self.deliveries if d["closed_at"]]
         return min(days) - timedelta(days=1), max(days) + timedelta(days=2)
 
@@ -246,6 +249,7 @@ async def _of(core: Core, connection: Connection, records: list[int], scope: Sco
         one = Gathered(
             record=row, message=messages.get((row["message"], row["class"])) if row["disposition"] != _COPY else None, rejected=rejected,
             siblings=[(s["id"], s["content"]) for s in beside], deliveries=owes, attempts=tried,
+            copies=sorted(c for c, o in copies.items() if o == row["id"] and c <= max((d["record"] for d in owes), default=0)),
             calls=[calls[c] for c in made if c in calls], withheld=withheld,
             replies=sorted((r for c in made for r in replies.get(c, ())), key=lambda r: r["id"]),
         )  # fmt: skip
@@ -282,12 +286,17 @@ async def _prove(connection: Connection, found: list[Gathered]) -> list[Gathered
         needed = seals[one.record["id"]]
         links = ends_at[max(needed)]["seal"] - min(needed) + 1 if needed else 0
         room -= one.size + _LINK * links + _HASH * sum(s["entries"] for s in needed.values())
-        room -= sum(2 * len(e["leaves"] or b"") + _NUMBER * len(e["ids"] or ()) for e in one.entries)
+        room -= sum(2 * len(e["leaves"] or b"") + _NUMBER * _told(e) for e in one.entries)
         if kept and room < 0:
             break
         kept.append(one)
     await _chain(connection, kept, seals, ends_at)
     return kept
+
+
+def _told(entry: Any) -> int:
+    """How many numbers stand in a line of the journal: of a copy also the one before."""
+    return len(entry["ids"] or ()) * (2 if entry["kind"] == "carried" else 1)
 
 
 async def _lines(

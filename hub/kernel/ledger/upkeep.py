@@ -14,6 +14,7 @@ import asyncpg
 import msgspec
 
 from hub.kernel.failpoints import reach
+from hub.kernel.leaves import carried_leaf, rooted
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.rows import JOURNAL_COLUMNS
 from hub.kernel.lifecycle import State
@@ -76,7 +77,8 @@ async def carry_current(core: Core, retention_class: int, before: date, *, batch
     """Copy the current versions of living entities out of a class's days before a date into today. Returns how many.
 
     Batch by batch, each whole or not at all: killed anywhere, the next run goes on with those that are still there. The
-    copy is the same version with the same content under a new id; the journal says which came from which.
+    copy is the same version with the same content under a new id; the journal's line, written with it, says which came from
+    which and what each holds, so that the chain goes on proving it when the original's own line is gone.
     """
     carried, after = 0, 0
     while True:
@@ -91,8 +93,16 @@ async def carry_current(core: Core, retention_class: int, before: date, *, batch
             if old:
                 note, *new = await core.ids.take(connection, len(old) + 1)
                 await connection.execute(sql.carry_write, retention_class, old, new)
+                held = {r["id"]: (r["message"], r["content"]) for r in found}
+                leaves = [carried_leaf(n, o, *held[o]) for n, o in zip(new, old, strict=True)]
                 await connection.execute(
-                    sql.journal_note, note, retention_class, core.worker, "carried", new, {"from": old}
+                    sql.journal_note,
+                    note,
+                    retention_class,
+                    core.worker,
+                    "carried",
+                    new,
+                    *rooted(leaves, **{"from": old}),
                 )
             reach("carry.inside")
         carried += len(old)
@@ -115,7 +125,7 @@ async def drop_partitions(core: Core, retention_class: int, before: date) -> lis
                 if gone:
                     (note,) = await core.ids.take(connection, 1)
                     said = {"class": retention_class, "day": day.isoformat(), "tables": gone}
-                    await connection.execute(sql.journal_note, note, 3, core.worker, "retired", None, said)
+                    await connection.execute(sql.journal_note, note, 3, core.worker, "retired", None, said, None)
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             # Somebody reads it, or writes to the tables in another order than they are dropped in.
             continue

@@ -90,7 +90,7 @@ def test_files_are_picked_up_by_a_connector_made_and_changed_in_the_console(
             assert saved.status_code == 303, errors(saved.text)
             assert "*.json" in (await client.get("/connectors/tep-cap-xa")).text, "what was saved is shown at once"
             csrf = fields(page)["csrf"]
-            await client.post("/connectors/tep-cap-xa/resume", data={"csrf": csrf})
+            await client.post("/connectors/tep-cap-xa/resume", data={"csrf": csrf, "why": "Đã thử kết nối tốt"})
             await s.house.refresh()
             await s.work()  # it has nothing to send there, and finds nothing wrong
             await s.until(lambda: s.led.value("SELECT count(*) = 1 FROM records WHERE key = 'PK1'"))

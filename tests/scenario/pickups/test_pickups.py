@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +14,6 @@ import pytest
 from connectors.address import AddressPolicy
 from connectors.transports.files_settings import Takes
 from hub.api.intake import PUSHED
-from hub.kernel.ledger.accounting import account
 from hub.worker import pickups
 from hub.worker.pickups import Pickups
 
@@ -35,38 +33,6 @@ def book(*rows: list[str]) -> bytes:
     out = io.BytesIO()
     made.save(out)
     return out.getvalue()
-
-
-@pytest.fixture
-def folder(stage: Any, tmp_path: Path) -> Callable[..., Any]:
-    """Runs `work(stage, pickups, folder)` with a connector that picks learners up from a folder."""
-
-    def run(work: Callable[..., Awaitable[None]], **transport: Any) -> None:
-        async def go() -> None:
-            root = tmp_path / "trao-doi"
-            (root / "in").mkdir(parents=True)
-            async with stage() as s:
-                given = {
-                    "kind": "folder",
-                    "path": str(root),
-                    "takes": "learner",
-                    "school": SCHOOL,
-                    "checksum": "none",
-                    "stable_s": 0,
-                }
-                settings = {"name": "tep", "system": "ministry", "transport": given | transport}
-                await s.led.connector("tep", "ministry", settings, {})
-                await s.house.refresh()
-                taker = Pickups(s.house, AddressPolicy([], [root]))
-                try:
-                    await work(s, taker, root)
-                    assert (await account(s.core)).balanced
-                finally:
-                    await taker.close()
-
-        asyncio.run(go())
-
-    return run
 
 
 def names(root: Path, place: str) -> list[str]:

@@ -67,11 +67,11 @@ WHERE c.id = ANY ($1::bigint[]) AND c.class = ANY ($2::smallint[]) GROUP BY c.id
 SELECT * FROM replies WHERE call = ANY ($1::bigint[]) ORDER BY id
 
 -- name: evidence_entries
--- The journal's lines that speak of a message, of deliveries, or of one of them alone, within a time. No index leads to
+-- The journal's lines that speak of a message, of deliveries, of copies, or of one of them alone, within a time. No index leads to
 -- them: whole days of one class are read, which is rare and bounded.
 SELECT id, class, tx::text AS tx, at, actor, kind, connector, subject, ids, data, leaves FROM journal
 WHERE class = $1 AND id >= id_day($2) AND id < id_day($3)
-  AND ((kind = ANY (ARRAY['intake', 'decoded', 'judged_again', 'conclude']) AND ids && $4::bigint[]) OR subject = ANY ($4::bigint[]))
+  AND ((kind = ANY (ARRAY['intake', 'decoded', 'judged_again', 'conclude', 'carried']) AND ids && $4::bigint[]) OR subject = ANY ($4::bigint[]))
 ORDER BY tx, id
 
 -- name: evidence_seals

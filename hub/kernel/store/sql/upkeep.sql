@@ -14,7 +14,7 @@ SELECT day FROM days_before($1, $2) day
 SELECT retire_day($1, $2)
 
 -- name: carry_pick
-SELECT r.id, r.type, r.key FROM records r JOIN streams s ON s.type = r.type AND s.key = r.key AND s.record = r.id
+SELECT r.id, r.type, r.key, r.message, r.content FROM records r JOIN streams s ON s.type = r.type AND s.key = r.key AND s.record = r.id
 WHERE r.class = $1 AND r.id > $2 AND r.id < id_day($3) AND s.event <> 'CANCEL' ORDER BY r.id LIMIT $4
 
 -- name: carry_lock
@@ -32,7 +32,7 @@ copied AS (
 UPDATE streams s SET record = c.id FROM copied c WHERE s.type = c.type AND s.key = c.key
 
 -- name: journal_note
-INSERT INTO journal (id, class, actor, kind, ids, data) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO journal (id, class, actor, kind, ids, data, leaves) VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: expire_lock
 -- One process at a time: the others would only wait for the same rows.
