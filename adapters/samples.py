@@ -79,7 +79,11 @@ class Sample(Struct, frozen=True, kw_only=True):
     def calls(self, adapter: Any) -> list[Call]:
         """The calls made of `outgoing.json`: rendered, or the next of each one's conversation."""
         if self.case.state is not None:
-            return [adapter.resume(one, self.case.state) for one in self.outgoing()]
+            ones, state = self.outgoing(), self.case.state
+            if len(ones) > 1 and hasattr(adapter, "resume_many"):
+                together: list[Call] = adapter.resume_many([(one, state) for one in ones], len(ones))
+                return together
+            return [adapter.resume(one, state) for one in ones]
         made: list[Call] = adapter.render(self.outgoing())
         return made
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hub.kernel.ledger.core import stored_batch
+
 
 def within(batch_max: int, most: int) -> int:
     """Deliveries in one call: as many as the policy allows and the adapter's largest operation holds; one at least."""
@@ -18,12 +20,11 @@ def within(batch_max: int, most: int) -> int:
 
 def per_call(system: str, settings: Mapping[str, Any]) -> int:
     """The same for a connector's row: its system and its settings as stored. A system without an adapter sends nothing in calls of its
-    own: there the policy's word stands."""
+    own: there the policy's word stands, or what holds where it says none."""
     from adapters import manifest as manifests
-    from connectors.settings import PolicySettings
 
-    told = (settings.get("policy") or {}).get("batch_max") or PolicySettings().batch_max
+    told = stored_batch(system, settings)
     try:
         return within(told, manifests.load(system).batch_most)
     except manifests.ManifestError:
-        return max(1, int(told))
+        return max(1, told)

@@ -14,6 +14,7 @@ from iot.profiles import Profiles
 @cache
 def _profiles() -> dict[str, Profiles]:
     from iot.dahua import listing as dahua
+    from iot.face_http import decode as face_http
     from iot.face_mqtt import decode as face_mqtt
     from iot.hanet import decode as hanet
     from iot.hikvision import decode as hikvision
@@ -22,6 +23,7 @@ def _profiles() -> dict[str, Profiles]:
 
     return {
         "dahua": dahua.PROFILES,
+        "face_http": face_http.PROFILES,
         "face_mqtt": face_mqtt.PROFILES,
         "hanet": hanet.PROFILES,
         "hikvision": hikvision.PROFILES,

@@ -234,7 +234,11 @@ def _render(adapter: Any, outgoing: list[Outgoing], state: dict[str, str] | None
     if state is not None and len(outgoing) == 1:
         made: Call = adapter.resume(outgoing[0], state)
         return made
-    calls: list[Call] = adapter.render(outgoing)
+    calls: list[Call]
+    if state is not None and hasattr(adapter, "resume_many"):
+        calls = adapter.resume_many([(one, state) for one in outgoing], len(outgoing))
+    else:
+        calls = adapter.render(outgoing)
     if len(calls) != 1:
         raise Refused(f"các bản ghi giờ thành {len(calls)} cuộc gọi", f"the records become {len(calls)} calls now")
     return calls[0]

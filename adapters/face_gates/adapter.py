@@ -7,6 +7,9 @@ What a kill leaves: every command is harmless twice. A deletion is a conversatio
 it has sent them all (where its dialect can tell; else it is given time), and only then told to delete; where it stood is the
 ledger's to know. That it takes a question proves that it sent them only while every question since was answered: after a silence,
 a kill, a broker that was away or a person's release it may have been restarted in the middle, and is asked for its records again.
+
+Those of one gate who have come as far go on together: both questions name nobody, and stand for all they were asked for; a deletion
+names everybody in it. Where the gate's answer leaves open whom of them it took, each is told alone.
 """
 
 from __future__ import annotations
@@ -44,15 +47,15 @@ class PhotoNotPassed(ValueError):
 
 
 class FaceGates:
-    """See `hub.kernel.ports.Adapter` and `Converser`. Settings: `allow_photo_url`, `drain_first`."""
+    """See `hub.kernel.ports.Adapter` and `GroupConverser`. Settings: `allow_photo_url`, `drain_first`."""
 
     def __init__(self, settings: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
         self._photos = bool(settings["allow_photo_url"])
         self._drain = bool(settings["drain_first"])
         self._profile = profile
         self._commands = Commands(profile)
-        self._turn_s = 2 * profile["gap_ms"]["plain"] / 1000
-        """Each who waits takes two commands of its gate's time: the question, and the deletion."""
+        self._turn_s = profile["gap_ms"]["plain"] / 1000
+        """How much of its gate's time a command takes."""
 
     def render(self, batch: Sequence[Outgoing]) -> list[Call]:
         """EditPerson each, AddPersons where several of one gate go by address, DeletePersons (or, first, the question for
@@ -63,6 +66,8 @@ class FaceGates:
         calls: list[Call] = []
         for (device, kind), ones in gates.items():
             most = {"add": self._profile["add_max"], "delete": self._profile["delete_max"]}.get(kind, 1)
+            if kind == "delete" and self._drain:
+                most = len(ones)  # the question names nobody
             for start in range(0, len(ones), most):
                 part = ones[start : start + most]
                 if kind == "delete":
@@ -78,16 +83,29 @@ class FaceGates:
     def resume(self, one: Outgoing, state: Mapping[str, str]) -> Call:
         """Ask whether the gate has sent all its records, where it can tell; ask for them again where it may have been broken off
         while it sent them; delete once they are here, or have had their time."""
-        device, proof = device_of(one), state.get("proof")
-        if proof not in (_ASKED, _AGAIN):
-            return self._commands.deletion(device, [one])
-        # Those that began before these were kept count as new ones, alone, and as broken off.
-        asks, size = int(state.get("asks", "0")), int(state.get("size", "1"))
-        if state.get("attempt") != str(one.attempt):
-            return self._commands.records(device, [one], asks=0, size=size)
-        if proof == _AGAIN:
-            return self._commands.records(device, [one], asks=asks, size=size)
-        return self._commands.all_sent(device, one, asks, size)
+        return self._step(device_of(one), *_stand(one, state), [one])
+
+    def resume_many(self, begun: Sequence[tuple[Outgoing, Mapping[str, str]]], most: int) -> list[Call]:
+        """The same for many: one call for all of a gate who stand at the same place, people to delete as a command takes them."""
+        together: dict[tuple[str, str, int], list[Outgoing]] = {}
+        calls: list[Call] = []
+        for one, state in begun:
+            step, asks = _stand(one, state)
+            if step == _ALONE:
+                calls.append(self._step(device_of(one), step, asks, [one]))
+            else:
+                together.setdefault((device_of(one), step, asks), []).append(one)
+        for (device, step, asks), ones in together.items():
+            size = len(ones) if step in (_ASKED, _AGAIN) else max(1, min(most, self._profile["delete_max"]))
+            calls += [self._step(device, step, asks, ones[n : n + size]) for n in range(0, len(ones), size)]
+        return calls
+
+    def _step(self, device: str, step: str, asks: int, ones: Sequence[Outgoing]) -> Call:
+        if step == _AGAIN:
+            return self._commands.records(device, ones, asks=asks)
+        if step == _ASKED:
+            return self._commands.all_sent(device, ones, asks)
+        return self._commands.deletion(device, ones)
 
     def read(self, call: Call, reply: Reply) -> Reading:
         """Read a gate's answer: `code` says it for the whole command."""
@@ -96,14 +114,15 @@ class FaceGates:
             return everyone(call, outcome)
         # A step that was answered is no attempt: while the number stays, no question remained without its answer.
         attempts = {int(one): str(attempt) for one, attempt in call.meta.get("attempts", {}).items()}
-        # Each goes on by itself, and a gate takes about one command a second: they set out one after the other, so that
-        # none waits for its gate while it holds a place among the connector's calls.
+        # Who goes on alone sets out one after the other, so that none waits for its gate while it holds a place among the
+        # connector's calls; the others go on at one moment, to share a call.
+        apart_s = self._turn_s if outcome.state["proof"] == _ALONE else 0.0
         return Reading(
             outcomes={
                 delivery: replace(
                     outcome,
                     state=outcome.state | {"attempt": attempts.get(delivery, "")},
-                    after_s=outcome.after_s + place * self._turn_s,
+                    after_s=outcome.after_s + place * apart_s,
                 )
                 for place, delivery in enumerate(call.deliveries)
             }
@@ -127,11 +146,17 @@ class FaceGates:
         code = code_of(said.get("code", info.get("code") if isinstance(info, dict) else None))
         if said.get("operator") != f"{operator}-Ack" or code is None:
             return Unknown(reason="the gate's answer cannot be read")
+        if isinstance(info, dict) and info.get("facesluiceId") not in (None, "", device):
+            return Unknown(reason="the answer names another gate")
         if "asks" in call.meta and code in self._profile["sending"]:
             proof = _ASKED if call.operation == "drained" else _AGAIN
-            return self._still_sending(device, proof, int(call.meta["asks"]) + 1, int(call.meta["size"]))
+            return self._still_sending(device, proof, int(call.meta["asks"]) + 1)
         if code in self._profile["later"]:
             return TryLater(reason=f"gate_busy {code}", after_s=self._profile["busy_s"])
+        whole = code in self._profile["done"] and not self._some_failed(info)
+        if call.operation == "delete_persons" and len(call.deliveries) > 1 and not whole:
+            # It says something of one of them, or of some: of whom is not told.
+            return InProgress(state={"drained": device, "proof": _ALONE}, after_s=self._turn_s)
         if (known := self._profile["person"].get(code)) is not None:
             text = Text(f"Cổng {device}: {known['vi']}", f"Gate {device}: {known['en']}")
             return NeedsPerson(cause=f"gate_refused_{code}", subject=call.key or device, message=text)
@@ -139,20 +164,24 @@ class FaceGates:
             text = Text(f"Cổng {device} trả lời mã {code}.", f"Gate {device} answers with code {code}.")
             return NeedsPerson(cause="gate_refused", subject=f"{device} {code}", message=text)
         if call.operation == "drained":
-            return InProgress(state={"drained": device, "proof": "free"}, after_s=self._profile["drain_settle_s"])
+            return InProgress(state={"drained": device, "proof": _FREE}, after_s=self._profile["drain_settle_s"])
         if call.operation == "drain":
             if self._profile["drain_evidence"] == "one_at_a_time":
-                size = int(call.meta.get("size", len(call.deliveries)))
-                return self._ask_again(device, _ASKED, 0, size, self._profile["drain_ask_s"])
-            return InProgress(state={"drained": device}, after_s=self._profile["drain_wait_s"])
+                return self._ask_again(device, _ASKED, 0)
+            return InProgress(state={"drained": device, "proof": "time"}, after_s=self._profile["drain_wait_s"])
         return Receipt(reference=code)
 
-    def _still_sending(self, device: str, proof: str, asks: int, size: int) -> Outcome:
+    def _some_failed(self, info: Any) -> bool:
+        """Whether an answer that says all is well says besides that some were not deleted."""
+        told = info if isinstance(info, dict) else {}
+        return any(told.get(name) not in (None, "", 0, "0", []) for name in self._profile["failed"])
+
+    def _still_sending(self, device: str, proof: str, asks: int) -> Outcome:
         """The gate refused the question for the `asks`th time: again in a while, and in the end a person's to look into. A
         person's release begins with the question for its records: their advice is to restart it."""
-        wait = max(self._profile["drain_ask_s"], size * self._turn_s)
+        wait = self._profile["drain_ask_s"]
         if asks * wait < self._profile["drain_give_up_s"]:
-            return self._ask_again(device, proof, asks, size, wait)
+            return self._ask_again(device, proof, asks)
         minutes = round(asks * wait / 60)
         text = Text(
             f"Cổng {device} vẫn báo đang gửi bản ghi sau khoảng {minutes} phút, nên người ở cổng chưa được xóa. Kiểm tra cổng "
@@ -162,12 +191,27 @@ class FaceGates:
         )
         return NeedsPerson(cause="gate_still_sending", subject=device, message=text)
 
-    def _ask_again(self, device: str, proof: str, asks: int, size: int, after_s: float) -> InProgress:
-        state = {"drained": device, "proof": proof, "asks": str(asks), "size": str(size)}
-        return InProgress(state=state, after_s=after_s)
+    def _ask_again(self, device: str, proof: str, asks: int) -> InProgress:
+        state = {"drained": device, "proof": proof, "asks": str(asks)}
+        return InProgress(state=state, after_s=self._profile["drain_ask_s"])
+
+
+def _stand(one: Outgoing, state: Mapping[str, str]) -> tuple[str, int]:
+    """Where one's conversation stands: its next step, and how often that was refused."""
+    proof = state.get("proof", "")
+    if proof not in (_ASKED, _AGAIN):
+        return (_ALONE if proof == _ALONE else _FREE), 0
+    # Those that began before tries were kept count as broken off.
+    if state.get("attempt") != str(one.attempt):
+        return _AGAIN, 0
+    return proof, int(state.get("asks", "0"))
 
 
 _ASKED = "asked"
 """Its records were asked for, and it took the question."""
 _AGAIN = "again"
 """They are to be asked for again, and it has not taken the question yet."""
+_FREE = "free"
+"""Its records are here, or have had their time: next is the deletion."""
+_ALONE = "alone"
+"""The same, but told of nobody else in the same command."""

@@ -5,6 +5,7 @@ One concern: their shape and their pace, as the profile says. Pure. It must neve
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta, timezone
 from typing import Any
@@ -55,22 +56,24 @@ class Commands:
         )
 
     def records(self, device: str, ones: Sequence[Outgoing], **again: int) -> Call:
-        """The question for what the gate has stored of the last days (`drain_days`). `again`: `asks` and `size` as in `all_sent`,
-        where it is asked once more for one of those it was asked for before."""
+        """The question for what the gate has stored of the last days (`drain_days`). `again`: `asks` as in `all_sent`, where it is
+        asked once more for those it was asked for before."""
         last = max(one.updated_at for one in ones).astimezone(_LOCAL) + timedelta(days=1)
         first = last - timedelta(days=self._profile["drain_days"] + 1)
         info = {"facesluiceId": device, "TimeS": f"{first:%Y-%m-%d %H:%M:%S}", "TimeE": f"{last:%Y-%m-%d %H:%M:%S}"}
-        made = self._call(device, "drain", "ManualPushRecords", ones, info, {}, "plain")
+        made = self._call(device, "drain", "ManualPushRecords", ones, info, {}, "plain", *again.values())
         return replace(made, meta=made.meta | _attempts(ones) | again)
 
-    def all_sent(self, device: str, one: Outgoing, asks: int, size: int) -> Call:
-        """A question for one second long ago: refused while the gate still answers the one before, else without records.
+    def all_sent(self, device: str, ones: Sequence[Outgoing], asks: int) -> Call:
+        """A question for one second long ago: refused while the gate still answers the one before, else without records. It names
+        nobody: it stands for all it is asked for.
 
-        `asks`: how often it was asked before; `size`: how many people the records were asked for, each of whom asks."""
-        then = (one.updated_at.astimezone(_LOCAL) - timedelta(days=3650)).replace(month=1, day=1)
+        `asks`: how often it was asked before."""
+        first = min(one.updated_at for one in ones).astimezone(_LOCAL)
+        then = (first - timedelta(days=3650)).replace(month=1, day=1)
         info = {"facesluiceId": device, "TimeS": f"{then:%Y-%m-%d} 00:00:00", "TimeE": f"{then:%Y-%m-%d} 00:00:01"}
-        made = self._call(device, "drained", "ManualPushRecords", [one], info, {}, "plain")
-        return replace(made, meta=made.meta | _attempts([one]) | {"asks": asks, "size": size})
+        made = self._call(device, "drained", "ManualPushRecords", ones, info, {}, "plain", asks)
+        return replace(made, meta=made.meta | _attempts(ones) | {"asks": asks})
 
     def _call(
         self,
@@ -81,8 +84,14 @@ class Commands:
         info: Any,
         beside: Mapping[str, Any],
         gap: str,
+        *step: int,
     ) -> Call:
         message = f"hub-{name}-{ones[0].delivery}-{ones[0].version}"
+        if name != "edit_person":
+            # A late answer to an earlier command is none to this one, which may be for others, or asked after a break: it has a
+            # name of its own. One person's content is the same whenever it is told.
+            whom = orjson.dumps([[[one.delivery, one.version, one.attempt] for one in ones], step])
+            message += f"-{hashlib.blake2b(whom, digest_size=5).hexdigest()}"
         told = {"operator": operator, "messageId": message, **beside, "info": info}
         return Call(
             operation=name,

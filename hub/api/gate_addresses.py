@@ -1,4 +1,4 @@
-"""Where gates that speak HTTP come to: `/iclock/…`, `/gates/{secret}/iclock|hikvision|hanet`.
+"""Where gates that speak HTTP come to: `/iclock/…`, `/gates/{secret}/iclock|hikvision|hanet|face_http`.
 
 One concern: reading an address. It must never look at what was sent, or know a gate.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from iot.face_http.decode import FAMILY as FACE_HTTP
 from iot.hanet.decode import FAMILY as HANET
 from iot.hikvision.decode import FAMILY as HIKVISION
 from iot.web import WebFamily
@@ -16,7 +17,9 @@ from iot.zkteco.decode import FAMILY as ZKTECO
 _PLAIN, _SECRET = "/iclock/", "/gates/"
 ROOTS = (_PLAIN, _SECRET)
 """How addresses of gates begin."""
-_BELOW: Mapping[str, WebFamily] = {"iclock": ZKTECO, "hikvision": HIKVISION, "hanet": HANET}
+_BELOW: Mapping[str, WebFamily] = {
+    "iclock": ZKTECO, "hikvision": HIKVISION, "hanet": HANET, "face_http": FACE_HTTP,
+}  # fmt: skip
 _ZKTECO_SAYS = frozenset({"GET", "HEAD", "POST"})
 
 
@@ -32,7 +35,7 @@ class Caller(NamedTuple):
 
 def caller(method: str, path: str) -> Caller | None:
     """Who speaks at an address that begins with one of `ROOTS`: ZKTeco gates behind a secret path, or without one where the
-    gate's profile lets them; Hikvision terminals' event push; the HANET cloud's webhook. None: nobody."""
+    gate's profile lets them; Hikvision and face terminals' event push; the HANET cloud's webhook. None: nobody."""
     if path.startswith(_PLAIN):
         return Caller("/iclock/{path}", ZKTECO, None, path[len(_PLAIN) :]) if method in _ZKTECO_SAYS else None
     secret, _, below = path[len(_SECRET) :].partition("/")

@@ -26,10 +26,11 @@ SCHOOLS = 40
 OWN = re.compile(r"sim-gate-\d{4,}")
 """What the gates of a fleet are called; nobody else's are."""
 MIX = (
-    ("face_mqtt", 53),
+    ("face_mqtt", 51),
     ("native", 25),
     ("zkteco", 10),
     ("hikvision", 6),
+    ("face_http", 2),
     ("hanet", 2),
     ("hanet_mqtt", 2),
     ("dahua", 2),
@@ -44,6 +45,7 @@ _PROFILES = {
     "native": "standard",
     "zkteco": "secret-path",
     "hikvision": "standard",
+    "face_http": "standard",
     "hanet": "",
     "hanet_mqtt": "",
     "dahua": "standard",

@@ -245,6 +245,31 @@ class Hikvision:
         return status == 200
 
 
+class FaceOverHttp:
+    """Face terminals in their HTTP-only mode: one record a request."""
+
+    most = 1
+
+    def event(self, gate: Spec, run: int, number: int, at: float, due: float, stored: bool, picture: str) -> Event:
+        """A record, with a picture when one is given."""
+        name, who, raw = str(run * 100_000 + number), person(gate.number, number), local(int(at))
+        more = f',"SanpPic":"{picture}"' if picture else ""
+        body = (
+            f'{{"operator":"VerifyPush","info":{{"facesluiceId":"{gate.device}","RecordID":"{name}","CustomizeID":"{who}",'
+            f'"PersonID":{number % 400},"VerifyStatus":"1","Similarity1":94.5,"Sendintime":{0 if stored else 1},'
+            f'"CreateTime":"{raw}"{more}}}}}'
+        )
+        return Event(name, who, raw, body.encode(), due, stored)
+
+    def request(self, gate: Spec, host: str, events: Sequence[Event], number: int) -> bytes:
+        """One post."""
+        return _post(f"/gates/{gate.secret}/face_http", host, events[0].body, "application/json")
+
+    def yes(self, status: int, body: bytes, events: int) -> bool:
+        """`{"code":200,…}`."""
+        return status == 200 and body.startswith(b'{"code":200')
+
+
 class Hanet:
     """The vendor's webhook: one call an event, signed over its id."""
 
@@ -270,7 +295,7 @@ class Hanet:
 
 
 MQTT: dict[str, MqttWords] = {"face_mqtt": Face(), "native": Native(), "hanet_mqtt": HanetAtBroker()}
-WEB: dict[str, WebWords] = {"zkteco": ZkTeco(), "hikvision": Hikvision(), "hanet": Hanet()}
+WEB: dict[str, WebWords] = {"zkteco": ZkTeco(), "hikvision": Hikvision(), "hanet": Hanet(), "face_http": FaceOverHttp()}
 LISTED = frozenset({"dahua"})
 """Families that say nothing until they are asked: `hub.simulate.gates_lists`."""
 

@@ -1,7 +1,8 @@
 """Conversations that go on later: which claimed deliveries are in the middle of one, and what is said next.
 
 One concern: from a kept state to the next call. Between two calls nothing waits and nothing is held: the delivery is
-*waiting* in the ledger until its time. It must never begin a conversation anew that has begun: that is its adapter's to say.
+*waiting* in the ledger until its time. Several that go on at the same moment share a call where their adapter says that its
+answer stands for each. It must never begin a conversation anew that has begun: that is its adapter's to say.
 """
 
 from __future__ import annotations
@@ -41,17 +42,41 @@ class Conversations:
     def resumed(
         self, begun: list[Claimed], mapped: Callable[[Claimed], Conclusion | None]
     ) -> tuple[list[tuple[Call, Claimed]], list[Conclusion]]:
-        """The next call of each, or why there is none. `mapped` fills in a delivery's fields."""
-        calls: list[tuple[Call, Claimed]] = []
+        """The next calls, each with the first delivery it is for, and why some have none. `mapped` fills in a delivery's fields."""
         ended: list[Conclusion] = []
+        going_on: list[Claimed] = []
         for d in begun:
-            conclusion = mapped(d)
-            if conclusion is not None:
+            if (conclusion := mapped(d)) is not None:
                 ended.append(conclusion)
-                continue
+            else:
+                going_on.append(d)
+        together = self._together(going_on)
+        if together is not None:
+            return together, ended
+        calls: list[tuple[Call, Claimed]] = []
+        for d in going_on:
             try:
                 calls.append((self._target.adapter.resume(d.outgoing, self._states[d.id]), d))  # type: ignore[attr-defined]
             except Exception as error:
                 log.exception("%s: the conversation about %s cannot go on", self._target.name, d.id)
                 ended.append(judge.conclude_unrenderable(d, self._target.number, error))
         return calls, ended
+
+    def _together(self, begun: list[Claimed]) -> list[tuple[Call, Claimed]] | None:
+        """Calls that several share; None where each goes on by itself: one that cannot must hold up no other."""
+        adapter = self._target.adapter
+        if len(begun) < 2 or not hasattr(adapter, "resume_many"):
+            return None
+        by_id = {d.id: d for d in begun}
+        states = [(d.outgoing, self._states[d.id]) for d in begun]
+        try:
+            calls = adapter.resume_many(states, self._target.policy.batch_max)
+        except Exception:
+            log.exception(
+                "%s: %d conversations cannot go on together; trying one by one", self._target.name, len(begun)
+            )
+            return None
+        if sorted(d for call in calls for d in call.deliveries) != sorted(by_id):
+            log.error("%s: not everybody of %d has one next call; trying one by one", self._target.name, len(begun))
+            return None
+        return [(call, by_id[call.deliveries[0]]) for call in calls]

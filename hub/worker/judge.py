@@ -93,9 +93,10 @@ def conclude_outcome(
             )
             return move(State.PARKED, "needs_person", reason=outcome.reason, task=task)
         case Unknown():
-            return move(State.WAITING, "harmless", reason=outcome.reason, after_s=policy.wait_s(delivery.attempts))
+            after = policy.wait_s(delivery.attempts, call=call)
+            return move(State.WAITING, "harmless", reason=outcome.reason, after_s=after)
         case TryLater():
-            after = policy.wait_s(delivery.attempts, outcome.after_s)
+            after = policy.wait_s(delivery.attempts, outcome.after_s, call)
             return move(State.WAITING, "try_later", reason=outcome.reason, after_s=after)
     raise AssertionError(outcome)
 

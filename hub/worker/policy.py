@@ -26,9 +26,11 @@ class Policy(Struct, frozen=True, kw_only=True):
     per_second: int | None = None
     per_day: int | None = None
 
-    def wait_s(self, attempts: int, after_s: float | None = None) -> float:
-        """How long to wait after so many attempts; `after_s`, the counterparty's own wish, is never undercut."""
-        return delay(attempts, self.retry, _dice, after_s)
+    def wait_s(self, attempts: int, after_s: float | None = None, call: int | None = None) -> float:
+        """How long to wait after so many attempts; `after_s`, the counterparty's own wish, is never undercut. What shared a `call`
+        waits alike, so that it can share one again: only calls spread."""
+        dice = _dice if call is None else random.Random(call)  # noqa: S311 - as above
+        return delay(attempts, self.retry, dice, after_s)
 
 
 class Pace:

@@ -83,8 +83,9 @@ class Renderer:
         return calls, ended + failed
 
     def halved(self, deliveries: list[Claimed]) -> list[Rendered]:
-        """Deliveries that went out together, in two halves; nothing where their bytes are pinned, or one cannot go alone."""
-        if any(d.resend is not None for d in deliveries):
+        """Deliveries that went out together, in two halves; nothing where their bytes are pinned, a conversation about them has
+        begun (it would begin anew), or one cannot go alone."""
+        if any(d.resend is not None or d.talking for d in deliveries):
             return []
         by_id = {d.id: d for d in deliveries}
         middle = (len(deliveries) + 1) // 2

@@ -26,7 +26,8 @@ class FaceGate(Gate):
     ack.
 
     It carries out commands: people added, changed and deleted (`people`), records sent again (`asked`: the spans). `codes`: what
-    it answers to an operator instead, once each, in order. `mute`: it answers no command.
+    it answers to an operator instead, once each, in order. `mute`: it answers no command. `spoilt`: how its answer to an operator fails,
+    once each, in order: `cut`, `other` (it names another command) or `late` (by `late_s`).
     `sending_s`: how long it sends the records it was asked for, and takes no second question meanwhile.
 
     `drift` True: firmware that spells and types some fields differently. A resend says `Sendintime` 0 and encodes the
@@ -40,6 +41,8 @@ class FaceGate(Gate):
         self.commands: list[tuple[float, str]] = []
         self.codes: dict[str, list[str]] = {}
         self.mute = False
+        self.spoilt: dict[str, list[str]] = {}
+        self.late_s = 1.5
         self.sending_s = 0.0
         self.sending_until = 0.0
 
@@ -98,7 +101,18 @@ class FaceGate(Gate):
             self._obey(operator, info)
         told = {"operator": f"{operator}-Ack", "messageId": message.get("messageId"), "code": code}
         told["info"] = {"facesluiceId": self.options.device, "result": "ok" if code == "200" else "fail"}
-        self._say(f"mqtt/face/{self.options.device}/Ack", json.dumps(told).encode(), 0)
+        self._answer(operator, told)
+
+    def _answer(self, operator: str, told: dict[str, Any]) -> None:
+        failing = self.spoilt.get(operator)
+        how = failing.pop(0) if failing else ""
+        if how == "other":
+            told["messageId"] = "hub-another"
+        answer, topic = json.dumps(told).encode(), f"mqtt/face/{self.options.device}/Ack"
+        if how == "late":
+            asyncio.get_running_loop().call_later(self.late_s, self._say, topic, answer, 0)
+        else:
+            self._say(topic, answer[: len(answer) // 2] if how == "cut" else answer, 0)
 
     def _obey(self, operator: str, info: Any) -> None:
         match operator:

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import parse_qsl
@@ -163,14 +163,22 @@ class HanetAtBroker(Gate):
 class HanetPlace(ListGate):
     """The vendor's list of a place: `person/getCheckinByPlaceIdInTimestamp`. It does not tell the ids its webhook told.
 
-    `aliases` False: of a person it tells the vendor's own number alone, as cameras at a broker do."""
+    `aliases` False: of a person it tells the vendor's own number alone, as cameras at a broker do. `numbers`: which alias and which
+    number of the vendor's it tells of a passage instead."""
 
     def __init__(
-        self, stored: list[Stored], *, camera: str, place: str = "12345", aliases: bool = True, **more: Any
+        self,
+        stored: list[Stored],
+        *,
+        camera: str,
+        place: str = "12345",
+        aliases: bool = True,
+        numbers: Callable[[Stored], tuple[str, str]] | None = None,
+        **more: Any,
     ) -> None:
         super().__init__(stored, **more)
+        self._numbers = numbers or (lambda s: (s.person, "2390481234567890") if aliases else ("", s.person))
         self._camera = camera
-        self._aliases = aliases
         self._place = place
 
     def answer(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> tuple[int, str, bytes]:
@@ -182,8 +190,8 @@ class HanetPlace(ListGate):
         size, number = int(asked["size"]), 1 if self.circling else int(asked["page"])
         data = [
             {
-                "aliasID": s.person if self._aliases else "",
-                "personID": "2390481234567890" if self._aliases else s.person,
+                "aliasID": self._numbers(s)[0],
+                "personID": self._numbers(s)[1],
                 "personName": "Trần Thị Mẫu",
                 "type": "0" if s.passed else "2",
                 "deviceID": self._camera,

@@ -10,6 +10,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
+from iot.face_http.simulator import FaceHttpGate
 from iot.gate import GateOptions, PlannedCheckin
 from iot.hanet.simulator import HanetCamera
 from iot.hikvision.simulator import HikvisionGate
@@ -18,7 +19,7 @@ from iot.zkteco.simulator import ZkTecoGate
 from tests.chaos.books import Passage
 from tests.chaos.world import SCHOOL, SIGNING, World
 
-_KINDS = ("zkteco", "hikvision", "hanet", "hikvision", "zkteco")
+_KINDS = ("zkteco", "hikvision", "hanet", "hikvision", "zkteco", "face_http")
 _SHAPES = ("multipart", "xml", "json", "untyped")
 
 
@@ -46,6 +47,8 @@ class Doors:
                 gate: WebGate = ZkTecoGate(options, photos=n == 0)
             elif family == "hikvision":
                 gate = HikvisionGate(options, shape=_SHAPES[n % len(_SHAPES)], honest=n < 3)  # type: ignore[arg-type]
+            elif family == "face_http":
+                gate = FaceHttpGate(options)
             else:
                 gate = HanetCamera(options, client_secret=SIGNING)
             self._gates.append(gate)

@@ -250,7 +250,9 @@ async def undo(core: Core, actor: str, number: int, why: str, schools: list[str]
 
 async def set_namespace(core: Core, actor: str, device: str, namespace: str | None, why: str = "") -> bool:
     """Say what the user ids on a gate mean, for passages from now on: None, the department's codes; else the namespace they are
-    local to (see `gate_ids`). False when there is no such gate. Raises `CannotLink` for a name that cannot be one."""
+    local to (see `gate_ids`). What was kept of it as nobody's under a number of its own comes to wait for a link, under that gate's
+    name: such a number goes on meaning what it meant when it came. False when there is no such gate. Raises `CannotLink` for a name
+    that cannot be one."""
     if namespace is not None and not is_account(namespace):
         raise CannotLink("bad_namespace")
     async with core.pool.acquire() as connection, connection.transaction():
@@ -259,6 +261,8 @@ async def set_namespace(core: Core, actor: str, device: str, namespace: str | No
             told = {"person_ids": said(namespace, device), **because(why)}
             await connection.execute(sql.gate_note, [device], actor, "namespace", [msgspec.json.encode(told)])
             await note(core, connection, actor, "gate_namespace", device=device, namespace=namespace, **because(why))
+            await connection.execute(sql.rejudge_unregistered, device)
+    core.on_commit("rejudge")
     return school is not None
 
 

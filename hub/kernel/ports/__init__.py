@@ -10,6 +10,7 @@ from hub.kernel.ports.adapters import (
     Connector,
     Converser,
     Decoder,
+    GroupConverser,
     Inquirer,
     MaybeSent,
     NotSent,
@@ -17,6 +18,7 @@ from hub.kernel.ports.adapters import (
     Puller,
 )
 from hub.kernel.ports.calls import (
+    BATCH_MAX,
     Call,
     InProgress,
     NeedsPerson,
@@ -46,6 +48,7 @@ from hub.kernel.ports.removed import Purpose, Removed, purpose_of
 from hub.kernel.ports.workbooks import Book, BookRefused, BookRow, Workbooks
 
 __all__ = [
+    "BATCH_MAX",
     "COMMANDS_USER",
     "LEFT_OUT",
     "NO_PROPERTIES",
@@ -62,6 +65,7 @@ __all__ = [
     "DeviceFamily",
     "Draft",
     "Event",
+    "GroupConverser",
     "Hasher",
     "InProgress",
     "Inbound",

@@ -48,6 +48,17 @@ class Converser(Protocol):
         ...
 
 
+class GroupConverser(Converser, Protocol):
+    """What a `Converser` can do besides, whose counterparty's one answer may stand for several conversations at once."""
+
+    def resume_many(self, begun: Sequence[tuple[Outgoing, Mapping[str, str]]], most: int) -> list[Call]:
+        """The next calls of conversations that go on at the same moment; every delivery in exactly one call. Always idempotent.
+
+        Several may share a call only where its answer stands for each of them: each has come as far, and the answer either names them
+        all or speaks of what they have in common. `most`: how many a call that names them may carry."""
+        ...
+
+
 class Pulled(Struct, kw_only=True):
     """What one page of a pull brought. Stored with its cursor in one transaction."""
 

@@ -9,6 +9,9 @@ from msgspec import Struct, field
 
 from hub.kernel.ports.messages import Draft, Event, Text
 
+BATCH_MAX = 100
+"""Deliveries in one call where a connector's policy does not say."""
+
 
 class Outgoing(Struct, frozen=True, kw_only=True):
     """One delivery as an adapter sees it when rendering."""

@@ -90,7 +90,8 @@ class DeviceFamily(Protocol):
         properties: Mapping[str, str] = NO_PROPERTIES,
     ) -> Decoded:
         """Decode one publication. `payload` is parsed JSON already stripped of biometrics; `device` is its registry
-        entry (profile, school, direction, zone), None when it is not registered. `properties`: MQTT 5's user properties as
+        entry (profile, school, direction, zone), None when it is not registered; on a shared topic None, and once more with
+        the entry of the one that is named, for the words of an acknowledgement. `properties`: MQTT 5's user properties as
         they came, stripped of nothing: only what is known by its form may be taken out of them. Raises nothing for any
         payload."""
         ...

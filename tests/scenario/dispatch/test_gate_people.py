@@ -145,3 +145,65 @@ def test_people_reach_their_gates_and_one_gate_does_not_hold_up_another(
 
     with broker(tmp_path) as mosquitto:
         asyncio.run(go(mosquitto.port))
+
+
+def test_many_who_leave_go_together_and_nobody_counts_as_gone_who_still_stands_at_the_gate(
+    stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over answers that are cut, name another command, come late, and a gate that goes silent in the middle."""
+    profile = manifests._profile(manifests.load("face_gates").folder / "profile-face-mqtt.yaml")
+    for name, value in (
+        ("silent_s", 0.3), ("busy_s", 0.2), ("drain_ask_s", 0.3), ("drain_settle_s", 0.2), ("gap_ms", {"plain": 20, "uri": 20}),
+    ):  # fmt: skip
+        monkeypatch.setitem(profile, name, value)
+    codes = [f"HS{n:03d}" for n in range(60)]
+    ended = """SELECT split_part(d.key, '/', 2) AS person FROM deliveries_closed d JOIN records r ON r.id = d.record
+        WHERE d.state = 7 AND r.event = 'CANCEL'"""
+
+    async def go(port: int) -> None:
+        async with stage() as s, gate("G1", port) as one:
+            await connect(s, port)
+            await parties.add_device(
+                s.core, "test", "G1", family="face_mqtt", profile="push-ack", title="G1", school=SCHOOL, entrance="Cổng chính",
+                direction="in", person_ids="department", zone="Asia/Ho_Chi_Minh", secret=b"sealed",
+            )  # fmt: skip
+            await s.push("gate_person", *(person("G1", code) for code in codes))
+            await s.work()
+
+            async def told() -> bool:
+                return len(one.people) == len(codes)
+
+            await until(told)
+            del one.commands[:]
+            one.late_s = 1.2
+            one.spoilt = {"ManualPushRecords": ["", "late"], "DeletePersons": ["cut", "other", "late"]}
+            obey = one._obey
+
+            def once(operator: str, info: Any) -> None:
+                # What it answers to so badly it has not done.
+                if operator != "DeletePersons" or not one.spoilt["DeletePersons"]:
+                    obey(operator, info)
+
+            one._obey = once  # type: ignore[method-assign]
+            one.sending_s = 0.5
+            await s.push("gate_person", *(person("G1", code, "CANCEL") for code in codes))
+            broken = False
+
+            async def gone() -> bool:
+                nonlocal broken
+                said = {r["person"] for r in await s.led.rows(ended)}
+                assert not said & one.people.keys(), "counted as gone, and still there"
+                if not broken and len(one.commands) > 8:
+                    broken = one.mute = True
+                    asyncio.get_running_loop().call_later(1.5, setattr, one, "mute", False)
+                return len(said) == len(codes)
+
+            await until(gone, 40)
+            assert not one.people
+            words = [word for _, word in one.commands]
+            whole = [span for span in one.asked if not span[1].endswith("00:00:01")]
+            assert len(words) < len(codes) / 2 and len(whole) < 6, words
+            assert await s.led.value("SELECT count(*) FROM deliveries") == 0
+
+    with broker(tmp_path) as mosquitto:
+        asyncio.run(go(mosquitto.port))

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from hub.api.control import control_token
+from iot.face_http.simulator import FaceHttpGate
 from iot.gate import GateOptions, PlannedCheckin, entries_by_mark
 from iot.hanet.simulator import HanetCamera
 from iot.hikvision.simulator import HikvisionGate
@@ -50,6 +51,7 @@ async def fleet(gateway: Any, core: Any) -> list[WebGate]:
     for n, shape in enumerate(("multipart", "untyped", "json", "xml"), 1):
         await register(core, f"HIK0{n}", "hikvision", f"h{n}-secret", "standard")
         del shape
+    await register(core, "FH01", "face_http", "f1-secret", "standard")
     await register(core, "HN01", "hanet", "c1-secret", "camera", signing=SIGNING)
     await register(core, "hanet-account", "hanet", "a1-secret", "account", signing=SIGNING)
     await register(core, "HN02", "hanet", "c2-secret", "camera", OTHER, SIGNING)
@@ -61,6 +63,7 @@ async def fleet(gateway: Any, core: Any) -> list[WebGate]:
         HikvisionGate(options(gateway, "HIK02", "h2-secret"), shape="untyped"),
         HikvisionGate(options(gateway, "HIK03", "h3-secret"), shape="json"),
         HikvisionGate(options(gateway, "HIK04", "h4-secret"), shape="xml"),
+        FaceHttpGate(options(gateway, "FH01", "f1-secret")),
         HanetCamera(options(gateway, "HN01", "c1-secret"), client_secret=SIGNING, with_time=False),
         HanetCamera(options(gateway, "HN02", "a1-secret"), client_secret=SIGNING, embed=True),
     ]
@@ -156,6 +159,7 @@ def test_strangers_and_liars(gateway: Any, stored: Any) -> None:
             liars: list[WebGate] = [
                 HikvisionGate(options(gateway, "HIK01", "h1-secret", claims="HIK02")),
                 ZkTecoGate(options(gateway, "ZK01", "z1-secret", claims="ZK02")),
+                FaceHttpGate(options(gateway, "FH01", "f1-secret", claims="FH02")),
                 HanetCamera(options(gateway, "HN01", "c1-secret", claims="HN02"), client_secret=SIGNING),
                 HanetCamera(options(gateway, "hanet-account", "a1-secret", claims="HN77"), client_secret=SIGNING),
                 HanetCamera(options(gateway, "hanet-account", "a1-secret", claims="HN66"), client_secret=SIGNING),
@@ -175,6 +179,7 @@ def test_strangers_and_liars(gateway: Any, stored: Any) -> None:
             assert {(row["code"], row["name"]) for row in codes} == {
                 ("device_mismatch", "HIK01"),
                 ("device_mismatch", "ZK01"),
+                ("device_mismatch", "FH01"),
                 ("device_mismatch", "HN01"),
                 ("unknown_device", "hanet-account"),
                 ("bad_signature", "HN01"),

@@ -233,3 +233,100 @@ def test_what_a_push_that_broke_off_had_taken_is_there_for_the_next(
             assert await here.value("SELECT count(*) FROM gate_sightings") == 0
 
     asyncio.run(go())
+
+
+WORDS = {"both": (True, True), "alias": (True, False), "vendor": (False, True)}
+
+
+def numbers_of(word: str) -> Callable[[Stored], tuple[str, str]]:
+    """How a word names a person: by the alias, by the vendor's own number, or by both."""
+    alias, vendor = WORDS[word]
+    return lambda s: (s.person * alias, f"9{s.person[2:]}" * vendor)
+
+
+def by_word(word: str) -> Way:
+    def made(s: Stored, received_at: datetime, name: str) -> Arrival:
+        alias, vendor = numbers_of(word)(s)
+        told = {"aliasid": alias, "personid": vendor, "time": int(s.at.timestamp() * 1000)}
+        return pushed(seen(f"webhook-{s.number}{name}", told, received_at, ENTRY, PROFILES.get(None).settings))
+
+    return made
+
+
+async def in_order(here: Any, worker: Any, first: str, stored: Sequence[Stored], word: str) -> None:
+    if first == "push":
+        await push(here, stored, SOON, by_word(word))
+    await listed(here, worker)
+    if first == "list":
+        await push(here, stored, LATE, by_word(word))
+
+
+APART = [("alias", "vendor"), ("vendor", "alias")]
+"""Words without a number in common, of the push and of the list."""
+
+
+@pytest.mark.parametrize("first", ["list", "push"])
+@pytest.mark.parametrize(
+    ("told", "lists"), [(a, b) for a in WORDS for b in WORDS if (a, b) not in APART], ids=lambda w: str(w)
+)
+def test_a_passage_is_one_where_both_words_tell_a_number_in_common(
+    ledger: Any, first: str, told: str, lists: str
+) -> None:
+    async def go() -> None:
+        stored = passages(3)
+        async with ledger() as here, HanetPlace(stored, camera="G1", numbers=numbers_of(lists)) as address:
+            worker = await asked(here, "G1", "hanet", address, place="12345", password=None)
+            await in_order(here, worker, first, stored, told)
+            await listed(here, worker)
+            assert await here.value("SELECT count(*) FROM records WHERE type = 'checkin'") == len(stored)
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["linked", "nobody-knows"])
+@pytest.mark.parametrize("first", ["list", "push"])
+@pytest.mark.parametrize(("told", "lists"), APART)
+def test_a_passage_told_by_numbers_of_two_kinds_is_one_where_both_mean_one_learner(
+    ledger: Any, first: str, told: str, lists: str, known: bool
+) -> None:
+    async def go() -> None:
+        stored = passages(2)
+        async with ledger() as here, HanetPlace(stored, camera="G1", numbers=numbers_of(lists)) as address:
+            worker = await asked(here, "G1", "hanet", address, place="12345", password=None)
+            await linked(here, stored[0].person)
+            for n, s in enumerate(stored):
+                if n:
+                    await persons.link(here.core, "test", "tai-khoan", s.person, "HP02", "đúng em")
+                if known:
+                    vendor = f"hanet:{numbers_of('vendor')(s)[1]}"
+                    await persons.link(here.core, "test", "tai-khoan", vendor, f"HP0{n + 1}", "đúng em")
+            await in_order(here, worker, first, stored, told)
+            await listed(here, worker)
+            times = "SELECT DISTINCT split_part(key, '/', 2) FROM records WHERE type = 'checkin'"
+            assert len(await here.rows(times)) == (2 if known else 4)
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("first", ["list", "push"])
+@pytest.mark.parametrize(("told", "lists"), [*APART, ("both", "vendor"), ("vendor", "both"), ("both", "both")])
+def test_two_persons_within_a_second_both_stay_whatever_numbers_tell_them(
+    ledger: Any, first: str, told: str, lists: str
+) -> None:
+    """One was pushed alone, the other listed alone."""
+
+    async def go() -> None:
+        one, other = passages(2, apart_s=0.3)
+        async with ledger() as here, HanetPlace([other], camera="G1", numbers=numbers_of(lists)) as address:
+            worker = await asked(here, "G1", "hanet", address, place="12345", password=None)
+            await linked(here, one.person)
+            await persons.link(here.core, "test", "tai-khoan", other.person, "HP02", "đúng em")
+            for n, s in enumerate((one, other), 1):
+                vendor = f"hanet:{numbers_of('vendor')(s)[1]}"
+                await persons.link(here.core, "test", "tai-khoan", vendor, f"HP0{n}", "đúng em")
+            await in_order(here, worker, first, [one], told)
+            await listed(here, worker)
+            rows = await here.rows("SELECT DISTINCT split_part(key, '/', 2) FROM records WHERE type = 'checkin'")
+            assert len(rows) == 2
+
+    asyncio.run(go())

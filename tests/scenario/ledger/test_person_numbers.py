@@ -231,6 +231,30 @@ def test_what_a_number_meant_when_it_came_stays(ledger: Any) -> None:
     played(ledger, scene)
 
 
+def test_what_was_kept_as_nobodys_waits_for_a_link_once_the_gates_numbers_are_told(ledger: Any) -> None:
+    """As it was stored before a vendor's own number waited for anybody: quarantined, in no namespace, in no inbox."""
+
+    async def scene(led: Any) -> None:
+        await registered(led, f"C1,hanet,camera,Cổng,{A},Cổng,in", f"C2,hanet,camera,Cổng,{A},Cổng,in")
+        await learner(led, "HS7", A)
+        await intake.accept(led.core, [sighting("C1", A, "a", personid="7"), sighting("C2", A, "b", personid="8")])
+        await led.owner.execute("DELETE FROM checkin_waits")
+        await led.owner.execute(
+            """UPDATE records SET body = body - 'namespace' || '{"quarantine": "unregistered"}' WHERE type = 'checkin'"""
+        )
+        await settled(led)
+        assert await waiting(led) == []
+        for _ in range(2):  # said again it is the same
+            assert await persons.set_namespace(led.core, "an", "C1", "truong-a", "Đã hỏi hãng")
+            await settled(led)
+            assert await waiting(led) == [("C1", "hanet:7", 1)], "and nothing of any other gate"
+        assert await persons.link(led.core, "an", "C1", "hanet:7", "HS7", "Danh sách") == 1
+        await settled(led)
+        assert await told(led) == {("C1/a", "HS7")} and await waiting(led) == []
+
+    played(ledger, scene)
+
+
 def test_a_replacement_makes_no_number_the_departments(ledger: Any) -> None:
     async def scene(led: Any) -> None:
         rest = f"Cổng,{A},Cổng,in"

@@ -16,6 +16,7 @@ from hub.api.gate_addresses import caller
         ("POST", "/gates/s3/iclock/a/b", "zkteco", "s3", "a/b"),
         ("POST", "/gates/s3/hikvision", "hikvision", "s3", ""),
         ("POST", "/gates/s3/hanet", "hanet", "s3", ""),
+        ("POST", "/gates/s3/face_http", "face_http", "s3", ""),
     ],
 )
 def test_an_address_tells_family_secret_and_what_is_below(

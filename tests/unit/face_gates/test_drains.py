@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from adapters.face_gates.adapter import FaceGates
 from adapters.face_gates.simulator import PROFILE
-from hub.kernel.ports import Call, InProgress, NeedsPerson, Outcome, Outgoing, Reply, TryLater, Unknown
+from hub.kernel.ports import Call, InProgress, NeedsPerson, Outcome, Outgoing, Receipt, Reply, TryLater, Unknown
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -43,6 +43,12 @@ def begun(count: int) -> dict[int, Outcome]:
     return gate().read(call, said("200", call)).outcomes
 
 
+def together(ones: list[Outgoing], outcomes: dict[int, Outcome], most: int = 1_000) -> list[Call]:
+    """The next calls of those whose conversations go on."""
+    states = [(one, o.state) for one in ones if isinstance(o := outcomes[one.delivery], InProgress)]
+    return gate().resume_many(states, most)
+
+
 def refusals(outcome: Any, one: Outgoing) -> tuple[float, Outcome]:
     """For how long the gate is asked that refuses for ever, and how it ends."""
     waited = 0.0
@@ -65,17 +71,102 @@ def test_a_gate_that_never_ends_sending_becomes_a_task(count: int) -> None:
         assert 0.8 * longest <= waited <= 1.5 * longest
 
 
-def test_the_questions_of_many_leave_the_gate_time_to_answer() -> None:
-    outcomes = begun(200)
-    firsts = sorted(o.after_s for o in outcomes.values() if isinstance(o, InProgress))
-    assert len(firsts) == 200 and firsts[0] == PROFILE["drain_ask_s"]
-    assert all(round(b - a, 6) >= 1 for a, b in pairwise(firsts)), "no two at once"
-    later = outcomes[7]
-    assert isinstance(later, InProgress)
-    call = gate().resume(leavers(8)[7], later.state)
-    again = gate().read(call, said("468", call)).outcomes[7]
-    # By then everybody else's question has had its turn: the order stays.
-    assert isinstance(again, InProgress) and again.after_s >= firsts[-1] - firsts[0]
+def test_the_questions_of_many_are_one_question() -> None:
+    ones, outcomes = leavers(1_500), begun(1_500)
+    assert {o.after_s for o in outcomes.values() if isinstance(o, InProgress)} == {PROFILE["drain_ask_s"]}
+    operations, told = [], outcomes
+    for code in ("468", "468", "200"):
+        (call,) = together(ones, told)
+        operations.append(call.operation)
+        assert call.deliveries == tuple(range(1_500)) and "HS0" not in call.body.decode()
+        told = gate().read(call, said(code, call)).outcomes
+    assert operations == ["drained"] * 3
+    deletions = together(ones, told)
+    assert [len(call.deliveries) for call in deletions] == [200] * 7 + [100]
+    assert {call.operation for call in deletions} == {"delete_persons"}
+    named = [
+        (d, p) for c in deletions for d, p in zip(c.deliveries, orjson.loads(c.body)["info"]["customId"], strict=True)
+    ]
+    assert named == [(n, f"HS{n:05d}") for n in range(1_500)], "each once, and by name"
+    for call in deletions:
+        assert all(isinstance(o, Receipt) for o in gate().read(call, said("200", call)).outcomes.values())
+
+
+def test_after_a_break_a_gate_is_asked_once_for_the_records_of_all_who_leave() -> None:
+    ones = [replace(one, attempt=2) for one in leavers(1_500)]
+    (call,) = together(ones, begun(1_500))
+    assert call.operation == "drain" and len(call.deliveries) == 1_500
+    (call,) = together(ones, gate().read(call, said("200", call)).outcomes)
+    assert call.operation == "drained", "and then whether it sent them"
+
+
+def test_who_has_not_come_as_far_does_not_share_the_others_proof() -> None:
+    """Number 0 was broken off, 1 waits for its question to be taken, 2 is at another gate, 3 may be deleted, 4 only alone."""
+    ones = leavers(6)
+    ones[0] = replace(ones[0], attempt=2)
+    ones[2] = replace(ones[2], body=ones[2].body | {"device": "F2"})
+    asked = {"drained": "F1", "proof": "asked", "asks": "0", "attempt": "1"}
+    states = {0: asked, 1: asked, 2: asked | {"drained": "F2"}, 3: {"proof": "free", "attempt": "1"}}
+    states |= {4: {"proof": "alone", "attempt": "1"}, 5: asked}
+    calls = gate().resume_many([(one, states[one.delivery]) for one in ones], 100)
+    found = {(call.operation, call.meta["device"], call.deliveries) for call in calls}
+    assert found == {
+        ("drain", "F1", (0,)), ("drained", "F1", (1, 5)), ("drained", "F2", (2,)), ("delete_persons", "F1", (3,)),
+        ("delete_persons", "F1", (4,)),
+    }  # fmt: skip
+
+
+def test_a_deletion_of_many_carries_no_more_than_the_connector_may() -> None:
+    ones = leavers(25)
+    calls = gate().resume_many([(one, {"proof": "free"}) for one in ones], 10)
+    assert [len(call.deliveries) for call in calls] == [10, 10, 5]
+
+
+@pytest.mark.parametrize(
+    ("code", "info"),
+    [("404", {}), ("478", {}), ("200", {"DelErrNum": "1"}), ("200", {"DelErrInfo": [{"customId": "HS00001"}]})],
+)
+def test_where_the_answer_leaves_open_whom_it_took_each_is_told_alone(code: str, info: dict[str, Any]) -> None:
+    ones = leavers(3)
+    (call,) = gate().resume_many([(one, {"proof": "free"}) for one in ones], 100)
+    reply = Reply(status=200, body=orjson.dumps({"operator": "DeletePersons-Ack", "code": code, "info": info}))
+    told = gate().read(call, reply).outcomes
+    assert all(isinstance(o, InProgress) for o in told.values()), "nobody counts as gone"
+    waits = sorted(o.after_s for o in told.values() if isinstance(o, InProgress))
+    assert all(round(b - a, 6) >= 1 for a, b in pairwise(waits)), "one after the other"
+    alone = together(ones, told)
+    assert [c.deliveries for c in alone] == [(0,), (1,), (2,)]
+    assert [type(gate().read(c, said("200", c)).outcomes[n]) for n, c in enumerate(alone)] == [Receipt] * 3
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"operator":"DeletePersons-Ack","co', b"", b'{"operator":"EditPerson-Ack","code":"200"}']
+)
+def test_an_answer_that_is_cut_or_anothers_deletes_nobody(body: bytes) -> None:
+    (call,) = gate().resume_many([(one, {"proof": "free"}) for one in leavers(3)], 100)
+    elsewhere = orjson.dumps({"operator": "DeletePersons-Ack", "code": "200", "info": {"facesluiceId": "F2"}})
+    for given in (body, elsewhere):
+        assert {type(o) for o in gate().read(call, Reply(status=200, body=given)).outcomes.values()} == {Unknown}
+
+
+def test_a_late_answer_is_no_answer_to_a_later_command() -> None:
+    """Each command has a name of its own: for whom it is, and which try."""
+    ones = leavers(3)
+    free = {"proof": "free"}
+
+    def name(*told: tuple[Outgoing, dict[str, str]]) -> str:
+        (call,) = gate().resume_many(list(told), 100)
+        assert orjson.loads(call.body)["messageId"] == call.headers["reply-value"]
+        return call.headers["reply-value"]
+
+    asked = {"proof": "asked", "asks": "0", "attempt": "1"}
+    again = replace(ones[0], attempt=2)
+    names = [
+        name((ones[0], free), (ones[1], free)), name((ones[0], free), (ones[2], free)), name((ones[0], free)), name((again, free)),
+        name((ones[0], asked)), name((ones[0], asked | {"asks": "1"})), name((again, asked)),
+        name((replace(again, attempt=3), asked)),
+    ]  # fmt: skip
+    assert len(set(names)) == len(names)
 
 
 def test_the_one_question_it_takes_ends_it() -> None:

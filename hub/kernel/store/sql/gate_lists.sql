@@ -27,8 +27,10 @@ WHERE device = $1 AND owner = $2 AND run = $3 AND span_end IS NULL RETURNING dev
 SELECT device FROM gate_lists WHERE device = $1 AND owner = $2 AND run = $3 AND page = $4 AND until > clock_timestamp() FOR UPDATE
 
 -- name: gate_list_page
+-- A fault of the kind `circle` is one of the whole list: a page says nothing against it, for the pages before it could be read the last
+-- time too. It stands until a run has come to its end.
 UPDATE gate_lists SET page = page + 1, place = $3, until = clock_timestamp() + $4::float8 * interval '1 second',
-  listed = listed + $5, missed = missed + $6, fault = NULL, faults = 0
+  listed = listed + $5, missed = missed + $6, fault = CASE WHEN fault->>'kind' = 'circle' THEN fault END, faults = 0
 WHERE device = $1 AND owner = $2
 
 -- name: gate_list_end
@@ -38,8 +40,10 @@ UPDATE gate_lists SET page = 0, place = NULL, done_to = greatest(done_to, span_e
 WHERE device = $1 AND owner = $2
 
 -- name: gate_list_fault
--- `again`: the run begins anew from where everything was stored; else it goes on at its page.
-UPDATE gate_lists SET fault = $3, faults = faults + 1, until = NULL, owner = NULL, due_at = clock_timestamp() + $4::float8 * interval '1 second',
+-- `again`: the run begins anew from where everything was stored; else it goes on at its page. A passing fault does not take the place
+-- of one that stands until a run has come to its end.
+UPDATE gate_lists SET fault = CASE WHEN fault->>'kind' = 'circle' AND NOT coalesce(($3::jsonb->>'loud')::bool, false) THEN fault ELSE $3 END,
+  faults = faults + 1, until = NULL, owner = NULL, due_at = clock_timestamp() + $4::float8 * interval '1 second',
   place = CASE WHEN $5 THEN NULL ELSE place END, page = CASE WHEN $5 THEN 0 ELSE page END,
   span_start = CASE WHEN $5 THEN NULL ELSE span_start END, span_end = CASE WHEN $5 THEN NULL ELSE span_end END
 WHERE device = $1 AND owner = $2

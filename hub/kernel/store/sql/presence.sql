@@ -62,6 +62,15 @@ WHERE p.at > clock_timestamp() - interval '10 minutes' AND p.undone_at IS NULL
 ORDER BY w.record LIMIT $1
 ON CONFLICT DO NOTHING
 
+-- name: rejudge_unregistered
+-- A gate's passages of people it knew by numbers of its own or its vendor's, kept as nobody's before such numbers waited for a link.
+INSERT INTO rejudgements (record)
+SELECT r.id FROM records r
+WHERE r.key >= $1::text || '/' AND r.key < $1::text || '0' AND r.class = 1 AND r.type = 'checkin' AND r.version = 1 AND r.disposition = 3
+  AND r.body->>'quarantine' = 'unregistered' AND r.body->>'local_id' IS NOT NULL
+  AND NOT EXISTS (SELECT FROM checkin_waits w WHERE w.record = r.id)
+ORDER BY r.id ON CONFLICT DO NOTHING
+
 -- name: waits_done
 DELETE FROM checkin_waits WHERE record = ANY ($1::bigint[])
 
