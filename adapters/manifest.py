@@ -127,11 +127,19 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def profile(self, name: str | None = None) -> dict[str, Any]:
         """A profile by name (file name, with or without `.yaml`) or the default. Raises ManifestError."""
+        return dict(_profile(self.folder / self.check_profile(name)))
+
+    def check_profile(self, name: str | None) -> str:
+        """The file of a profile by name, or of the default. Raises `Unfit` naming its place and the profiles there are."""
         wanted = self.profiles[0] if name is None else name if name.endswith(".yaml") else f"{name}.yaml"
         if wanted not in self.profiles:
-            known = ", ".join(self.profiles)
-            raise ManifestError(f"{self.system}: không có hồ sơ {wanted!r} / no profile {wanted!r} (có/known: {known})")
-        return dict(_profile(self.folder / wanted))
+            given, known = (name or "")[:100], ", ".join(p.removesuffix(".yaml") for p in self.profiles)
+            message = Text(
+                f"{self.title.vi} không có hồ sơ {given!r}; có: {known}",
+                f"{self.title.en} has no profile {given!r}; there are: {known}",
+            )
+            raise Unfit([Reject(pointer="/profile", code="unfit", message=message)])
+        return wanted
 
     def check_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Settings with defaults filled in. Raises ManifestError naming every fault found."""

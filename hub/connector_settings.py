@@ -70,6 +70,7 @@ def checked(
             raise Led
         manifest.check_way(*way, takes)
         if not takes:
+            manifest.check_profile(stored.get("profile"))
             manifest.check_settings(data.get("adapter") or {})
     known.check_secrets(settings, secrets)
     return stored

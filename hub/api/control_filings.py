@@ -17,8 +17,10 @@ from hub.api.context import Hub
 from hub.api.control import require_control
 from hub.api.problems import Problem
 from hub.kernel.filings import ZONE, WorkCalendar
+from hub.kernel.firewall_names import NO_REASON, stated
 from hub.kernel.ledger import filing_watch
 from hub.kernel.ledger.core import TRANSIENT
+from hub.kernel.ledger.operations import note
 from hub.kernel.ledger.pulls import PullBusy
 from hub.kernel.ports import Text, said
 from hub.kernel.store.db import sql
@@ -34,12 +36,13 @@ _NO_CONNECTOR = Text("Không có kết nối này.", "There is no such connector
 
 class PullOrder(BaseModel):
     """`key` names the run, e.g. the schedule's own run id: the same key pulls once. `accept_removals`: a person saw that
-    much of the list is really gone."""
+    much of the list is really gone, and `why` says how they know; it goes into the journal."""
 
     model_config = ConfigDict(extra="forbid")
     key: str = Field(min_length=1, max_length=200)
     for_s: float = Field(_FOR_S, gt=0, le=60)
     accept_removals: bool = False
+    why: str = Field("", max_length=1000)
 
 
 def calendar_of(settings: Any) -> WorkCalendar:
@@ -64,6 +67,9 @@ async def pull(request: Request, name: str, what: str, order: PullOrder) -> Resp
     from hub.worker.pulls import Pull, UnknownPull
 
     hub: Hub = request.app.state.hub
+    why = stated(order.why)
+    if order.accept_removals and why is None:
+        raise Problem(422, "no_reason", Text(f"why: {NO_REASON.vi}", f"why: {NO_REASON.en}"))
     try:
         async with hub.core.pool.acquire() as connection:
             row = await connection.fetchrow(sql.pull_connector, name)
@@ -77,6 +83,11 @@ async def pull(request: Request, name: str, what: str, order: PullOrder) -> Resp
             AddressPolicy(hub.settings.outward.allow_private, hub.settings.outward.folders),
             hub.core.worker,
         )
+        if order.accept_removals:
+            async with hub.core.pool.acquire() as connection, connection.transaction():
+                await note(
+                    hub.core, connection, "control", "pull", connector=row["id"], what=what, key=order.key, accepted_removals=True, why=why,
+                )  # fmt: skip
         standing = await work.run(order.key, order.for_s, even_if_shrunk=order.accept_removals)
     except UnknownPull as error:
         raise Problem(404, "unknown_list", said(error)) from error

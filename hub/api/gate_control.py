@@ -1,6 +1,7 @@
 """What operators ask of gates: a span once more, and how a gate's own list is read.
 
-One concern: those requests. It must never speak to a gate itself, or show a secret."""
+One concern: those requests. It must never speak to a gate itself, show a secret, or change or end how a gate is read without a stated
+reason: whoever orders that is a person with the control token, and the journal knows no name."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from hub.api.context import Hub
 from hub.api.control import require_control
 from hub.api.devices import door_of
 from hub.api.problems import Problem
+from hub.kernel.firewall_names import NO_REASON, stated
 from hub.kernel.ledger import gate_commands, gate_lists, parties
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Text
@@ -41,11 +43,20 @@ class Span(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", 
 
 class Asked(msgspec.Struct, forbid_unknown_fields=True):
     """How a gate's list is read: see `hub.worker.list_settings.ListSettings`. `secrets`: of its authentication; left out, those
-    it has are kept. `since`: from when the first run asks; left out, a week back."""
+    it has are kept. `since`: from when the first run asks; left out, a week back. `why`: the reason, which is journaled."""
 
     settings: dict[str, Any]
+    why: str = ""
     secrets: dict[str, str] | None = None
     since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+def _reason(why: str) -> str:
+    """The reason as it is journaled. Raises a 422 problem where it is no sentence."""
+    said = stated(why)
+    if said is None:
+        raise Problem(422, "no_reason", Text(f"why: {NO_REASON.vi}", f"why: {NO_REASON.en}"))
+    return said
 
 
 async def _entry(hub: Hub, device: str, fits: Callable[[Any], bool]) -> Any:
@@ -100,18 +111,18 @@ async def put_list(request: Request, device: str) -> Response:
     except (msgspec.DecodeError, BadListSettings) as error:
         text = Text(f"Thiết lập không hợp lệ: {error}", f"The settings are not valid: {error}")
         raise Problem(422, "invalid_settings", text) from error
-    sealed = None
+    why, sealed = _reason(asked.why), None
     if asked.secrets is not None:
         sealed = hub.keys.encrypt(msgspec.json.encode(asked.secrets), f"gate-list {device}".encode())
     since = asked.since or datetime.now(UTC) - timedelta(seconds=_FIRST_S)
-    await gate_lists.put(hub.core, "control", device, asked.settings, sealed, since)
+    await gate_lists.put(hub.core, "control", device, asked.settings, sealed, since, why)
     return Response(status_code=204)
 
 
 @router.delete("/{device}/list", status_code=204)
-async def drop_list(request: Request, device: str) -> Response:
-    """Read a gate's list no longer."""
-    await gate_lists.drop(door_of(request).hub.core, "control", device)
+async def drop_list(request: Request, device: str, why: str = "") -> Response:
+    """Read a gate's list no longer; `why` goes into the journal."""
+    await gate_lists.drop(door_of(request).hub.core, "control", device, _reason(why))
     return Response(status_code=204)
 
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 from starlette.datastructures import FormData
 
 from hub.api.context import Hub
+from hub.console.kept import Sent
 from hub.kernel.firewall import clean
 from hub.kernel.firewall_names import stated
 from hub.kernel.ledger import people
@@ -159,6 +160,21 @@ def text(form: FormData, name: str, longest: int = 2000) -> str:
 def purpose(form: FormData, name: str = "purpose") -> str | None:
     """What somebody stated as their purpose; None when it is no sentence: then nothing is to be shown or done."""
     return stated(_typed(form, name))
+
+
+def reason(request: Request, form: FormData, name: str = "why") -> str | None:
+    """Why somebody orders what a form asks, as it is journaled: the one rule of everything that changes something for others. None
+    when it is no sentence: nothing is to be done then, and the page, given again, has the form as it was typed, the error at its
+    field."""
+    said = purpose(form, name)
+    keep(request, form, wrong=said is None)
+    return said
+
+
+def keep(request: Request, form: FormData, *, wrong: bool = False) -> None:
+    """Have the page that says what is wrong with a form give it back as it was typed."""
+    values = {k: text(form, k) for k in form if k != "csrf"}
+    request.state.sent = Sent(path=request.scope["path"], values=values, wrong=wrong)
 
 
 def _typed(form: FormData, name: str) -> str:

@@ -20,8 +20,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 
 from hub.console import times
+from hub.console.kept import Kept, Sent, kept
 from hub.console.times import Lang
 from hub.console.words import WORDS
+from hub.kernel.firewall_names import PURPOSE_LEAST, PURPOSE_MOST
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Text
 
@@ -84,11 +86,25 @@ def pick(text: Any, lang: Lang) -> str:
 
 
 class _Helpers:
-    """What templates call, bound to one request's language."""
+    """What templates call, bound to one request's language and to the form it refuses, if any."""
 
-    def __init__(self, lang: Lang) -> None:
+    def __init__(self, lang: Lang, sent: Sent | None) -> None:
         self.lang = lang
         self.now = times.now()
+        self._sent = sent
+        self._forms = 0
+        self._told = False
+
+    def kept(self, action: str, **hidden: object) -> Kept:
+        """A form of the page, by its address and what it hides: as it was typed when it is the one that was refused."""
+        self._forms += 1
+        form = kept(self._sent, self._forms, action, hidden)
+        self._told = self._told or form.typed
+        return form
+
+    def untold(self) -> bool:
+        """Whether a reason was none and the page, as things stand by now, has no field any more to say so at."""
+        return self._sent is not None and self._sent.wrong and not self._told
 
     def t(self, key: str, **values: Any) -> str:
         """A string of the table."""
@@ -182,23 +198,29 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.globals["static"] = static
+    env.globals["why_least"], env.globals["why_most"] = PURPOSE_LEAST, PURPOSE_MOST
     env.globals["known_done"] = frozenset(key for key in WORDS if key.startswith("done."))
     env.filters["urlpart"] = lambda text: quote(str(text), safe="")
     return env
 
 
-def render(request: Request, template: str, lang: Lang, **context: Any) -> str:
-    """A template's text."""
-    helpers = _Helpers(lang)
+def render(request: Request, template: str, lang: Lang, sent: Sent | None, **context: Any) -> str:
+    """A template's text. `sent`: the form that is refused, if any."""
+    helpers = _Helpers(lang, sent)
     names = {name: getattr(helpers, name) for name in dir(helpers) if not name.startswith("_")}
     base = {"request": request, "path": request.url.path, "link": _query(request), "visitor": None, "title": ""}
     return _environment().get_template(template).render(base | names | context)
 
 
 def respond(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-    """A whole page with the console's headers; a language chosen by `?lang=` is remembered."""
+    """A whole page with the console's headers; a language chosen by `?lang=` is remembered. As the answer to an order without a
+    reason (see `guard.reason`) it is 422, and any page that refuses a form gives it back as it was typed."""
     lang = lang_of(request)
-    response = HTMLResponse(render(request, template, lang, **context), status_code=status, headers=HEADERS)
+    sent: Sent | None = getattr(request.state, "sent", None)
+    if sent is not None and sent.wrong and status == 200:
+        status = 422
+    content = render(request, template, lang, sent if status >= 400 else None, **context)
+    response = HTMLResponse(content, status_code=status, headers=HEADERS)
     if request.query_params.get("lang") in ("vi", "en"):
         response.set_cookie(LANG_COOKIE, lang, max_age=_LANG_S, httponly=True, samesite="lax", secure=secure(request))
     return response

@@ -14,6 +14,7 @@ from hub.console.words_of_gate_lists import GATE_LIST_WORDS
 from hub.console.words_of_gates import GATE_WORDS
 from hub.console.words_of_ledger import LEDGER_WORDS
 from hub.console.words_of_persons import PERSON_WORDS
+from hub.console.words_of_reasons import REASON_WORDS
 from hub.console.words_of_reconcile import RECONCILE_WORDS
 from hub.console.words_of_twins import TWIN_WORDS
 from hub.console.words_of_verifying import VERIFYING_WORDS
@@ -229,10 +230,8 @@ _PAGES: dict[str, tuple[str, str]] = {
     "replay.mode": ("Cách gửi lại", "How"),
     "replay.as_sent": ("Nguyên văn như đã gửi", "Exactly as sent"),
     "replay.remap": ("Ánh xạ lại theo bảng mã hiện nay", "Mapped anew with today's tables"),
-    "replay.note": ("Lý do", "Reason"),
     "replay.go": ("Gửi lại {n} lượt", "Send {n} again"),
     "replay.nothing": ("Không có lượt gửi nào khớp.", "No delivery matches."),
-    "replay.need_note": ("Hãy ghi lý do.", "Give a reason."),
     "replay.need_filter": ("Hãy chọn ít nhất một điều kiện.", "Choose at least one condition."),
     "replay.changed": ("Số lượt gửi đã thay đổi từ lúc xem kế hoạch. Hãy xem lại.", "The number has changed since the plan. Look again."),
     "parked.about": ("Mỗi việc giữ mọi lượt gửi có cùng nguyên nhân; xử lý một lần cho tất cả.", "A task holds all deliveries with the same cause; resolve it once for all."),
@@ -263,7 +262,7 @@ _PAGES: dict[str, tuple[str, str]] = {
     "codes.from_schools": ("Từ:", "From:"),
     "codes.suggested": ("Gợi ý", "Suggestions"),
     "codes.other": ("Mã khác", "Another code"),
-    "codes.note": ("Căn cứ (bắt buộc)", "Ground (required)"),
+    "codes.note": ("Căn cứ", "Ground"),
     "codes.approve": ("Duyệt và thả", "Approve and release"),
     "codes.systems": ("Hệ thống mã", "Code systems"),
     "codes.walks": ("Bảng chuyển đổi", "Crosswalks"),
@@ -317,9 +316,6 @@ _PAGES: dict[str, tuple[str, str]] = {
     "users.block": ("Chặn", "Block"),
     "users.unblock": ("Bỏ chặn", "Unblock"),
     "users.reset": ("Cấp lại mật khẩu", "New password"),
-    "users.bad_why": ("Hãy nêu lý do bằng một câu (8–250 ký tự). Chưa làm gì.", "Give the reason in a sentence (8–250 characters). Nothing was done."),
-    "connector.why": ("Lý do (ghi vào nhật ký)", "Reason (goes into the journal)"),
-    "done.why_needed": ("Hãy nêu lý do bằng một câu (8–250 ký tự). Chưa làm gì.", "Give the reason in a sentence (8–250 characters). Nothing was done."),
     "users.bad_name": ("Tên: 2–32 ký tự a–z, 0–9, dấu chấm, gạch.", "Name: 2–32 characters a–z, 0–9, dot, dash, underscore."),
     "users.bad_title": ("Hãy ghi họ tên, chức vụ.", "Give a name and position."),
     "users.bad_role": ("Không có vai trò này.", "There is no such role."),
@@ -338,14 +334,13 @@ _PAGES: dict[str, tuple[str, str]] = {
     "done.paused": ("Đã tạm dừng kết nối.", "Connector paused."),
     "done.resumed": ("Kết nối chạy tiếp.", "Connector resumed."),
     "done.nothing": ("Không có gì thay đổi.", "Nothing changed."),
-    "done.reason_needed": ("Hãy ghi lý do. Chưa làm gì.", "Give a reason. Nothing was done."),
     "done.added": ("Đã thêm kết nối, đang tạm dừng. Hãy thử kết nối.", "Connector added, and paused. Test it now."),
     "done.saved": ("Đã lưu cấu hình.", "Settings saved."),
     "done.cancelled": ("Đã hủy lượt gửi.", "Delivery withdrawn."),
     "done.not_cancelled": ("Không hủy được: lượt gửi đang đi hoặc đã đóng.", "It could not be withdrawn: it is on its way or closed."),
     "done.replayed": ("Đã xếp {n} lượt vào hàng gửi lại.", "{n} deliveries queued again."),
     "done.resolved": ("Đã xử lý {n} lượt gửi.", "{n} deliveries resolved."),
-    "done.code_needed": ("Hãy chọn một mã có trong bảng. Chưa duyệt.", "Choose a code that is in the table. Nothing was approved."),
+    "codes.code_needed": ("Hãy chọn một mã có trong bảng. Chưa duyệt.", "Choose a code that is in the table. Nothing was approved."),
     "done.approved": ("Đã duyệt mã; {n} lượt gửi được thả.", "Code approved; {n} deliveries released."),
     "done.user": ("Đã cập nhật người dùng.", "User updated."),
     "done.user_not": ("Không thực hiện được: chính bạn, hoặc quản trị viên cuối cùng.", "Not done: it is yourself, or the last administrator."),
@@ -365,4 +360,5 @@ WORDS: dict[str, tuple[str, str]] = (
     | TWIN_WORDS
     | GATE_WORDS
     | PERSON_WORDS
+    | REASON_WORDS
 )

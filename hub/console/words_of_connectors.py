@@ -10,6 +10,7 @@ CONNECTOR_WORDS: dict[str, tuple[str, str]] = {
     "connector.pause": ("Tạm dừng", "Pause"),
     "connector.resume": ("Chạy tiếp", "Resume"),
     "connector.reason": ("Lý do tạm dừng", "Why pause it"),
+    "connector.reason_resume": ("Lý do chạy tiếp", "Why resume it"),
     "connector.edit": ("Sửa cấu hình", "Edit settings"),
     "connector.backlog": ("Hàng đợi", "Backlog"),
     "connector.oldest": ("cũ nhất", "oldest"),

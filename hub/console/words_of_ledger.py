@@ -91,6 +91,7 @@ LEDGER_WORDS: dict[str, tuple[str, str]] = {
     "task.cannot_set_up": ("Không dựng được kết nối", "The connector cannot be set up"),
     "task.endpoint_gone": ("Bên nhận không nhận nữa (410)", "The receiver wants nothing more (410)"),
     "task.credentials_refused": ("Tài khoản kết nối bị từ chối", "Credentials refused"),
+    "task.login_refused": ("Không nhận yêu cầu đăng nhập", "Log-in not taken"),
     "task.address_refused": ("Địa chỉ không được phép", "Address not allowed"),
     "task.service_refused": ("Nền tảng không cho gọi dịch vụ", "Service refused by the platform"),
     "task.host_key_refused": ("Khóa máy chủ không đúng", "Host key is another"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 RECONCILE_WORDS: dict[str, tuple[str, str]] = {
+    "alarm.reconcile": ("Đối soát có khác biệt", "Reconciliation differs"),
     "nav.reconcile": ("Đối soát", "Reconcile"),
     "reconcile.about": (
         "So danh sách ở trường, ở trục và ở đối tác bằng mã băm, tới từng bản ghi. Chỉ phần khác biệt được gửi lại.",

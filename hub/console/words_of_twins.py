@@ -22,6 +22,16 @@ TWIN_WORDS: dict[str, tuple[str, str]] = {
     "twins.well": ("Đang khỏe", "Well"),
     "twins.out": ("Gửi được trong phút qua", "Delivered in the last minute"),
     "twins.breaker": ("Cầu dao", "Breaker"),
+    "twins.story": ("Diễn biến", "What happened"),
+    "twins.on": ("Bật sự cố: {what}, {s} giây", "Fault on: {what}, {s} s"),
+    "twins.off": ("Tắt mọi sự cố", "All faults off"),
+    "twins.opened": ("Bắt đầu khôi phục: {why}", "Recovery begins: {why}"),
+    "twins.released": ("Bước {step}: thả {n} lượt đang chờ", "Step {step}: released from waiting: {n}"),
+    "twins.handed_over": ("Trả quyền điều phối: {who}", "Handed over by {who}"),
+    "twins.finished": (
+        "Đã khôi phục sau {steps} bước, thả {n} lần",
+        "Recovered after {steps} steps, {n} times released",
+    ),
     "done.fault": ("Đã bật. Xem bên dưới.", "It is on. Watch below."),
     "done.fault_not": ("Hệ thống giả lập không trả lời.", "The simulator does not answer."),
     "kind.rehearse": ("Diễn tập sự cố", "Outage rehearsed"),
@@ -39,5 +49,6 @@ TWIN_WORDS: dict[str, tuple[str, str]] = {
     "fault.half_open": ("Kết nối nửa mở", "Half-open connection"),
     "fault.wrong_schema": ("Trả lời sai lược đồ", "Answer of another schema"),
     "fault.fault_500": ("Lỗi của đối tác (500, SOAP Fault)", "Its own fault (500, SOAP Fault)"),
+    "fault.commit_then_500": ("Đã nhận rồi vẫn báo lỗi (500)", "Taken, then a fault all the same (500)"),
     "fault.reset_mid_body": ("Ngắt giữa câu trả lời", "Reset in the middle of the answer"),
 }

@@ -76,7 +76,6 @@ VERIFYING_WORDS: dict[str, tuple[str, str]] = {
     "verify.from_kept": ("bản lưu", "kept answer"),
     "verify.from_there": ("CSDL dân cư", "the database"),
     "verify.wrong_school": ("Hãy chọn một trường trong phạm vi của bạn.", "Choose a school within your scope."),
-    "verify.wrong_purpose": ("Hãy ghi mục đích (ít nhất 8 ký tự).", "State a purpose (at least 8 characters)."),
     "verify.wrong_officer": (
         "Mã cán bộ chỉ gồm chữ không dấu, chữ số và . _ / : - (ít nhất 2 ký tự).",
         "An officer's code takes letters, digits and . _ / : - (at least 2 characters).",

@@ -17,6 +17,8 @@ WORK_WORDS: dict[str, tuple[str, str]] = {
     "alarm.inbox": ("Chưa thành bản ghi", "Not made into records"),
     "alarm.paused": ("Tự tạm dừng", "Paused itself"),
     "alarm.recovery": ("Phục hồi quá lâu", "Recovery takes too long"),
+    "alarm.recovery_late": ("Lượt phục hồi trễ hạn", "Recovery's run is late"),
+    "alarm.schedule_late": ("Lịch trễ hạn", "Schedule is late"),
     "alarm.partitions": ("Phân vùng", "Partitions"),
     "alarm.sweep": ("Việc trông coi", "The watch"),
     "alarm.upkeep": ("Bảo trì hằng giờ", "Hourly upkeep"),
@@ -58,7 +60,7 @@ WORK_WORDS: dict[str, tuple[str, str]] = {
         "The correction goes as a new message of yours, through every check; the original stays and is linked.",
     ),
     "correct.data": ("Nội dung như trường đã gửi (JSON)", "The content as the school pushed it (JSON)"),
-    "correct.why": ("Lý do sửa (bắt buộc)", "Why it is corrected (required)"),
+    "correct.why": ("Lý do sửa", "Why it is corrected"),
     "correct.go": ("Gửi bản sửa", "Send the correction"),
     "correct.wrong": ("Có {n} chỗ cần sửa. Chưa gửi gì.", "{n} things to correct. Nothing was sent."),
     "correct.not_now": (
@@ -71,10 +73,6 @@ WORK_WORDS: dict[str, tuple[str, str]] = {
     "done.corrected_same": (
         "Bản sửa trùng nội dung hiện tại: đã lưu, không phải gửi đi đâu.",
         "The correction equals the present content: stored, owed to nobody.",
-    ),
-    "done.purpose_needed": (
-        "Hãy ghi mục đích (ít nhất 8 ký tự). Chưa hiện gì.",
-        "Give a purpose (at least 8 characters). Nothing was shown.",
     ),
     "orders.title": ("Lệnh gửi lại gần đây", "Recent replay orders"),
     "orders.asked": ("Yêu cầu", "Asked"),

@@ -60,7 +60,6 @@ WORKBOOK_WORDS: dict[str, tuple[str, str]] = {
     "waits.itself": ("chính nó đang chờ {what}", "it waits itself for {what}"),
     "waits.unknown": ("trục chưa có lượt gửi nào cho bản ghi này", "the hub has no delivery of it"),
     "waits.send": ("Gửi luôn", "Send anyway"),
-    "waits.reason": ("Lý do", "Reason"),
     "kind.compare": ("So sánh với hệ thống nhận", "Comparison with a receiver"),
     "kind.reconcile": ("Gửi lại sau đối soát", "Resent after reconciling"),
     "kind.send_anyway": ("Gửi không chờ", "Sent without waiting"),

@@ -21,6 +21,11 @@ NO_PURPOSE = Text(
     f"State a purpose: a sentence of {PURPOSE_LEAST} to {PURPOSE_MOST} characters.",
 )
 
+NO_REASON = Text(
+    f"Hãy nêu lý do bằng một câu từ {PURPOSE_LEAST} đến {PURPOSE_MOST} ký tự.",
+    f"Give the reason: a sentence of {PURPOSE_LEAST} to {PURPOSE_MOST} characters.",
+)
+
 
 def shown(name: str) -> str:
     """A topic, a file's or a field's name that the sender chose, as it may be kept: of one too long for an honest name

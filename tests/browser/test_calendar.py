@@ -30,6 +30,7 @@ def test_the_calendar_reads_well_and_keeps_what_is_given(site: Any, sign_in: Any
     page.check("input[name=day0_6]")
     page.fill("input[name=opens0]", "07:00")
     page.fill("input[name=closes0]", "11:30")
+    page.fill("form[action='/calendar/sessions'] [name=why]", "Thời khóa biểu học kỳ I")
     page.click("form[action='/calendar/sessions'] button")
     assert page.is_checked("input[name=day0_6]") and page.input_value("input[name=closes0]") == "11:30"
     assert page.evaluate(OVERFLOW) <= 0
@@ -37,8 +38,19 @@ def test_the_calendar_reads_well_and_keeps_what_is_given(site: Any, sign_in: Any
     if folder := os.environ.get("CONSOLE_SHOTS"):
         page.screenshot(path=f"{folder}/calendar-{lang}-{width}.png", full_page=True)
     page.fill("input[name=opens0]", "12:00")
+    page.fill("form[action='/calendar/sessions'] [name=why]", "Thời khóa biểu học kỳ II")
     page.click("form[action='/calendar/sessions'] button")
     assert page.locator("[role=alert]").count() == 1
+    assert page.input_value("input[name=opens0]") == "12:00", "what was typed is there to be mended"
+    assert page.input_value("form[action='/calendar/sessions'] [name=why]") == "Thời khóa biểu học kỳ II"
+    page.goto("/calendar")
+    row = page.locator("tr", has_text=f"Nghỉ bão {lang} {width}").first
+    row.locator("summary").click()
+    row.locator("[name=why]").fill("Bão đã đổi hướng")
+    row.locator("button").click()
+    assert f"Nghỉ bão {lang} {width}" not in page.content()
+    (line,) = site.sql("SELECT data FROM journal WHERE kind = 'day_off_removed' ORDER BY id DESC LIMIT 1")
+    assert "Bão đã đổi hướng" in line["data"]
 
 
 def test_the_evidence_of_a_record_checks_out(site: Any, sign_in: Any) -> None:

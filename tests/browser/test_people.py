@@ -89,7 +89,7 @@ def test_linking_and_undoing(site: Any, sign_in: Any, waiting: Any) -> None:
     assert site.sql("SELECT count(*) AS n FROM rejudgements")[0]["n"] == 4
     row = page.locator("tr", has_text="Danh sách lớp 1A")
     row.locator("summary").click()
-    row.locator("[name=why]").fill("Nhầm người")
+    row.locator("[name=why]").fill("Nhầm người rồi")
     row.locator("button.danger").click()
     assert site.sql("SELECT undone_by FROM gate_persons WHERE id = $1", link["id"])[0]["undone_by"] == "quantri"
 
@@ -118,6 +118,7 @@ def test_whose_the_numbers_of_a_gate_are(site: Any, sign_in: Any, waiting: Any) 
         form.locator("[name=device]").fill("gate-03")
         form.locator("[name=whose]").select_option(whose)
         form.locator("[name=namespace]").fill(name)
+        form.locator("[name=why]").fill("The school's list says so")
         form.locator("button").click()
 
     def there() -> Any:

@@ -67,6 +67,7 @@ def test_a_run_is_begun_and_a_plan_is_ordered_once(site: Any, sign_in: Any, foun
     assert "3199999999" not in told, "keys are masked"
     assert "Plan: records to send: 1" in told and page.locator("tbody a").count() == 2
     before = site.sql("SELECT count(*) AS n FROM deliveries WHERE cause = 'compared'")[0]["n"]
+    page.fill("#plan [name=why]", "Bộ báo thiếu bản ghi")
     page.click("#plan button")
     assert site.sql("SELECT count(*) AS n FROM deliveries WHERE cause = 'compared'")[0]["n"] - before <= 1
     assert page.locator("#plan").count() == 0

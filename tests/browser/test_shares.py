@@ -36,11 +36,12 @@ def test_a_resting_share_is_seen_with_its_reason(site, sign_in, resting, width: 
 def test_a_person_lets_it_go_on_and_that_is_on_record(site, sign_in, resting) -> None:
     page = sign_in("quantri", lang="en")
     page.goto("/connectors/ministry")
+    page.fill("section.share [name=why]", "Trường đã sửa danh mục")
     page.click("section.share button")
     assert page.locator("section.share").count() == 0 and "share goes on" in page.content()
     assert not site.sql("SELECT 1 FROM paused_shares")
     (line,) = site.sql("SELECT actor, data FROM journal WHERE kind = 'resume_share'")
-    assert line["actor"] == "quantri"
+    assert line["actor"] == "quantri" and "Trường đã sửa danh mục" in line["data"]
     page.goto("/audit")
     assert "A school's share was resumed" in page.locator("main").inner_text()
 

@@ -124,6 +124,7 @@ def test_what_waits_is_shown_with_its_reason_and_can_be_sent_anyway(site, sign_i
         look(page, f"waits-{width}-{lang}")
         section = page.locator("#waits")
         assert SCHOOLS[0][0] in section.inner_text()
+        section.locator("summary").first.click()
         section.locator("[name=why]").first.fill("Bộ đã có trường")
         section.locator("button").first.click()
         moved = site.sql("SELECT count(*) FROM deliveries WHERE id = ANY ($1::bigint[]) AND state = 2 AND anyway", ids)

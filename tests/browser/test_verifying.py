@@ -109,6 +109,7 @@ def test_one_is_opened_by_form_and_only_once(site: Any, sign_in: Any) -> None:
     page.fill("[name=purpose]", "Tuyển sinh đầu cấp năm nay")
     page.click("text=Bắt đầu xác minh")
     assert page.url.partition("?")[0] == first and "đang có một đợt" in page.locator("main").inner_text()
+    page.fill("form[action$='/cancel'] [name=why]", "Trường đã rút đề nghị")
     page.click("text=Dừng, không hỏi thêm")
     assert "Đã dừng" in page.locator("main").inner_text()
 

@@ -93,5 +93,5 @@ def test_who_may_not_correct(site, sign_in) -> None:
         assert page.context.request.post(f"/records/{foreign}/{path}", form=form).status == 404
         assert page.context.request.post(f"/records/{old}/{path}", form=form).status == 409
     short = page.context.request.post(f"/records/{record}/correct", form=form | {"purpose": "x"})
-    assert person(9) not in short.text() and "ít nhất 8 ký tự" in short.text()
+    assert person(9) not in short.text() and "một câu từ 8 đến 250 ký tự" in short.text()
     assert site.sql("SELECT count(*) FROM journal WHERE kind IN ('unmask', 'correct')") == before

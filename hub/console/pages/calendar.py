@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, keep, known_id, reason, taken, text
 from hub.console.render import redirect, respond
 from hub.kernel.ledger import silence
 from hub.kernel.silence import ZONE
@@ -19,10 +19,10 @@ _SPANS = 4
 WEEKDAYS = range(1, 8)
 
 
-async def _page(request: Request, visitor: Guest, *, error: str | None = None) -> Response:
+async def _page(request: Request, visitor: Guest, *, error: str | None = None, school: str = "") -> Response:
     core = core_of(request)
     today = datetime.now(UTC).astimezone(ZONE).date()
-    school = request.query_params.get("school", "").strip()
+    school = school or request.query_params.get("school", "").strip()
     if school and not core.directory.permits(visitor.person.scope, school):
         raise Refused(404, "error.missing")
     if not school and visitor.schools is not None and len(visitor.schools) == 1:
@@ -46,8 +46,9 @@ async def index(request: Request, visitor: Visitor) -> Response:
 
 @router.post("/days")
 async def add(request: Request, visitor: Visitor) -> Response:
-    """Close a school, or all of them, for some days."""
+    """Close a school, or all of them, for some days. Their title says why, to everybody who sees them."""
     form = await taken(request, visitor)
+    keep(request, form)
     school = text(form, "school", 40)
     if not school and not visitor.whole:
         raise Refused(403, "error.scope")
@@ -67,21 +68,25 @@ async def add(request: Request, visitor: Visitor) -> Response:
 
 @router.post("/days/{number}/remove")
 async def remove(request: Request, visitor: Visitor, number: str) -> Response:
-    """Take days off back."""
-    await taken(request, visitor)
+    """Take days off back, with a reason."""
+    form = await taken(request, visitor)
+    which, why = known_id(number), reason(request, form)
+    if why is None:
+        return await _page(request, visitor)
     schools = None if visitor.whole else visitor.schools
-    if not await silence.remove_day_off(core_of(request), visitor.person.name, known_id(number), schools):
+    if not await silence.remove_day_off(core_of(request), visitor.person.name, which, schools, why):
         raise Refused(404, "error.missing")
     return redirect("/calendar", done="done.calendar")
 
 
 @router.post("/sessions")
 async def sessions(request: Request, visitor: Visitor) -> Response:
-    """Replace one school's timetable."""
+    """Replace one school's timetable, with a reason: its gates are expected by it."""
     form = await taken(request, visitor)
     school = text(form, "school", 40)
     if not school or not core_of(request).directory.permits(visitor.person.scope, school):
         raise Refused(404, "error.missing")
+    why = reason(request, form)
     spans: list[tuple[list[int], time, time]] = []
     for n in range(_SPANS):
         days = [d for d in WEEKDAYS if text(form, f"day{n}_{d}")]
@@ -91,9 +96,11 @@ async def sessions(request: Request, visitor: Visitor) -> Response:
         try:
             span = days, time.fromisoformat(opens), time.fromisoformat(closes)
         except ValueError:
-            return await _page(request, visitor, error="calendar.bad_times")
+            return await _page(request, visitor, error="calendar.bad_times", school=school)
         if not days or span[1] >= span[2] or any(set(days) & set(d) and span[1] == a for d, a, _ in spans):
-            return await _page(request, visitor, error="calendar.bad_times")
+            return await _page(request, visitor, error="calendar.bad_times", school=school)
         spans.append(span)
-    await silence.set_sessions(core_of(request), visitor.person.name, school, spans)
+    if why is None:
+        return await _page(request, visitor, school=school)
+    await silence.set_sessions(core_of(request), visitor.person.name, school, spans, why)
     return redirect(f"/calendar?school={school}", done="done.calendar")

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from msgspec import Struct
 
 from hub.console import times
-from hub.console.guard import Refused, Visitor, core_of, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, reason, taken, text
 from hub.console.render import redirect, respond
 from hub.kernel.ledger import operations
 from hub.kernel.store.db import sql
@@ -68,14 +68,18 @@ async def inbox(request: Request, visitor: Any) -> list[Unmapped]:
 @router.get("")
 async def index(request: Request, visitor: Visitor) -> Response:
     """The inbox, the code systems and the crosswalks."""
+    return await _page(request, visitor)
+
+
+async def _page(request: Request, visitor: Guest, error: str | None = None) -> Response:
     core = core_of(request)
     async with core.pool.acquire() as connection:
         approved = await connection.fetch(sql.console_approved)
     catalogue = core.catalogue
     return respond(
-        request, "codes.html", visitor=visitor, inbox=await inbox(request, visitor), systems=sorted(catalogue.systems.values(), key=lambda s: s.system),
-        walks=sorted(catalogue.crosswalks.values(), key=lambda w: w.id), version=catalogue.version, approved=approved, title=catalogue.title,
-        schools=core.directory,
+        request, "codes.html", status=422 if error else 200, visitor=visitor, error=error, inbox=await inbox(request, visitor),
+        systems=sorted(catalogue.systems.values(), key=lambda s: s.system), walks=sorted(catalogue.crosswalks.values(), key=lambda w: w.id),
+        version=catalogue.version, approved=approved, title=catalogue.title, schools=core.directory,
     )  # fmt: skip
 
 
@@ -85,12 +89,12 @@ async def approve(request: Request, visitor: Visitor) -> Response:
     form = await taken(request, visitor, whole=True)
     system, code, target = (text(form, k, 200) for k in ("system", "code", "target"))
     canonical = text(form, "other", 120) or text(form, "canonical", 120)
-    why = text(form, "note", 300)
+    why = reason(request, form, "note")
     table = core_of(request).catalogue.systems.get(target)
     if not (system and code) or table is None or table.row(canonical) is None:
-        return redirect("/codes", done="done.code_needed")
-    if not why:
-        return redirect("/codes", done="done.reason_needed")
+        return await _page(request, visitor, "codes.code_needed")
+    if why is None:
+        return await _page(request, visitor)
     released = await operations.approve_code(
         core_of(request), visitor.person.name, system, code, target, canonical, why
     )

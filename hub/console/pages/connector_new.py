@@ -16,7 +16,7 @@ from hub.console import forms
 from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, purpose, taken, text
 from hub.console.pages.connectors import checked, schema_of, unplaced, ways
 from hub.console.render import redirect, respond
-from hub.kernel.firewall_names import NO_PURPOSE
+from hub.kernel.firewall_names import NO_REASON
 from hub.kernel.ledger import operations
 from hub.kernel.ports import Text
 
@@ -85,7 +85,7 @@ async def make(request: Request, visitor: Visitor) -> Response:
         errors["/name"] = TAKEN
     why = purpose(form, name="why")
     if why is None:
-        errors["/why"] = NO_PURPOSE
+        errors["/why"] = NO_REASON
     if why is not None and not errors:
         made = await operations.add_connector(
             core_of(request), hub_of(request).keys, visitor.person.name, name, system, stored, secrets, MADE, why

@@ -11,10 +11,10 @@ from fastapi.responses import Response
 from hub.connector_settings import checked as fitting
 from hub.connector_settings import led_to, told
 from hub.console import forms
-from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, purpose, taken, text
+from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, purpose, reason, taken, text
 from hub.console.pulse import Card, Pulses
 from hub.console.render import redirect, respond
-from hub.kernel.firewall_names import NO_PURPOSE
+from hub.kernel.firewall_names import NO_REASON
 from hub.kernel.ledger import guards, operations
 from hub.kernel.ports import Text
 from hub.kernel.store.db import sql
@@ -115,29 +115,35 @@ async def probe(request: Request, visitor: Visitor, name: str) -> Response:
 async def pause(request: Request, visitor: Visitor, name: str) -> Response:
     """Pause, with a reason."""
     form = await taken(request, visitor, whole=True)
-    reason = text(form, "reason", 300)
-    if not reason:
-        return redirect(f"/connectors/{name}", done="done.reason_needed")
     await _row(request, name)
-    done = await operations.pause(core_of(request), visitor.person.name, name, Text(reason, reason))
+    why = reason(request, form, "reason")
+    if why is None:
+        return await _detail(request, visitor, name)
+    done = await operations.pause(core_of(request), visitor.person.name, name, Text(why, why))
     return redirect(f"/connectors/{name}", done="done.paused" if done else "done.nothing")
 
 
 @router.post("/{name}/resume")
 async def resume(request: Request, visitor: Visitor, name: str) -> Response:
-    """Resume."""
-    await taken(request, visitor, whole=True)
+    """Resume, with a reason."""
+    form = await taken(request, visitor, whole=True)
     await _row(request, name)
-    done = await operations.resume(core_of(request), visitor.person.name, name)
+    why = reason(request, form)
+    if why is None:
+        return await _detail(request, visitor, name)
+    done = await operations.resume(core_of(request), visitor.person.name, name, why)
     return redirect(f"/connectors/{name}", done="done.resumed" if done else "done.nothing")
 
 
 @router.post("/{name}/shares/resume")
 async def resume_share(request: Request, visitor: Visitor, name: str) -> Response:
-    """Let a school's share go on that was paused for mass refusals."""
+    """Let a school's share go on that was paused for mass refusals, with a reason."""
     form = await taken(request, visitor, whole=True)
     await _row(request, name)
-    done = await guards.resume_share(core_of(request), visitor.person.name, name, text(form, "school", 60))
+    why = reason(request, form)
+    if why is None:
+        return await _detail(request, visitor, name)
+    done = await guards.resume_share(core_of(request), visitor.person.name, name, text(form, "school", 60), why)
     return redirect(f"/connectors/{name}", done="done.share" if done else "done.nothing")
 
 
@@ -157,6 +163,8 @@ def schema_of(request: Request, system: str, kind: str, scheme: str) -> dict[str
             properties.pop(name, None)
         properties |= {k: _asked(properties[k], first, only) for k, (first, only) in _OF_FILES.items()}
     elif manifest is not None and "adapter" in properties:
+        known = [name.removesuffix(".yaml") for name in manifest.profiles]
+        properties["profile"] = {**properties["profile"], "examples": known, "x-help": _profiles(known)}
         properties["adapter"] = {
             **manifest.form(),
             **{k: v for k, v in properties["adapter"].items() if k.startswith("x-")},
@@ -165,6 +173,11 @@ def schema_of(request: Request, system: str, kind: str, scheme: str) -> dict[str
     if secrets.get("properties"):
         properties["secrets"] = {**secrets, "x-title": {"vi": "Bí mật", "en": "Secrets"}}
     return {**made, "properties": properties}
+
+
+def _profiles(known: list[str]) -> dict[str, str]:
+    names = ", ".join(known)
+    return {"vi": f"Của bộ chuyển đổi: {names}; trống: {known[0]}", "en": f"The adapter's: {names}; empty: {known[0]}"}
 
 
 _OF_FILES: dict[str, tuple[tuple[str, ...], frozenset[str] | None]] = {
@@ -297,7 +310,7 @@ async def save(request: Request, visitor: Visitor, name: str) -> Response:
         except ValueError as error:
             errors = told(error)
     if why is None:
-        errors["/why"] = NO_PURPOSE
+        errors["/why"] = NO_REASON
     if why is None or errors:
         return _edit_page(request, visitor, row, schema, data, errors, kind, scheme, text(form, "why", 250))
     # What is set by pausing and resuming is not part of what is edited here.

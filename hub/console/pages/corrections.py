@@ -13,8 +13,8 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, taken, text
-from hub.console.pages.messages import correctable, one_record, purpose_of
+from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, reason, taken, text
+from hub.console.pages.messages import correctable, one_record, purpose_of, record_page
 from hub.console.render import redirect, respond
 from hub.kernel.firewall import clean
 from hub.kernel.ledger import corrections
@@ -34,7 +34,6 @@ _BIOMETRIC = Text(
     "Có ảnh hoặc dữ liệu sinh trắc học trong nội dung: hãy bỏ đi.",
     "The content holds a picture or biometric data: take it out.",
 )
-_NO_WHY = Text("Hãy ghi lý do sửa.", "Give the reason for the correction.")
 _OTHER_KEY = Text(
     "Mã định danh của bản ghi không được đổi: muốn vậy, hãy gửi một bản ghi mới.",
     "The record's business key must stay: to change it, push a new record.",
@@ -52,9 +51,9 @@ async def _open(request: Request, visitor: Guest, record: str) -> Any:
     return row
 
 
-def _page(request: Request, visitor: Guest, row: Any, data: str, why: str = "", errors: Any = ()) -> Response:
+def _page(request: Request, visitor: Guest, row: Any, data: str, errors: Any = ()) -> Response:
     return respond(
-        request, "correct.html", status=422 if errors else 200, visitor=visitor, row=row, data=data, why=why, errors=errors,
+        request, "correct.html", status=422 if errors else 200, visitor=visitor, row=row, data=data, errors=errors,
         schools=core_of(request).directory,
     )  # fmt: skip
 
@@ -65,7 +64,7 @@ async def form(request: Request, visitor: Visitor, record: str) -> Response:
     await taken(request, visitor)
     row = await _open(request, visitor, record)
     if not await purpose_of(request, visitor, row["id"]):
-        return redirect(f"/records/{row['id']}", done="done.purpose_needed")
+        return await record_page(request, visitor, row)
     # In the model's order: the store keeps none.
     place = {name: n for n, name in enumerate(TYPES[row["type"]].struct.__struct_fields__)}
     content = dict(
@@ -76,27 +75,28 @@ async def form(request: Request, visitor: Visitor, record: str) -> Response:
 
 @router.post("/records/{record}/correct/send")
 async def send(request: Request, visitor: Visitor, record: str) -> Response:
-    """Send the correction; whatever is wrong with it comes back above the form, with its place."""
+    """Send the correction; whatever is wrong with it comes back above the form, with its place, and the form as it was typed."""
     fields = await taken(request, visitor)
     row = await _open(request, visitor, record)
-    raw, why = text(fields, "data", _LONGEST), text(fields, "why", 300)
+    raw, why = text(fields, "data", _LONGEST), reason(request, fields)
     found = _read(raw)
-    if isinstance(found, Text) or len(why) < 3:
-        wrong = [("", found)] if isinstance(found, Text) else [("", _NO_WHY)]
-        return _page(request, visitor, row, raw, why, wrong)
+    if isinstance(found, Text):
+        return _page(request, visitor, row, raw, [("", found)])
+    if why is None:
+        return _page(request, visitor, row, raw)
     if clean(raw.encode(), core_of(request).hasher).removed:
-        return _page(request, visitor, row, raw, why, [("", _BIOMETRIC)])
+        return _page(request, visitor, row, raw, [("", _BIOMETRIC)])
     if found == corrections.as_pushed(row["body"]):
-        return _page(request, visitor, row, raw, why, [("", _SAME)])
+        return _page(request, visitor, row, raw, [("", _SAME)])
     try:
         done = await corrections.edit_and_resend(
             core_of(request), visitor.person.name, row["id"], found, why, visitor.person.scope
         )
     except corrections.NoSuchRecord:
-        return _page(request, visitor, row, raw, why, [("", _OTHER_KEY)])
+        return _page(request, visitor, row, raw, [("", _OTHER_KEY)])
     rejects: list[Reject] = done if isinstance(done, list) else done.rejects
     if isinstance(done, list) or rejects:
-        return _page(request, visitor, row, raw, why, [(r.pointer.removeprefix("/data"), r.message) for r in rejects])
+        return _page(request, visitor, row, raw, [(r.pointer.removeprefix("/data"), r.message) for r in rejects])
     return redirect(f"/records/{row['id']}", done="done.corrected" if done.records else "done.corrected_same")
 
 

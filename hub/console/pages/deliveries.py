@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from hub.console.guard import Refused, Visitor, core_of, known_id, number, taken, text
+from hub.console.guard import Refused, Visitor, core_of, known_id, number, reason, taken
+from hub.console.pages.messages import one_record, record_page
 from hub.console.render import redirect, respond
 from hub.kernel.ledger import operations
 from hub.kernel.lifecycle import FINAL, State
@@ -44,15 +45,15 @@ async def index(request: Request, visitor: Visitor) -> Response:
 
 @router.post("/{delivery}/cancel")
 async def cancel(request: Request, visitor: Visitor, delivery: str) -> Response:
-    """Withdraw one that nobody is sending."""
+    """Withdraw one that nobody is sending, with a reason."""
     form = await taken(request, visitor)
     core = core_of(request)
     async with core.pool.acquire() as connection:
         row = await connection.fetchrow(sql.console_delivery, known_id(delivery))
     if row is None or not core.directory.permits(visitor.person.scope, row["school"]):
         raise Refused(404, "error.missing")
-    why = text(form, "note", 300)
-    if not why:
-        return redirect(f"/records/{row['record']}", done="done.reason_needed")
+    why = reason(request, form, "note")
+    if why is None:
+        return await record_page(request, visitor, await one_record(request, visitor, row["record"]))
     done = await operations.cancel(core, visitor.person.name, row["id"], why)
     return redirect(f"/records/{row['record']}", done="done.cancelled" if done else "done.not_cancelled")

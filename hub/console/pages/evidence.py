@@ -12,8 +12,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from hub.console.guard import Refused, Visitor, core_of, known_id, purpose, taken, text
-from hub.console.pages.messages import one_record, purpose_of
-from hub.console.render import redirect, respond
+from hub.console.pages.messages import one_record, purpose_of, record_page
+from hub.console.render import respond
 from hub.evidence.pack import pack
 from hub.evidence.verify import Altered, check
 from hub.kernel.ledger import evidence, operations
@@ -24,11 +24,11 @@ router = APIRouter()
 
 @router.post("/records/{record}/evidence")
 async def download(request: Request, visitor: Visitor, record: str) -> Response:
-    """The pack of a record within the visitor's scope; without a purpose, back to the record. Of one the ledger does not agree
+    """The pack of a record within the visitor's scope; without a purpose, the record again. Of one the ledger does not agree
     with itself about, first a page that says so: the pack is given to whoever asks for it once more from there."""
     row = await one_record(request, visitor, known_id(record))
     if not await purpose_of(request, visitor, row["id"]):
-        return redirect(f"/records/{row['id']}", done="done.purpose_needed")
+        return await record_page(request, visitor, row)
     found = await evidence.gather_whole(core_of(request), row["id"], visitor.person.scope)
     if found is None:
         raise Refused(404, "error.missing")

@@ -15,13 +15,13 @@ from msgspec import Struct
 
 from hub.api.callbacks import callback_secrets
 from hub.api.control_filings import calendar_of
-from hub.console.guard import Refused, Visitor, core_of, hub_of, known_id, needs, purpose, taken, text
+from hub.console.guard import Refused, Visitor, core_of, hub_of, known_id, needs, reason, taken, text
 from hub.console.masks import mask_record
 from hub.console.render import redirect, respond
 from hub.kernel import filings as states
 from hub.kernel.intake import order_hash
 from hub.kernel.ledger import callback_keys, filing_watch
-from hub.kernel.ledger.operations import note
+from hub.kernel.ledger.operations import because, note
 from hub.kernel.ledger.pulls import PullBusy
 from hub.kernel.store.db import sql
 
@@ -117,6 +117,10 @@ def _moment(value: str) -> datetime | None:
 @router.get("/inbox")
 async def inbox(request: Request, visitor: Visitor) -> Response:
     """What the portal told that fits nowhere."""
+    return await _inbox(request, visitor)
+
+
+async def _inbox(request: Request, visitor: Any) -> Response:
     needs(visitor, "auditor", whole=True)
     async with core_of(request).pool.acquire() as connection:
         rows = await connection.fetch(sql.filing_inbox_open)
@@ -134,10 +138,12 @@ async def inbox(request: Request, visitor: Visitor) -> Response:
 async def settle(request: Request, visitor: Visitor, entry: str) -> Response:
     """Apply an entry's state to its filing, or put it aside for good; with a reason."""
     form = await taken(request, visitor, whole=True)
-    how, why = text(form, "how"), text(form, "why", 500)
-    if how not in ("applied", "dismissed") or not why:
-        return redirect("/filings/inbox", done="done.reason_needed")
-    done = await filing_watch.settle_inbox(core_of(request), visitor.person.name, known_id(entry), how, why)
+    how, why, which = text(form, "how"), reason(request, form), known_id(entry)
+    if how not in ("applied", "dismissed"):
+        raise Refused(422, "error.other")
+    if why is None:
+        return await _inbox(request, visitor)
+    done = await filing_watch.settle_inbox(core_of(request), visitor.person.name, which, how, why)
     return redirect("/filings/inbox", done="done.filing_settled" if done else "done.nothing")
 
 
@@ -181,7 +187,7 @@ async def _portal(request: Request, visitor: Any, fresh: tuple[str, str, str] | 
 
 @router.post("/portal/pull/{connector}/{what}")
 async def pull(request: Request, visitor: Visitor, connector: str, what: str) -> Response:
-    """Pull a list now, for some seconds; what is left goes on by itself."""
+    """Pull a list now, for some seconds; what is left goes on by itself. With a reason where it takes what is gone as gone."""
     from connectors.address import AddressPolicy
     from hub.worker.pulls import Pull, UnknownPull
 
@@ -191,6 +197,10 @@ async def pull(request: Request, visitor: Visitor, connector: str, what: str) ->
         row = await connection.fetchrow(sql.pull_connector, connector)
     if row is None:
         raise Refused(404, "error.missing")
+    shrunk = text(form, "accept") == "yes"
+    why = reason(request, form) if shrunk else ""
+    if why is None:
+        return await _portal(request, visitor)
     try:
         work = Pull(
             core,
@@ -200,7 +210,6 @@ async def pull(request: Request, visitor: Visitor, connector: str, what: str) ->
             AddressPolicy(hub.settings.outward.allow_private, hub.settings.outward.folders),
             core.worker,
         )
-        shrunk = text(form, "accept") == "yes"
         found = await work.run(
             f"{visitor.person.name}-{datetime.now(UTC):%Y%m%d%H%M%S}", _PULL_S, even_if_shrunk=shrunk
         )
@@ -210,7 +219,8 @@ async def pull(request: Request, visitor: Visitor, connector: str, what: str) ->
         return redirect("/filings/portal", done="done.pull_busy")
     async with core.pool.acquire() as connection, connection.transaction():
         await note(
-            core, connection, visitor.person.name, "pull", connector=row["id"], what=what, run=found.run, accepted_removals=shrunk
+            core, connection, visitor.person.name, "pull", connector=row["id"], what=what, run=found.run, accepted_removals=shrunk,
+            **because(why),
         )  # fmt: skip
     done = "done.pulled" if found.done else "done.pull_failed" if found.fault else "done.pull_goes_on"
     return redirect("/filings/portal", done=done, n=found.changes)
@@ -221,7 +231,7 @@ async def callback(request: Request, visitor: Visitor, connector: str) -> Respon
     """Make a new address and key for a counterparty to tell by, and show an administrator the two, this once."""
     hub, number, why = await _teller(request, visitor, connector)
     if why is None:
-        return redirect("/filings/portal", done="done.why_needed")
+        return await _portal(request, visitor)
     made = await callback_keys.make(core_of(request), visitor.person.name, connector, number, why)
     path, key = callback_secrets(hub.keys, connector, made)
     return await _portal(request, visitor, (connector, f"/v1/callbacks/{connector}/{path}", key))
@@ -232,14 +242,14 @@ async def end_callback(request: Request, visitor: Visitor, connector: str) -> Re
     """End the addresses and keys before the present one now."""
     _, number, why = await _teller(request, visitor, connector)
     if why is None:
-        return redirect("/filings/portal", done="done.why_needed")
+        return await _portal(request, visitor)
     ended = await callback_keys.end_old(core_of(request), visitor.person.name, connector, number, why)
     return redirect("/filings/portal", done="done.callback_ended" if ended else "done.nothing")
 
 
 async def _teller(request: Request, visitor: Any, connector: str) -> tuple[Any, int, str | None]:
     """The hub, the number of a connector whose counterparty tells by itself, and the reason given, for an administrator's form."""
-    why = purpose(await taken(request, visitor, "admin", whole=True), name="why")
+    why = reason(request, await taken(request, visitor, "admin", whole=True))
     hub = hub_of(request)
     async with core_of(request).pool.acquire() as connection:
         row = await connection.fetchrow(sql.pull_connector, connector[:63])

@@ -12,10 +12,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData
 
-from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, number, purpose, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, number, reason, taken, text
 from hub.console.pages.gates import show
 from hub.console.render import redirect
-from hub.kernel.firewall_names import NO_PURPOSE
 from hub.kernel.ledger import gates
 from hub.kernel.ledger.gates import GateRefused
 from hub.kernel.ports import Text
@@ -40,9 +39,9 @@ async def _order(request: Request, visitor: Guest, gate: str) -> FormData:
 @router.post("/{gate}/code")
 async def code(request: Request, visitor: Visitor, gate: str) -> Response:
     """A new one-time code, shown once."""
-    why = purpose(await _order(request, visitor, gate), name="why")
+    why = reason(request, await _order(request, visitor, gate))
     if why is None:
-        return await show(request, visitor, gate, error=NO_PURPOSE)
+        return await show(request, visitor, gate)
     key = hub_of(request).keys.hmac("gate-code")
     try:
         made = await gates.new_codes(core_of(request), visitor.person.name, [gate], key, why=why)
@@ -55,11 +54,11 @@ async def code(request: Request, visitor: Visitor, gate: str) -> Response:
 async def rotate(request: Request, visitor: Visitor, gate: str) -> Response:
     """A new secret, shown once; the present one opens for the hours given."""
     form = await _order(request, visitor, gate)
-    hours, why = number(text(form, "overlap", 4)), purpose(form, name="why")
+    hours, why = number(text(form, "overlap", 4)), reason(request, form)
     if hours is None or timedelta(hours=hours) > gates.OVERLAP_LONGEST:
         return await show(request, visitor, gate, error=_OVERLAP)
     if why is None:
-        return await show(request, visitor, gate, error=NO_PURPOSE)
+        return await show(request, visitor, gate)
     try:
         made = await gates.rotate(
             core_of(request), visitor.person.name, gate, hub_of(request).keys.encrypt, timedelta(hours=hours), why
@@ -74,14 +73,13 @@ async def rotate(request: Request, visitor: Visitor, gate: str) -> Response:
 async def move(request: Request, visitor: Visitor, gate: str) -> Response:
     """Where it stands since, or from, a moment."""
     form = await _order(request, visitor, gate)
-    given = text(form, "since", 16)
+    given, why = text(form, "since", 16), reason(request, form)
     try:
         since = datetime.fromisoformat(given).replace(tzinfo=_ZONE) if given else datetime.now(UTC)
     except ValueError:
         return await show(request, visitor, gate, error=Text("Thời điểm không hợp lệ.", "Not a moment."))
-    why = purpose(form, name="why")
     if why is None:
-        return await show(request, visitor, gate, error=NO_PURPOSE)
+        return await show(request, visitor, gate)
     try:
         await gates.move(
             core_of(request), visitor.person.name, gate, text(form, "school", 40), text(form, "entrance", 120),
@@ -97,9 +95,9 @@ async def replace(request: Request, visitor: Visitor, gate: str) -> Response:
     """Another device in its place; the page shows the new one with its code."""
     form = await _order(request, visitor, gate)
     keys = hub_of(request).keys
-    new, why = text(form, "new", 60), purpose(form, name="why")
+    new, why = text(form, "new", 60), reason(request, form)
     if why is None:
-        return await show(request, visitor, gate, error=NO_PURPOSE)
+        return await show(request, visitor, gate)
     try:
         made = await gates.replace(
             core_of(request), visitor.person.name, gate, new, text(form, "serial", 80) or None, text(form, "model", 80), keys.encrypt,
@@ -114,9 +112,9 @@ async def replace(request: Request, visitor: Visitor, gate: str) -> Response:
 async def revoke(request: Request, visitor: Visitor, gate: str) -> Response:
     """The end of its credentials, now."""
     form = await _order(request, visitor, gate)
-    why = purpose(form, name="why")
+    why = reason(request, form)
     if why is None:
-        return await show(request, visitor, gate, error=NO_PURPOSE)
+        return await show(request, visitor, gate)
     done = await gates.revoke(core_of(request), visitor.person.name, [gate], why)
     return redirect(f"/gates/{gate}", done="done.gate" if done else "done.nothing")
 
@@ -125,11 +123,11 @@ async def revoke(request: Request, visitor: Visitor, gate: str) -> Response:
 async def trace(request: Request, visitor: Visitor, gate: str) -> Response:
     """Note what it sends for a quarter of an hour."""
     form = await _order(request, visitor, gate)
-    stated = purpose(form, name="why")
-    if stated is None:
-        return await show(request, visitor, gate, error=NO_PURPOSE)
+    why = reason(request, form)
+    if why is None:
+        return await show(request, visitor, gate)
     try:
-        await gates.trace(core_of(request), visitor.person.name, gate, stated, _TRACE)
+        await gates.trace(core_of(request), visitor.person.name, gate, why, _TRACE)
     except GateRefused as error:
         return await show(request, visitor, gate, error=error.text)
     return redirect(f"/gates/{gate}", done="done.gate")
@@ -137,7 +135,7 @@ async def trace(request: Request, visitor: Visitor, gate: str) -> Response:
 
 @router.post("/{gate}/trace/stop")
 async def stop(request: Request, visitor: Visitor, gate: str) -> Response:
-    """End the look."""
+    """End the look, which ends by itself soon."""
     await _order(request, visitor, gate)
     await gates.stop_trace(core_of(request), gate)
     return redirect(f"/gates/{gate}", done="done.gate")

@@ -13,9 +13,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from hub.console import masks
-from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, needs, number, purpose, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, needs, number, reason, taken, text
 from hub.console.render import HEADERS, redirect, respond
-from hub.kernel.firewall_names import NO_PURPOSE, PURPOSE_LEAST
 from hub.kernel.ledger import gate_pictures
 from hub.kernel.ledger.gate_pictures import place_of
 from hub.kernel.ports import Text
@@ -44,15 +43,15 @@ async def _gate(request: Request, visitor: Guest, gate: str) -> Any:
 async def _page(
     request: Request, visitor: Guest, gate: str, *, error: Text | None = None, seen: Any = None, picture: str = ""
 ) -> Response:
-    core, kept = core_of(request), hub_of(request).settings.pictures
+    core = core_of(request)
     row = await _gate(request, visitor, gate)
     rows = await gate_pictures.of_gate(
         core, gate, visitor.schools, number(request.query_params.get("before")), PAGE + 1
     )
     return respond(
-        request, "gate_pictures.html", status=422 if error else 200, visitor=visitor, row=row, error=error, kept=kept,
+        request, "gate_pictures.html", status=422 if error else 200, visitor=visitor, row=row, error=error, keeping=hub_of(request).settings.pictures,
         on=await gate_pictures.standing(core, gate), rows=[(r, masks.mask_text(r["person"] or "")) for r in rows[:PAGE]],
-        more=rows[PAGE - 1]["id"] if len(rows) > PAGE else None, seen=seen, picture=picture, least=PURPOSE_LEAST, schools=core.directory,
+        more=rows[PAGE - 1]["id"] if len(rows) > PAGE else None, seen=seen, picture=picture, schools=core.directory,
     )  # fmt: skip
 
 
@@ -68,9 +67,9 @@ async def keep(request: Request, visitor: Visitor, gate: str) -> Response:
     """Switch the keeping of a gate's pictures on or off: the department's administrators alone."""
     form = await taken(request, visitor, "admin", whole=True)
     row = await _gate(request, visitor, gate)
-    kept, why, on = hub_of(request).settings.pictures, purpose(form, "why"), text(form, "on", 3) == "yes"
+    kept, why, on = hub_of(request).settings.pictures, reason(request, form), text(form, "on", 3) == "yes"
     if why is None:
-        return await _page(request, visitor, gate, error=NO_PURPOSE)
+        return await _page(request, visitor, gate)
     if on and (not kept.hours or row["state"] != "active"):
         raise Refused(403, "error.forbidden")
     await gate_pictures.switch(core_of(request), visitor.person.name, gate, on, why, kept.legal_basis, kept.hours)
@@ -82,9 +81,9 @@ async def see(request: Request, visitor: Visitor, gate: str, picture: str) -> Re
     """One picture, this once; the purpose is journaled first."""
     form = await taken(request, visitor, "operator")
     await _gate(request, visitor, gate)
-    stated = purpose(form)
+    stated = reason(request, form, "purpose")
     if stated is None:
-        return await _page(request, visitor, gate, error=NO_PURPOSE)
+        return await _page(request, visitor, gate)
     if not hub_of(request).settings.pictures.hours:
         return await _page(request, visitor, gate, error=_GONE)
     row = await gate_pictures.see(

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from hub.api.intake import PUSHED
 from hub.console import masks, times
-from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, number, purpose, taken
+from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, number, reason, taken
 from hub.console.render import respond
 from hub.kernel.documents import documents_of, elsewhere_of
 from hub.kernel.ledger import files, operations
@@ -114,9 +114,8 @@ async def detail(request: Request, visitor: Visitor, message: str) -> Response:
 
 
 async def purpose_of(request: Request, visitor: Guest, subject: int) -> bool:
-    """Journal an unmasking before anything is shown. False: the purpose is missing."""
-    form = await taken(request, visitor)
-    stated = purpose(form)
+    """Journal an unmasking before anything is shown. False: the purpose is missing, and the page, given again, says so."""
+    stated = reason(request, await taken(request, visitor), "purpose")
     if stated is None:
         return False
     await operations.unmask(core_of(request), visitor.person.name, subject, stated)
@@ -152,7 +151,8 @@ def correctable(row: Any) -> bool:
     )
 
 
-async def _record_page(request: Request, visitor: Guest, row: Any, *, clear: bool = False) -> Response:
+async def record_page(request: Request, visitor: Guest, row: Any, *, clear: bool = False) -> Response:
+    """A record's page; `clear`: its personal fields are shown."""
     core = core_of(request)
     async with core.pool.acquire() as connection:
         deliveries = await connection.fetch(sql.console_deliveries_of_records, [row["id"]], row["class"])
@@ -196,14 +196,14 @@ def _by(rows: list[Any], column: str) -> dict[int, list[Any]]:
 @router.get("/records/{record}")
 async def record(request: Request, visitor: Visitor, record: str) -> Response:
     """One record: its canonical form, codes, versions and deliveries."""
-    return await _record_page(request, visitor, await one_record(request, visitor, known_id(record)))
+    return await record_page(request, visitor, await one_record(request, visitor, known_id(record)))
 
 
 @router.post("/records/{record}/unmask")
 async def unmask_record(request: Request, visitor: Visitor, record: str) -> Response:
     """The same page in clear, this once."""
     row = await one_record(request, visitor, known_id(record))
-    return await _record_page(request, visitor, row, clear=await purpose_of(request, visitor, row["id"]))
+    return await record_page(request, visitor, row, clear=await purpose_of(request, visitor, row["id"]))
 
 
 async def _call(request: Request, visitor: Guest, call: int) -> tuple[Any, list[Any]]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from msgspec import Struct
 
-from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, number, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, known_id, number, reason, taken, text
 from hub.console.render import redirect, respond
 from hub.kernel.ledger import operations, waits
 from hub.kernel.ledger.operations import Resolution
@@ -36,6 +36,10 @@ class Group(Struct, kw_only=True):
 @router.get("")
 async def index(request: Request, visitor: Visitor) -> Response:
     """All open tasks by cause, the largest first."""
+    return await _index(request, visitor)
+
+
+async def _index(request: Request, visitor: Guest) -> Response:
     core = core_of(request)
     async with core.pool.acquire() as connection:
         rows = await connection.fetch(sql.console_tasks, visitor.schools, request.query_params.get("cause") or None)
@@ -69,11 +73,13 @@ async def _task(request: Request, visitor: Guest, task: int) -> tuple[Any, Any]:
 
 @router.post("/send-anyway")
 async def send_anyway(request: Request, visitor: Visitor) -> Response:
-    """Let go what waits for something, without it: what of it is within the visitor's scope."""
+    """Let go what waits for something, without it, with a reason: what of it is within the visitor's scope."""
     form = await taken(request, visitor)
-    connector, name, why = number(text(form, "connector")), text(form, "name", 200), text(form, "why", 300)
-    if connector is None or not name or not why:
-        return redirect("/parked", done="done.reason_needed")
+    connector, name, why = number(text(form, "connector")), text(form, "name", 200), reason(request, form)
+    if connector is None or not name:
+        raise Refused(422, "error.other")
+    if why is None:
+        return await _index(request, visitor)
     moved = await waits.send_anyway(core_of(request), visitor.person.name, connector, name, why, visitor.schools)
     return redirect("/parked", done="done.sent_anyway", n=moved)
 
@@ -81,7 +87,10 @@ async def send_anyway(request: Request, visitor: Visitor) -> Response:
 @router.get("/{task}")
 async def detail(request: Request, visitor: Visitor, task: str) -> Response:
     """One task and what waits for it."""
-    row, sizes = await _task(request, visitor, known_id(task))
+    return await _page(request, visitor, *await _task(request, visitor, known_id(task)))
+
+
+async def _page(request: Request, visitor: Guest, row: Any, sizes: Any) -> Response:
     core = core_of(request)
     async with core.pool.acquire() as connection:
         deliveries = await connection.fetch(sql.console_task_deliveries, row["id"], visitor.schools)
@@ -98,17 +107,19 @@ def _ways(row: Any) -> list[str]:
 
 @router.post("/{task}/resolve")
 async def resolve(request: Request, visitor: Visitor, task: str) -> Response:
-    """Move everything that waits for the task. Only who may see all of it may do so."""
+    """Move everything that waits for the task, with a reason. Only who may see all of it may do so."""
     form = await taken(request, visitor)
     row, sizes = await _task(request, visitor, known_id(task))
     if not visitor.whole and sizes["seen"] != sizes["n"]:
         raise Refused(403, "error.scope")
     resolution = _RESOLUTIONS.get(text(form, "resolution"))
-    why = text(form, "note", 500)
+    why = reason(request, form, "note")
     if resolution is not None and resolution not in _ways(row):
         raise Refused(422, "task.only_released")
-    if resolution is None or not why:
-        return redirect(f"/parked/{row['id']}", done="done.reason_needed")
+    if resolution is None:
+        raise Refused(422, "error.other")
+    if why is None:
+        return await _page(request, visitor, row, sizes)
     moved = await operations.resolve_task(core_of(request), visitor.person.name, row["id"], resolution, why)
     if moved is None:  # somebody else was faster, and may have done something else
         return redirect("/parked", done="done.nothing")

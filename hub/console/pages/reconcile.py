@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from hub.api.comparison import field_maps
-from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, needs, number, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, needs, number, reason, taken, text
 from hub.console.masks import mask_text
 from hub.console.render import redirect, respond
 from hub.kernel.ledger import reconcile
@@ -115,18 +115,20 @@ async def gather(request: Request, visitor: Visitor, given: str) -> Response:
 
 @router.post("/{given}/repair")
 async def repair(request: Request, visitor: Visitor, given: str) -> Response:
-    """Queue what the plan showed. More than that by now: show the plan again."""
+    """Queue what the plan showed, with a reason. More than that by now: show the plan again."""
     from hub.worker.reconciling import map_of
 
     form = await taken(request, visitor, whole=True)
     needs(visitor, "operator", whole=True)
     run, core = await _one(request, visitor, given), core_of(request)
-    planned = number(text(form, "planned"))
+    planned, why = number(text(form, "planned")), reason(request, form)
+    if why is None:
+        return await _page(request, visitor, run)
     try:
         if planned is None:
             raise PlanChanged(given)
         field_map = map_of(core, run.connector, run.type, field_maps())
-        done = await reconcile.repair(core, visitor.person.name, run, field_map, planned)
+        done = await reconcile.repair(core, visitor.person.name, run, field_map, planned, why=why)
     except PlanChanged:
         return await _page(request, visitor, run, "reconcile.changed")
     except NotComparable:

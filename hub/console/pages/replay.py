@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from msgspec import Struct
 
 from hub.console import times
-from hub.console.guard import Guest, Visitor, core_of, needs, number, taken, text
+from hub.console.guard import Guest, Visitor, core_of, needs, number, reason, taken, text
 from hub.console.render import redirect, respond
 from hub.kernel.ledger import replays
 from hub.kernel.ledger.core import Core
@@ -148,19 +148,19 @@ async def show(request: Request, visitor: Visitor) -> Response:
 
 @router.post("")
 async def order(request: Request, visitor: Visitor) -> Response:
-    """Queue what the plan showed. More than the plan had by now: show the plan again."""
+    """Queue what the plan showed, with a reason. More than the plan had by now: show the plan again."""
     form = await taken(request, visitor)
-    given = {
-        k: text(form, k, 60) for k in ("school", "connector", "delivery", "message", "since", "until", "mode", "note")
-    }
+    given = {k: text(form, k, 60) for k in ("school", "connector", "delivery", "message", "since", "until", "mode")}
     states = [str(s) for s in form.getlist("states")]
-    wanted = await _filter(request, visitor, given, states)
-    if wanted is None or not given["note"]:
-        return await _page(request, visitor, given, states, "replay.need_note" if wanted else "replay.need_filter")
+    wanted, why = await _filter(request, visitor, given, states), reason(request, form, "note")
+    if wanted is None:
+        return await _page(request, visitor, given, states, "replay.need_filter")
+    if why is None:
+        return await _page(request, visitor, given, states)
     core = core_of(request)
     planned = number(text(form, "planned"))
     if planned is None or (await replays.plan_replay(core, wanted)).count > planned:
         return await _page(request, visitor, given, states, "replay.changed")
     mode: Literal["as_sent", "remap"] = "remap" if given["mode"] == "remap" else "as_sent"
-    result = await replays.replay(core, visitor.person.name, wanted, mode, given["note"])
+    result = await replays.replay(core, visitor.person.name, wanted, mode, why)
     return redirect("/replay", done="done.replayed", n=result.queued)

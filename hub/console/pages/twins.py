@@ -32,6 +32,9 @@ router = APIRouter(prefix="/twins")
 _PATIENCE_S = 1.5
 _REPLY_MAX = 256 * 1024
 _SECONDS = (10, 30, 60, 120, 300)
+_LINES = 5_000
+_STORY = 12
+"""Newest lines of the journal looked through for what a connector lived through, and how many of them are shown."""
 
 
 class Twin(Struct, frozen=True, kw_only=True):
@@ -86,7 +89,14 @@ async def _context(request: Request, visitor: Guest) -> dict[str, Any]:
     pulses: Pulses = request.app.state.console_pulses
     pulse = await pulses.read(hub_of(request), visitor.schools)
     cards = {c.name: c for c in pulse.cards}
-    return {"twins": twins, "cards": cards, "pulse": pulse, "seconds": _SECONDS, "State": State}
+    numbers = {r["id"]: r["name"] for r in rows if r["name"] in {t.connector for t in twins}}
+    stories: dict[str, list[Any]] = {name: [] for name in numbers.values()}
+    if numbers:
+        async with core_of(request).pool.acquire() as connection:
+            for line in await connection.fetch(sql.console_story, list(numbers), _LINES):
+                stories[numbers[line["connector"]]].append(line)
+    shown = {name: lines[:_STORY] for name, lines in stories.items()}
+    return {"twins": twins, "cards": cards, "pulse": pulse, "seconds": _SECONDS, "State": State, "stories": shown}
 
 
 @router.get("")

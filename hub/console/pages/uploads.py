@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from hub.api import archives, exports, workbooks
 from hub.api.problems import Problem
 from hub.api.rosters import FullList
-from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, needs, same_origin, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, needs, reason, same_origin, taken, text
 from hub.console.pages.receipts import covered, sheet
 from hub.console.render import redirect
 from hub.kernel.intake import Source
@@ -96,11 +96,13 @@ async def upload(request: Request, visitor: Visitor) -> Response:
 async def export(request: Request, visitor: Visitor) -> Response:
     """What the hub holds of a school in the Ministry's template, for a stated purpose."""
     form = await taken(request, visitor)
-    person = visitor.person
+    person, stated = visitor.person, reason(request, form, "purpose")
+    if stated is None:
+        return sheet(request, visitor)
     try:
         return await exports.book(
             hub_of(request), person.name, person.scope, text(form, "type", 40), text(form, "school", 20) or None,
-            text(form, "purpose", 300),
+            stated,
         )  # fmt: skip
     except Problem as refused:
         return sheet(request, visitor, unmade=refused.detail, status=422)

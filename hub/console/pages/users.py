@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from hub.console.guard import Guest, Refused, Visitor, core_of, needs, purpose, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, needs, reason, taken, text
 from hub.console.render import redirect, respond
 from hub.kernel.access import Scope
 from hub.kernel.ledger import people
@@ -38,11 +38,15 @@ async def index(request: Request, visitor: Visitor) -> Response:
 
 @router.post("")
 async def add(request: Request, visitor: Visitor) -> Response:
-    """Add one; the one-time password is shown this once."""
+    """Add one, with a reason: who may see children's data is what auditors ask about first. The one-time password is shown this
+    once."""
     form = await taken(request, visitor, "admin", whole=True)
+    why = reason(request, form)
     kind, _, code = text(form, "scope", 80).partition(":")
     if kind not in ("department", "ward", "school"):
         return await _page(request, visitor, status=422, error="users.bad_scope")
+    if why is None:
+        return await _page(request, visitor)
     name = text(form, "name", 64).lower()
     try:
         password = await people.add_user(
@@ -52,6 +56,7 @@ async def add(request: Request, visitor: Visitor) -> Response:
             text(form, "title", 200),
             text(form, "role", 20),
             Scope(kind, code or None),  # type: ignore[arg-type]
+            why,
         )
     except people.UserUnfit as unfit:
         return await _page(request, visitor, status=422, error=f"users.bad_{unfit.reason}")
@@ -62,9 +67,9 @@ async def add(request: Request, visitor: Visitor) -> Response:
 async def block(request: Request, visitor: Visitor, name: str) -> Response:
     """Block or unblock."""
     form = await taken(request, visitor, "admin", whole=True)
-    why = purpose(form, name="why")
+    why = reason(request, form)
     if why is None:
-        return await _page(request, visitor, status=422, error="users.bad_why")
+        return await _page(request, visitor)
     blocked = text(form, "blocked") == "yes"
     done = await people.set_blocked(core_of(request), visitor.person.name, name, blocked, why)
     return redirect("/users", done="done.user" if done else "done.user_not")
@@ -73,9 +78,9 @@ async def block(request: Request, visitor: Visitor, name: str) -> Response:
 @router.post("/{name}/password")
 async def reset(request: Request, visitor: Visitor, name: str) -> Response:
     """A new one-time password, shown this once."""
-    why = purpose(await taken(request, visitor, "admin", whole=True), name="why")
+    why = reason(request, await taken(request, visitor, "admin", whole=True))
     if why is None:
-        return await _page(request, visitor, status=422, error="users.bad_why")
+        return await _page(request, visitor)
     password = await people.reset_password(core_of(request), visitor.person.name, name, why)
     if password is None:
         raise Refused(404, "error.missing")

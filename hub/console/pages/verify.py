@@ -13,11 +13,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from hub.api.verify import KEY_MOST, sheet_response
-from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, needs, number, purpose, taken, text
+from hub.console.guard import Guest, Refused, Visitor, core_of, hub_of, known_id, needs, number, reason, taken, text
 from hub.console.masks import mask_text
 from hub.console.render import HEADERS, redirect, respond
 from hub.kernel.ledger import lookups, verifications
-from hub.kernel.ledger.verifications import KINDS, AlreadyRunning, NoConnector, NoPurpose, NothingToAsk, Wanted
+from hub.kernel.ledger.verifications import KINDS, AlreadyRunning, NoConnector, NothingToAsk, Wanted
 from mappings.canonical.messages import title
 from mappings.verdicts import VERDICTS, words
 
@@ -51,22 +51,22 @@ async def index(request: Request, visitor: Visitor) -> Response:
 async def begin(request: Request, visitor: Visitor) -> Response:
     """Open a verification of a school within the visitor's scope."""
     form = await taken(request, visitor)
-    given = {name: text(form, name, 250) for name in ("school", "kind", "purpose", "officer")}
+    given = {name: text(form, name, 250) for name in ("school", "kind", "officer")}
+    stated = reason(request, form, "purpose")
     core = core_of(request)
     if not core.directory.permits(visitor.person.scope, given["school"]) or core.directory.get(given["school"]) is None:
         return await _index(request, visitor, given=given, wrong="verify.wrong_school")
-    stated = purpose(form)
-    if given["kind"] not in KINDS or stated is None:
-        return await _index(request, visitor, given=given, wrong="verify.wrong_purpose")
+    if given["kind"] not in KINDS:
+        raise Refused(422, "error.other")
     if not _OFFICER.fullmatch(given["officer"]):
         return await _index(request, visitor, given=given, wrong="verify.wrong_officer")
+    if stated is None:
+        return await _index(request, visitor, given=given)
     wanted = Wanted(school=given["school"], kind=given["kind"], purpose=stated, officer=given["officer"])
     try:
         opened, _ = await verifications.open_verification(core, visitor.person.name, wanted)
     except AlreadyRunning as running:
         return redirect(f"/verify/{running.verification}", done="done.verify_running")
-    except NoPurpose:
-        return await _index(request, visitor, given=given | {"purpose": ""}, wrong="verify.wrong_purpose")
     except NoConnector:
         return await _index(request, visitor, given=given, wrong="verify.no_connector")
     except NothingToAsk:
@@ -96,7 +96,10 @@ async def _one(request: Request, visitor: Guest, verification: str) -> Any:
 @router.get("/{verification}")
 async def show(request: Request, visitor: Visitor, verification: str) -> Response:
     """How far one is, and its results a page at a time; by default those that need somebody's eye."""
-    row = await _one(request, visitor, verification)
+    return await _show(request, visitor, await _one(request, visitor, verification))
+
+
+async def _show(request: Request, visitor: Guest, row: Any) -> Response:
     every = request.query_params.get("all") == "1"
     after = request.query_params.get("after", "")[:KEY_MOST]
     rows = await verifications.results(core_of(request), row["id"], after, PAGE + 1, faults=not every)
@@ -117,7 +120,7 @@ async def show(request: Request, visitor: Visitor, verification: str) -> Respons
 
 @router.post("/{verification}/sheet")
 async def take_sheet(request: Request, visitor: Visitor, verification: str) -> Response:
-    """The result sheet, which names learners: journaled under the visitor's name before it leaves."""
+    """The result sheet, which names learners: journaled under the visitor's name before it leaves. What for, the verification says."""
     await taken(request, visitor)
     row = await _one(request, visitor, verification)
     response = await sheet_response(hub_of(request), visitor.person.name, row)
@@ -128,9 +131,11 @@ async def take_sheet(request: Request, visitor: Visitor, verification: str) -> R
 
 @router.post("/{verification}/cancel")
 async def cancel(request: Request, visitor: Visitor, verification: str) -> Response:
-    """Ask about nobody more."""
-    await taken(request, visitor)
-    row = await _one(request, visitor, verification)
-    left = await verifications.cancel(core_of(request), visitor.person.name, row["id"])
+    """Ask about nobody more, with a reason."""
+    form = await taken(request, visitor)
+    row, why = await _one(request, visitor, verification), reason(request, form)
+    if why is None:
+        return await _show(request, visitor, row)
+    left = await verifications.cancel(core_of(request), visitor.person.name, row["id"], why)
     done = "done.nothing" if left is None else "done.verify_stopped"
     return redirect(f"/verify/{row['id']}", done=done, n=left or 0)

@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from hub.kernel.access import Directory, School
 from hub.kernel.intake import Source
-from hub.kernel.ports import Hasher
+from hub.kernel.ports import BATCH_MAX, Hasher
 from hub.kernel.router import Router
 from hub.kernel.store.db import Ids, Pool, sql
 from mappings.engine import Catalogue
@@ -56,8 +56,8 @@ def content_hash(event: str, body: bytes) -> bytes:
 
 
 def stored_batch(_system: str, settings: Mapping[str, Any]) -> int:
-    """Deliveries in one call as a connector's settings say: all the ledger knows by itself."""
-    return int((settings.get("policy") or {}).get("batch_max") or 1)
+    """Deliveries in one call as a connector's settings say, or as holds where they say nothing: all the ledger knows by itself."""
+    return int((settings.get("policy") or {}).get("batch_max") or BATCH_MAX)
 
 
 class Ranks:

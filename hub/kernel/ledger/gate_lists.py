@@ -19,7 +19,7 @@ from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger import gate_sightings
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.intake import accept_within
-from hub.kernel.ledger.operations import note
+from hub.kernel.ledger.operations import because, note
 from hub.kernel.ports import Numbers
 from hub.kernel.store.db import Connection, sql
 
@@ -61,20 +61,21 @@ class Hole(Struct, frozen=True):
 
 
 async def put(
-    core: Core, actor: str, device: str, settings: dict[str, Any], secrets: bytes | None, since: datetime
+    core: Core, actor: str, device: str, settings: dict[str, Any], secrets: bytes | None, since: datetime, why: str = ""
 ) -> None:
-    """Set how a gate is asked. `secrets` None keeps those it has. A gate asked before goes on where it is, else `since`."""
+    """Set how a gate is asked, `why` for the journal. `secrets` None keeps those it has. A gate asked before goes on where it is, else
+    `since`."""
     async with core.pool.acquire() as connection, connection.transaction():
         await connection.execute(sql.gate_list_put, device, settings, secrets, since)
-        await note(core, connection, actor, "gate_list", device=device)
+        await note(core, connection, actor, "gate_list", device=device, **because(why))
 
 
-async def drop(core: Core, actor: str, device: str) -> bool:
-    """Ask a gate no longer. False when it was not asked."""
+async def drop(core: Core, actor: str, device: str, why: str = "") -> bool:
+    """Ask a gate no longer, `why` for the journal. False when it was not asked."""
     async with core.pool.acquire() as connection, connection.transaction():
         done = await connection.fetchval(sql.gate_list_drop, device)
         if done:
-            await note(core, connection, actor, "gate_list_dropped", device=device)
+            await note(core, connection, actor, "gate_list_dropped", device=device, **because(why))
     return bool(done)
 
 
@@ -187,11 +188,16 @@ async def hurry(core: Core, device: str, gap_s: float, hole: Numbers | None = No
     """A hole was seen in what a gate pushed: ask it soon, though at most once per `gap_s`. The hole is remembered until the
     list has brought it, or was asked for it by number."""
     async with core.pool.acquire() as connection:
-        if hole is not None and hole.last - hole.first < _HOLE_SPAN:
-            await connection.execute(sql.gate_hole_room, device)
-            most = _HOLES_MOST, _HOLE_SPAN, _HOLES_IN_ALL
-            await connection.execute(sql.gate_hole_add, device, hole.first, hole.last, *most)
-        await connection.execute(sql.gate_list_hurry, device, gap_s)
+        await hurry_within(connection, device, gap_s, hole)
+
+
+async def hurry_within(connection: Connection, device: str, gap_s: float, hole: Numbers | None = None) -> None:
+    """See `hurry`; within the caller's transaction."""
+    if hole is not None and hole.last - hole.first < _HOLE_SPAN:
+        await connection.execute(sql.gate_hole_room, device)
+        most = _HOLES_MOST, _HOLE_SPAN, _HOLES_IN_ALL
+        await connection.execute(sql.gate_hole_add, device, hole.first, hole.last, *most)
+    await connection.execute(sql.gate_list_hurry, device, gap_s)
 
 
 async def holes(core: Core, device: str) -> list[Hole]:

@@ -162,7 +162,7 @@ async def _resolve(
         if found["cause"] == dependencies.OVERDUE:
             await connection.execute(sql.waits_anyway, ids)
         if of_pause(found):
-            await _resume(core, connection, actor, found["connector"])
+            await _resume(core, connection, actor, found["connector"], why)
     else:
         target, cause = _CLOSES[resolution]
         moved = await _close(connection, ids, [State.PARKED], target, cause, why)

@@ -242,8 +242,10 @@ def _check_user(core: Core, name: str, title: str, role: str, scope: Scope) -> N
         raise UserUnfit("scope")
 
 
-async def add_user(core: Core, actor: str, name: str, title: str, role: str, scope: Scope = EVERYWHERE) -> str:
-    """Add a user and return the one-time password. Raises `UserUnfit`."""
+async def add_user(
+    core: Core, actor: str, name: str, title: str, role: str, scope: Scope = EVERYWHERE, why: str = ""
+) -> str:
+    """Add a user, `why` for the journal, and return the one-time password. Raises `UserUnfit`."""
     _check_user(core, name, title, role, scope)
     password = one_time_password()
     made = await _hash(password)
@@ -251,8 +253,9 @@ async def add_user(core: Core, actor: str, name: str, title: str, role: str, sco
         if await connection.fetchval(sql.user_add, name, title.strip(), role, made, scope.kind, scope.code) is None:
             raise UserUnfit("taken")
         await note(
-            core, connection, actor, "add_user", user=name, role=role, scope_kind=scope.kind, scope_code=scope.code
-        )
+            core, connection, actor, "add_user", user=name, role=role, scope_kind=scope.kind, scope_code=scope.code,
+            **because(why),
+        )  # fmt: skip
     return password
 
 

@@ -16,10 +16,11 @@ from msgspec import Struct
 from hub.kernel.breath import breathing
 from hub.kernel.hashtree import leaf
 from hub.kernel.intake import order_hash, order_of
+from hub.kernel.ledger import reconcile_alarm
 from hub.kernel.ledger.core import CLASSES, Core
 from hub.kernel.ledger.delta import Candidate, queue, route_to
 from hub.kernel.ledger.dependencies import content_of
-from hub.kernel.ledger.operations import note
+from hub.kernel.ledger.operations import because, note
 from hub.kernel.store.db import Connection, sql
 from mappings.canonical.registry import TYPES
 from mappings.fieldmap import FieldMap, Unmapped
@@ -182,7 +183,7 @@ async def stage(
 
 
 async def conclude(core: Core, run: int) -> Run:
-    """Compare both sides, and the schools' rosters with the hub's records; empties the gathered rows.
+    """Compare both sides, and the schools' rosters with the hub's records; empties the gathered rows and says what differs.
 
     Where the rows gathered are not as many as were counted (the database has crashed since), gathering begins anew.
     """
@@ -195,6 +196,7 @@ async def conclude(core: Core, run: int) -> Run:
                     await connection.execute(sql.reconcile_anew, run)
                 else:
                     await _compare(connection, row)
+                    await reconcile_alarm.judge(core, connection, row)
                 await connection.execute(sql.reconcile_empty, run, timeout=_LONG_S)
         return _run(await connection.fetchrow(sql.reconcile_one, run))
 
@@ -224,8 +226,11 @@ async def differences(
         return list(await connection.fetch(sql.reconcile_differences_page, run, *after, schools, most))
 
 
-async def repair(core: Core, actor: str, run: Run, field_map: FieldMap, planned: int, most: int = 50_000) -> Repaired:
-    """Queue current versions for what the counterparty lacks or has older, and nothing else; about `most` of them.
+async def repair(
+    core: Core, actor: str, run: Run, field_map: FieldMap, planned: int, most: int = 50_000, why: str = ""
+) -> Repaired:
+    """Queue current versions for what the counterparty lacks or has older, and nothing else; about `most` of them. `why`: for the
+    journal, where a person orders it.
 
     `planned`: how many the plan that was seen had. Raises `PlanChanged` when there are more by now. Page by page, each in one
     transaction with its mark: broken off, the same order goes on; given again, it finds nothing left.
@@ -261,6 +266,7 @@ async def repair(core: Core, actor: str, run: Run, field_map: FieldMap, planned:
                 run=run.id,
                 queued=queued,
                 looked=len(rows),
+                **because(why),
             )
         looked += len(rows)
         done.queued += queued

@@ -11,7 +11,7 @@ from typing import Any
 
 from hub.kernel.ledger import alarms
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.operations import note
+from hub.kernel.ledger.operations import because, note
 from hub.kernel.ports import Text
 from hub.kernel.silence import ZONE, is_silent
 from hub.kernel.store.db import sql
@@ -126,8 +126,8 @@ async def add_day_off(core: Core, actor: str, school: str, since: date, until: d
     return number
 
 
-async def remove_day_off(core: Core, actor: str, number: int, schools: list[str] | None) -> bool:
-    """Open them again. `schools`: whose the actor may change (None: all)."""
+async def remove_day_off(core: Core, actor: str, number: int, schools: list[str] | None, why: str = "") -> bool:
+    """Open them again. `schools`: whose the actor may change (None: all); `why`: for the journal."""
     async with core.pool.acquire() as connection, connection.transaction():
         row = await connection.fetchrow(sql.day_off_remove, number, schools)
         if row is not None:
@@ -139,6 +139,7 @@ async def remove_day_off(core: Core, actor: str, number: int, schools: list[str]
                 school=row["school"],
                 since=row["since"].isoformat(),
                 title=row["title"],
+                **because(why),
             )
     return row is not None
 
@@ -149,11 +150,13 @@ async def sessions_of(core: Core, school: str) -> list[Any]:
         return list(await connection.fetch(sql.timetable_of, school))
 
 
-async def set_sessions(core: Core, actor: str, school: str, spans: list[tuple[list[int], time, time]]) -> None:
-    """Replace a school's timetable: (ISO weekdays, opens, closes) each. None of them: judged by habit alone."""
+async def set_sessions(
+    core: Core, actor: str, school: str, spans: list[tuple[list[int], time, time]], why: str = ""
+) -> None:
+    """Replace a school's timetable: (ISO weekdays, opens, closes) each. None of them: judged by habit alone. `why`: for the journal."""
     async with core.pool.acquire() as connection, connection.transaction():
         await connection.execute(sql.timetable_clear, school)
         for weekdays, opens, closes in spans:
             await connection.execute(sql.timetable_add, school, weekdays, opens, closes)
         said = [[days, a.isoformat("minutes"), b.isoformat("minutes")] for days, a, b in spans]
-        await note(core, connection, actor, "sessions", school=school, spans=said)
+        await note(core, connection, actor, "sessions", school=school, spans=said, **because(why))

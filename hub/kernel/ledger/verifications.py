@@ -20,7 +20,7 @@ from hub.kernel.intake import Arrival, Source, new_key
 from hub.kernel.ledger.core import CLASSES, Core
 from hub.kernel.ledger.given_codes import kept_under
 from hub.kernel.ledger.intake import accept_within
-from hub.kernel.ledger.operations import note
+from hub.kernel.ledger.operations import because, note
 from hub.kernel.ports import Draft
 from hub.kernel.store.db import Connection, sql
 from mappings.canonical.registry import TYPES
@@ -270,13 +270,16 @@ async def _accept(
     return {learners[r["key"]]: r["id"] for r in found}, refused
 
 
-async def cancel(core: Core, actor: str, number: int) -> int | None:
-    """Ask about nobody more. What is asked already is answered as ever. The number of items given up, None when it was not open."""
+async def cancel(core: Core, actor: str, number: int, why: str = "") -> int | None:
+    """Ask about nobody more, `why` for the journal. What is asked already is answered as ever. The number of items given up, None
+    when it was not open."""
     async with core.pool.acquire() as connection, connection.transaction():
         if await connection.fetchval(sql.verification_hold, number) is None:
             return None
         gone = await connection.fetch(sql.verification_cancel, number)
-        await note(core, connection, actor, "verification_cancelled", subject=number, given_up=len(gone))
+        await note(
+            core, connection, actor, "verification_cancelled", subject=number, given_up=len(gone), **because(why)
+        )
     return len(gone)
 
 

@@ -154,7 +154,11 @@ def test_of_two_who_resolve_a_task_the_later_is_not_told_that_it_was_their_doing
                 if faster:
                     await operations.resolve_task(one.core, "lan", task, "release", "they said so")
                     assert await operations.pause(one.core, "hub", "ministry", gone)
-                form = {"csrf": await one.value("SELECT csrf FROM sessions"), "resolution": "release", "note": "xong"}
+                form = {
+                    "csrf": await one.value("SELECT csrf FROM sessions"),
+                    "resolution": "release",
+                    "note": "Họ đã mở lại",
+                }
                 answer = await client.post(f"/parked/{task}/resolve", data=form)
                 ends.append((answer.headers["location"], await one.value("SELECT state FROM connectors")))
             assert ends == [("/parked?done=done.resumed", "active"), ("/parked?done=done.nothing", "paused")]

@@ -18,7 +18,7 @@ from hub.kernel.documents import PDF
 from hub.kernel.intake import Arrival, Source
 from hub.kernel.ledger import files
 from hub.kernel.ledger.intake import accept
-from hub.signatures import ALTERED, UNTRUSTED, Signature, Verdict
+from hub.signatures import ALTERED, ARCHIVE_OLD, UNTRUSTED, Signature, Verdict
 from tests.browser.seed import _draft, filing
 from tests.scenario.console.test_beside import console
 
@@ -99,7 +99,7 @@ def test_what_was_found_on_the_documents_of_a_filing_is_on_its_page(
     ledger: Any, tmp_path: Path, lang: str, title: str, words: dict[str, str]
 ) -> None:
     verdicts = {
-        "good": Verdict(signatures=(signature(stamped_at="2026-09-07T01:00:05+00:00"),)),
+        "good": Verdict(signatures=(signature(stamped_at="2026-09-07T01:00:05+00:00", notes=(ARCHIVE_OLD,)),)),
         "bad": Verdict(signatures=(signature(), signature(problems=(ALTERED, UNTRUSTED)))),
         "unsigned": Verdict(),
     }
@@ -112,7 +112,7 @@ def test_what_was_found_on_the_documents_of_a_filing_is_on_its_page(
             for state, file in kept.items():
                 told = msgspec.to_builtins(verdicts[state].signatures)
                 if state == "bad":  # as it was kept before time stamps were read
-                    told = [{k: v for k, v in one.items() if k != "stamped_at"} for one in told]
+                    told = [{k: v for k, v in one.items() if k not in ("stamped_at", "notes")} for one in told]
                 found = verdicts[state].state, told or None
                 await files.keep(led.core, source, file, SCHOOL, PDF, "Đơn.pdf", b"%PDF-1.7", led.keys.encrypt, found)
             item, plain = filing(1, SCHOOL), filing(2, SCHOOL)
@@ -143,6 +143,7 @@ def test_what_was_found_on_the_documents_of_a_filing_is_on_its_page(
                 line = lines[file.hex[:8]]
                 assert f'<span class="chip {CHIP[state]}">{words[state]}</span>' in line
                 assert [getattr(p, lang) in line for p in (ALTERED, UNTRUSTED)] == [state == "bad"] * 2
+                assert (getattr(ARCHIVE_OLD, lang) in line) == (state == "good")
                 assert line.count("PAdES · ") == len(verdicts[state].signatures)
                 claimed, proved = TOLD[lang]
                 shown = re.sub("<time[^>]*>|</time>", "", line)
