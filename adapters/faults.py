@@ -24,6 +24,7 @@ FAULTS: dict[str, str] = {
     "half_open": "request taken, never done nor answered",
     "wrong_schema": "done, then a well-formed answer of another shape",
     "fault_500": "500 with a fault of its own (SOAP Fault, JSON error), nothing done",
+    "commit_then_500": "done, then 500 with a fault of its own all the same",
     "reset_mid_body": "done, the connection reset in the middle of the answer",
 }
 """Fault kinds. What the last word of each says about *done* is the truth the books hold."""

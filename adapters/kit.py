@@ -1,4 +1,4 @@
-"""What every adapter over HTTP reads the same way: status codes, Retry-After, X-Road errors, JSON bodies.
+"""What every adapter over HTTP reads the same way: status codes, Retry-After, JSON bodies; an exchange's errors by `exchange`.
 
 One concern: the meaning HTTP itself gives an answer, before any counterparty's own contract speaks, and the forms every
 contract's reading is written down in. It must never know one particular system, and never raise, whatever the bytes.
@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from adapters import exchange
 from hub.kernel.ports import Call, NeedsPerson, NeverTry, Outcome, Reading, Reply, Text, TryLater, Unknown
 
 CREDENTIALS = Text(
@@ -22,10 +23,6 @@ CREDENTIALS = Text(
 ADDRESS = Text(
     "Đối tác không nhận ra địa chỉ được gọi. Kiểm tra địa chỉ và phiên bản giao diện của kết nối.",
     "The counterparty does not know the address called. Check the connector's address and interface version.",
-)
-EXCHANGE = Text(
-    "Trục kết nối từ chối yêu cầu của phía gửi. Kiểm tra định danh và quyền của kết nối trên trục.",
-    "The exchange refused the sender's request. Check the connector's identity and rights on the exchange.",
 )
 CONTRACT = Text(
     "Đối tác từ chối cả gói tin vì không đúng giao diện. Cần đối chiếu ánh xạ với tài liệu của đối tác.",
@@ -128,15 +125,12 @@ def item_of(call: Call, delivery: int) -> tuple[int, list[Any]]:
 def http_outcome(reply: Reply, subject: str) -> Outcome | None:
     """What the status alone decides for a whole call; None when the body must be read (2xx, 400, 409, 422).
 
-    `subject` names the account or system a task is about. 500, 502 and 504 say nothing about what was done.
+    `subject` names the account or system a task is about. 500, 502 and 504 say nothing about what was done; an exchange's
+    error says what `exchange` reads out of it, whatever the status.
     """
-    road = reply.headers.get("x-road-error", "")
-    if road.startswith("Server.ServerProxy"):
-        return Unknown(reason=f"X-Road: {road}"[:200])
-    if road.startswith("Server.ClientProxy"):
-        return TryLater(reason=f"X-Road: {road}"[:200])
-    if road.startswith("Client"):
-        return NeedsPerson(cause="exchange_refused", subject=road[:100], message=EXCHANGE, scope="connector")
+    of_exchange = exchange.outcome(reply)
+    if of_exchange is not None:
+        return of_exchange
     status = reply.status
     if 200 <= status < 300 or status in (400, 409, 422):
         return None

@@ -134,8 +134,8 @@ class Twin(ABC):
             return Say(say.status, _ODD_XML, say.content_type)
         return Say(say.status, b'{"phienBan":"9.0","duLieu":{"trangThai":"OK"}}', say.content_type)
 
-    def failed(self) -> Say:
-        """What it says when something of its own broke."""
+    def failed(self, ask: Ask) -> Say:
+        """What it says when something of its own broke, before or after the work was done."""
         return Say.of({"error": "internal error"}, 500)
 
     def expired(self, ask: Ask) -> Say:
@@ -248,8 +248,8 @@ class Twin(ABC):
                 return _cut(request)
             case "wrong_schema":
                 return _response(self.misshapen(say))
-            case "fault_500":
-                return _response(self.failed())
+            case "fault_500" | "commit_then_500":
+                return _response(self.failed(ask))
             case "reset_mid_body":
                 return await _half(request, say)
             case "commit_then_timeout" | "half_open":

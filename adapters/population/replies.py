@@ -103,7 +103,10 @@ class Reader:
         return asked, stated if stated.province or stated.ward or stated.detail else codes
 
     def _fault(self, call: Call, fault: Fault) -> Outcome:
-        """A fault by its code: the longest listed part of a dotted code decides."""
+        """A fault by its code: the longest listed part of a dotted code decides.
+
+        Told to come later, a call whose repeat would stand there twice is in doubt, unless the profile says `not_done`: a service
+        may fail after it has taken a request."""
         known = fault.code
         while known and known not in self._faults:
             known = known.rpartition(".")[0]
@@ -119,7 +122,8 @@ class Reader:
             return NeverTry(reason=reason, message=_REFUSED)
         if kind in ("person", "gone"):
             return NeedsPerson(cause="fault", subject=known or fault.code, message=_detailed(_REFUSED, reason))
-        return TryLater(reason=reason) if kind == "later" else Unknown(reason=reason)
+        certain = kind == "not_done" or (kind == "later" and call.idempotent)
+        return TryLater(reason=reason) if certain else Unknown(reason=reason)
 
     @staticmethod
     def _deleted(call: Call) -> Receipt:

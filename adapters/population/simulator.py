@@ -92,7 +92,7 @@ class Simulator(Twin):
 
     def answer(self, ask: Ask) -> Say:
         """Check the call as a strict service would, note the question, answer."""
-        json = ask.headers.get("Content-Type", "").lower().startswith("application/json")
+        json = _is_json(ask)
         refused = self._envelope_refused(ask, json) or self._caller_refused(ask, json)
         if refused is not None:
             return refused
@@ -309,9 +309,11 @@ class Simulator(Twin):
         """What a caller whose account has ended is told."""
         return self._unauthenticated("Tài khoản đã hết hạn", "account ended")
 
-    def failed(self) -> Say:
-        """A SOAP Fault of the database's own."""
-        return self._fault("Server", "Lỗi hệ thống", "broken")
+    def failed(self, ask: Ask) -> Say:
+        """A fault of the database's own, in the caller's form."""
+        if _is_json(ask):
+            return Say(500, people.json_fault("Server", "Lỗi hệ thống"), _JSON)
+        return Say(500, people.soap_fault("Server", "Lỗi hệ thống"), _XML)
 
     def over_quota(self, ask: Ask) -> Say:
         """Beyond the quota: HTTP 429, or a SOAP fault where the platform in front speaks only SOAP."""
@@ -358,6 +360,10 @@ class Simulator(Twin):
         )
         people = msgspec.json.decode(args.people.read_bytes(), type=list[Person])
         return {"people": people, **{name: getattr(args, name) for name in names}}
+
+
+def _is_json(ask: Ask) -> bool:
+    return ask.headers.get("Content-Type", "").lower().startswith("application/json")
 
 
 def _yes(value: bool) -> str:

@@ -1,7 +1,8 @@
 """A stand-in for the public-service portal: sessions, filings, progress notices, lists and their books.
 
 One concern: the portal's contract as production integrations know it, held strictly. It must never take a filing
-number twice, and it does what the real one is feared to do: a progress notice sent twice stands there twice.
+number twice, unless told to stand for a portal without that check; and it does what the real one is feared to do: a progress
+notice sent twice stands there twice.
 """
 
 from __future__ import annotations
@@ -28,17 +29,28 @@ _SERVICES: dict[str, str] = {told["service"]: name for name, told in PROFILE["pu
 
 
 class Simulator(Twin):
-    """`POST …/login` gives a session; `POST` on the profile's path takes the services."""
+    """`POST …/login` gives a session; `POST` on the profile's path takes the services.
+
+    `takes_twice`: a create of a number it holds is no refusal but a second effect, so that its books show what a portal that
+    refuses would hide: whether a caller creates twice.
+    """
 
     system: ClassVar[str] = "public_service"
     rows: ClassVar[str] = "result"
 
     def __init__(
-        self, *, username: str = USERNAME, password: str = PASSWORD, session_ttl_s: float = 900, **common: Any
+        self,
+        *,
+        username: str = USERNAME,
+        password: str = PASSWORD,
+        session_ttl_s: float = 900,
+        takes_twice: bool = False,
+        **common: Any,
     ) -> None:
         """Sessions end `session_ttl_s` seconds after login; they do not outlive the process."""
         self._account = (username, password)
         self._ttl = session_ttl_s
+        self._takes_twice = takes_twice
         self._sessions: dict[str, float] = {}
         self._filings: dict[str, dict[str, Any]] = {}
         self._states: dict[str, int] = {}
@@ -57,7 +69,7 @@ class Simulator(Twin):
         """Filings as last told, and the notices of each."""
         if effect.type == "filing":
             self._filings[effect.key] = effect.content
-            self._states[effect.key] = effect.version
+            self._states[effect.key] = max(effect.version, self._states.get(effect.key, 0))
             self._at[effect.key] = effect.content["TrangThaiHoSo"]
         else:
             self._note(effect.content)
@@ -141,7 +153,7 @@ class Simulator(Twin):
         number = data[0]["MaHoSo"]
         held = self._filings.get(number)
         if updating == "False":
-            if held is not None:
+            if held is not None and not self._takes_twice:
                 self.books.repeat()
                 return _error("05", f"Hồ sơ {number} đã tồn tại")
             return self._keep(number, data[0], "NEW")
@@ -161,8 +173,10 @@ class Simulator(Twin):
         return state == now or state in PROFILE["transitions"][now]
 
     def _keep(self, number: str, filing: dict[str, Any], event: str) -> Say:
-        version = self._states.get(number, 0) + 1
-        self._filings[number], self._states[number] = filing, version
+        # A number's creation is its first version, however often it is made: a second one is a double in the books.
+        held = self._states.get(number, 0)
+        version = 1 if event == "NEW" else held + 1
+        self._filings[number], self._states[number] = filing, max(version, held)
         self._at[number] = filing["TrangThaiHoSo"]
         self.books.put(key=number, version=version, event=event, type="filing", content=filing)
         return _row(number)
@@ -249,11 +263,17 @@ class Simulator(Twin):
         parser.add_argument("--username", default=USERNAME)
         parser.add_argument("--password", default=PASSWORD)
         parser.add_argument("--session-ttl", type=float, default=900, help="seconds")
+        parser.add_argument("--takes-twice", action="store_true", help="a second create is an effect, not a refusal")
 
     @classmethod
     def options(cls, args: argparse.Namespace) -> dict[str, Any]:
         """From the command line."""
-        return {"username": args.username, "password": args.password, "session_ttl_s": args.session_ttl}
+        return {
+            "username": args.username,
+            "password": args.password,
+            "session_ttl_s": args.session_ttl,
+            "takes_twice": args.takes_twice,
+        }
 
 
 def _error(code: str, message: str, status: int = 200) -> Say:

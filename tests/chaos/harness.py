@@ -151,11 +151,15 @@ class Run:
 async def run(
     folder: Path, name: str, seed: int, minutes: float = 0.0, *, people: int = 2_000, disk_mb: int | None = None
 ) -> AsyncIterator[Run]:
-    """A run in a world of its own; its report is told at the end, whatever happened."""
+    """A run in a world of its own; its report is told at the end, whatever happened.
+
+    With an odd seed the portal takes a filing's second creation, so that its books would show one; else it refuses it, which is
+    a path of its own."""
     found = load.crowd(seed, people)
     report = Report(name=name, seed=seed, minutes=minutes)
     try:
-        async with world(folder / "data", list(found), load.CLIENTS, disk_mb=disk_mb) as made:
+        portal = bool(seed % 2)
+        async with world(folder / "data", list(found), load.CLIENTS, disk_mb=disk_mb, takes_twice=portal) as made:
             opened = Run(made, report, found)
             await opened.open()
             yield opened

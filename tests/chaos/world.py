@@ -85,6 +85,8 @@ class World:
         self.supervisor = supervisor
         self.runner = runner
         self.folder = folder
+        self.takes_twice = False
+        """Whether the portal takes a second creation of a filing, so that its books would show one."""
         self.disk: Path | None = None
         """Where PostgreSQL's small file system is mounted, if there is one."""
         self._exit: contextlib.AsyncExitStack
@@ -163,6 +165,8 @@ class World:
             crowd = self.folder / "people.json"
             crowd.write_bytes(msgspec.json.encode(people))
             argv += ["--people", str(crowd), "--quota-per-s", "0"]
+        if system == "public_service" and self.takes_twice:
+            argv.append("--takes-twice")
         spec = ChildSpec(
             name=system,
             argv=argv,
@@ -355,10 +359,16 @@ def small_disk(data_dir: Path, megabytes: int) -> Iterator[Path]:
 
 @asynccontextmanager
 async def world(
-    data_dir: Path, people: list[Person], clients: Iterable[str], *, disk_mb: int | None = None
+    data_dir: Path,
+    people: list[Person],
+    clients: Iterable[str],
+    *,
+    disk_mb: int | None = None,
+    takes_twice: bool = False,
 ) -> AsyncIterator[World]:
     """A world in `data_dir`, gone when the block ends. Restarts are quick here: many are wanted.
 
+    With `takes_twice` the portal does not refuse a second creation of a filing but writes it down.
     With `disk_mb` PostgreSQL lies on a file system of that size; `NoSmallDisk` where that cannot be.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -371,7 +381,7 @@ async def world(
         disk = disks.enter_context(small_disk(data_dir, disk_mb)) if disk_mb is not None else None
         async with Supervisor(data_dir) as supervisor, contextlib.AsyncExitStack() as stack:
             made = World(supervisor, running.Runner(settings, supervisor), data_dir)
-            made._exit, made.disk = stack, disk
+            made._exit, made.disk, made.takes_twice = stack, disk, takes_twice
             try:
                 await made.start(people, clients)
                 yield made

@@ -4,6 +4,7 @@ nobody sent, an element the contract does not have. Asked directly, without HTTP
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ import pytest
 
 from adapters import manifest as manifests
 from adapters.public_service.simulator import PROFILE
+from adapters.public_service.simulator import Simulator as Portal
 from adapters.samples import samples
 from adapters.twin import Ask, Say, Twin
 from hub.kernel.ports import Call
@@ -81,6 +83,28 @@ def test_the_portal_refuses_a_move_its_states_do_not_allow() -> None:
     assert twin.summary()["refusals"] == {"state_refused": 1} and twin.summary()["effects"] == 1
     assert _filing(twin, updating="True", TrangThaiHoSo=right)[0] == "0"
     assert twin.summary()["effects"] == 2
+
+
+@pytest.mark.parametrize("takes_twice", [False, True])
+def test_a_second_creation_is_refused_or_stands_in_the_books_of_a_portal_told_to_take_it(
+    tmp_path: Path, takes_twice: bool
+) -> None:
+    twin = Portal(books=tmp_path / "books.jsonl", takes_twice=takes_twice)
+    twin.url = "http://twin"
+    code = "0" if takes_twice else "05"
+    assert _filing(twin, TrangThaiHoSo="2")[0] == "0"
+    assert _filing(twin, TrangThaiHoSo="2")[0] == code
+    assert _filing(twin, updating="True", TrangThaiHoSo="4")[0] == "0"
+    twin.books.close()
+    again = Portal(books=tmp_path / "books.jsonl", takes_twice=takes_twice)
+    again.url = "http://twin"
+    assert _filing(again, TrangThaiHoSo="2")[0] == code
+    assert _filing(again, updating="True", TrangThaiHoSo="6")[0] == "0"
+    last = again.books.effects[-1]
+    assert (last.event, last.version) == ("UPDATE", 3), "a second creation moves no version"
+    doubles = [(d["event"], d["version"], d["times"]) for d in again.summary()["doubles"]]
+    assert doubles == ([("NEW", 1, 3)] if takes_twice else [])
+    again.books.close()
 
 
 def test_the_portal_knows_no_filing_nobody_sent() -> None:

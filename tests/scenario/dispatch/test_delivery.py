@@ -157,8 +157,10 @@ def test_already_there_becomes_an_update(stage: Any, items: Any) -> None:
             )
             assert (result.asked, result.queued) == (1, 1)
             await s.settled(delivered=2)
-            assert [e.type for e in twin.books.effects if e.type == "create"] in (["create"], []), "created once"
-            print(twin.books.effects, twin.summary())
+            sent = await s.led.rows("SELECT operation FROM calls WHERE operation IN ('create', 'update') ORDER BY id")
+            assert [call["operation"] for call in sent] == ["create", "create", "update"], "refused, then an update"
+            assert [(e.type, e.event) for e in twin.books.effects] == [("filing", "NEW")]
+            assert twin.summary()["repeats"] == 2, "a second create and an update that says nothing new"
             assert await s.led.value("SELECT replay_of FROM deliveries_closed ORDER BY id DESC LIMIT 1") == done
 
     run(go())
