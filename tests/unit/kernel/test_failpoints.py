@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,21 @@ def test_what_the_code_reaches_can_be_set_and_what_can_be_set_is_reached() -> No
     reached = {name for path in HUB.rglob("*.py") for name in REACHED.findall(path.read_text("utf-8"))}
     assert reached == set(POINTS)
     assert len(POINTS) == len(set(POINTS))
+
+
+def test_off_a_point_is_an_empty_call() -> None:
+    """In a process of its own: the tests' may have points set."""
+    off = "from hub.kernel import failpoints as f; assert f.reach is f._off; print(len(f._off.__code__.co_code))"
+    on = "from hub.kernel import failpoints as f; assert f.reach is not f._off"
+    env = {k: v for k, v in os.environ.items() if not k.startswith("LIEN_THONG_FAILPOINT")}
+    told = subprocess.run([sys.executable, "-c", off], cwd=HUB.parent, env=env, check=True, capture_output=True)
+    assert int(told.stdout) <= 8, "it gives back nothing, and does nothing else"
+    subprocess.run(
+        [sys.executable, "-c", on],
+        cwd=HUB.parent,
+        env=env | {"LIEN_THONG_FAILPOINTS": "tx1.after=kill@0.0"},
+        check=True,
+    )
 
 
 def test_the_sweep_visits_every_point_there_is_or_names_the_test_that_does() -> None:

@@ -14,6 +14,7 @@ import pytest
 from hub.kernel.ports import DeviceFamily
 from hub.simulate.gates_fleet import MIX, OWN, SCHOOLS, schools, specs
 from hub.simulate.gates_words import LISTED, MQTT, WEB, Event, Spec, signing
+from iot.face_http.decode import FAMILY as FACE_HTTP
 from iot.face_mqtt.decode import FAMILY as FACE
 from iot.hanet.decode import FAMILY as HANET
 from iot.hanet.mqtt import MQTT as HANET_AT_BROKER
@@ -23,7 +24,7 @@ from iot.web import Ask, Content, WebFamily
 from iot.zkteco.decode import FAMILY as ZKTECO
 
 DECODERS: Mapping[str, DeviceFamily] = {"face_mqtt": FACE, "native": NATIVE, "hanet_mqtt": HANET_AT_BROKER}
-LISTENERS: Mapping[str, WebFamily] = {"zkteco": ZKTECO, "hikvision": HIKVISION, "hanet": HANET}
+LISTENERS: Mapping[str, WebFamily] = {"zkteco": ZKTECO, "hikvision": HIKVISION, "hanet": HANET, "face_http": FACE_HTTP}
 PROFILES = {
     "face_mqtt": "push-ack",
     "native": "standard",
@@ -31,6 +32,7 @@ PROFILES = {
     "hikvision": "standard",
     "hanet": "",
     "hanet_mqtt": "",
+    "face_http": "standard",
 }
 NOW = datetime.now(UTC)
 ROOT = Path(__file__).resolve().parents[3]
