@@ -314,6 +314,9 @@ def _transport(
         connections=settings.policy.concurrency,
         connect_s=timeouts.connect_s,
         read_s=timeouts.read_s,
+        pool_s=timeouts.pool_s,
+        tls_s=timeouts.tls_s,
+        write_s=timeouts.write_s,
         tls_key=secrets.get("tls_key"),
     )
     return Layered(inner, layers) if layers else inner

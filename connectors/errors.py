@@ -36,6 +36,17 @@ class CredentialsRefused(Refused):
     )
 
 
+class LoginRefused(Refused):
+    """Đối tác từ chối yêu cầu đăng nhập: sai địa chỉ hoặc thiết lập. / The counterparty takes no such log-in at this address: the
+    connector's settings, not the moment, are wrong."""
+
+    cause = "login_refused"
+    TEXT = Text(
+        "Đối tác không nhận yêu cầu đăng nhập; hãy kiểm tra địa chỉ đăng nhập và thiết lập rồi mở lại kết nối.",
+        "The counterparty does not take the log-in; check the log-in address and the settings, then resume the connector.",
+    )
+
+
 class AddressRefused(Refused):
     """Địa chỉ đích nằm trong mạng nội bộ mà cấu hình của trục không cho phép. / The address lies in a private network, or
     the folder outside the roots, that the hub's own configuration allows connectors to reach."""
@@ -55,6 +66,17 @@ class ServiceRefused(Refused):
     TEXT = Text(
         "Nền tảng trao đổi không cho gọi dịch vụ này (chưa được cấp quyền, sai mã dịch vụ, hoặc dịch vụ đã tắt).",
         "The exchange platform does not let this connector call the service (no access right, unknown, or switched off).",
+    )
+
+
+class ExchangeRefused(Refused):
+    """Nền tảng trao đổi từ chối yêu cầu của phía gửi. / The exchange platform calls the request the client's own fault: who we
+    say we are, how we connect, or what it asks of every request is wrong."""
+
+    cause = "exchange_refused"
+    TEXT = Text(
+        "Nền tảng trao đổi từ chối yêu cầu của phía gửi; hãy kiểm tra mã bên gọi, đường kết nối và địa chỉ rồi mở lại kết nối.",
+        "The exchange refused the sender's request; check the client's identifier, the way to it and the address, then resume.",
     )
 
 

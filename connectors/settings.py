@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from connectors.auth.digest import DigestSettings
 from connectors.auth.fixed import ApiKeySettings, BasicSettings, BearerSettings, LgspHeaderSettings, NoneSettings
+from connectors.auth.gateway import GatewaySettings
 from connectors.auth.oauth2 import LgspTokenSettings, OAuth2Settings
 from connectors.auth.population_signed import PopulationSignedSettings
 from connectors.auth.portal_session import PortalSessionSettings
@@ -43,7 +44,7 @@ from connectors.transports.xroad_settings import (
     XRoadRestSettings,
     XRoadSoapSettings,
 )
-from hub.kernel.ports import Text
+from hub.kernel.ports import BATCH_MAX, Text
 
 Transport = (
     RestSettings
@@ -113,18 +114,52 @@ _WITHOUT_HEADERS = frozenset({"mqtt", "sftp", "folder"})
 
 
 class TimeoutSettings(Declared):
-    """How long each phase of a call may take."""
+    """How long each phase of a call may take. A phase without a time of its own shares the one it is said to be part of."""
 
     ABOUT = Text("Thời gian chờ", "Timeouts")
+    pool_s: float | None = setting(
+        "Chờ kết nối rỗi (giây)",
+        "Waiting for a free connection (seconds)",
+        default=None,
+        example=2.0,
+        gt=0,
+        le=120,
+        help=Text("HTTP; trống: nằm trong thời gian kết nối", "HTTP; empty: part of the time for connecting"),
+    )
     connect_s: float = setting(
         "Kết nối (giây)",
         "Connecting (seconds)",
         default=5.0,
         gt=0,
         le=120,
-        help=Text("Gồm chờ kết nối rỗi, tên miền, TLS", "Includes the pool, the name and TLS"),
+        help=Text(
+            "Tên miền và TCP, và những gì không có thời gian riêng", "Name and TCP, and what has no time of its own"
+        ),
+    )
+    tls_s: float | None = setting(
+        "Bắt tay TLS (giây)",
+        "TLS handshake (seconds)",
+        default=None,
+        example=5.0,
+        gt=0,
+        le=120,
+        help=Text("HTTP; trống: nằm trong thời gian kết nối", "HTTP; empty: part of the time for connecting"),
+    )
+    write_s: float | None = setting(
+        "Đối tác không nhận thêm khi đang gửi (giây)",
+        "Nothing taken while sending (seconds)",
+        default=None,
+        example=10.0,
+        gt=0,
+        le=600,
+        help=Text("HTTP; trống: như khi chờ trả lời", "HTTP; empty: as while answering"),
     )
     read_s: float = setting("Chờ trả lời (giây)", "Silence while answering (seconds)", default=30.0, gt=0, le=600)
+
+    @property
+    def whole_s(self) -> float:
+        """Seconds for a whole call: all phases that have a time of their own."""
+        return self.connect_s + self.read_s + sum(t for t in (self.pool_s, self.tls_s, self.write_s) if t is not None)
 
 
 class QuickTrySettings(Declared):
@@ -142,7 +177,7 @@ class PolicySettings(Declared):
 
     ABOUT = Text("Chính sách gửi", "Delivery policy")
     concurrency: int = setting("Lời gọi đồng thời", "Calls at a time", default=8, ge=1, le=1000)
-    batch_max: int = setting("Số bản ghi mỗi lời gọi", "Records per call", default=100, ge=1, le=10_000)
+    batch_max: int = setting("Số bản ghi mỗi lời gọi", "Records per call", default=BATCH_MAX, ge=1, le=10_000)
     timeouts: TimeoutSettings = setting("Thời gian chờ", "Timeouts", default=TimeoutSettings())
     quick_tries: QuickTrySettings = setting("Thử nhanh", "Quick tries", default=QuickTrySettings())
     retry: RetrySettings = setting("Thử lại", "Trying again", default=RetrySettings())
@@ -181,7 +216,7 @@ class ConnectorSettings(Declared):
         "Hồ sơ giả định",
         "Assumptions profile",
         default=None,
-        example="default",
+        example="profile-assumed-2026",
         help=Text("Của bộ chuyển đổi; trống: mặc định", "The adapter's; empty: its default"),
     )
     transport: Annotated[Transport, Field(discriminator="kind")] = setting("Đường truyền", "Transport")
@@ -337,7 +372,7 @@ def document() -> str:
                 ("transport.service", Service),
             ],
         ),
-        ("Xác thực / Authentication", list(SCHEMES.items())),
+        ("Xác thực / Authentication", [*SCHEMES.items(), ("auth.gateway", GatewaySettings)]),
         (
             "Chính sách / Policy",
             [

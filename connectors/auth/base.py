@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from connectors.errors import LoginRefused, Refused
 from connectors.transports.base import Request
+from connectors.transports.xroad_faults import judge
 from hub.kernel.ports import MaybeSent, NotSent, Reply
 
 Exchange = Callable[[Request, float], Awaitable[Reply]]
@@ -48,6 +50,24 @@ class Stateless:
     async def check(self, exchange: Exchange, deadline_s: float) -> bool:
         """Nothing to log in to."""
         return False
+
+
+_PASSES = frozenset({408, 425, 429})
+"""What a client may be answered that says something of the moment."""
+
+
+def turned_down(reply: Reply, where: str) -> Refused | None:
+    """Why a log-in answered so fares no better until a person has acted; None where a later one may. `where` names the
+    address to people.
+
+    The address is asked for nothing but log-ins, always the same: what calls such a request wrong calls the settings wrong.
+    """
+    told = judge(reply.headers.get("x-road-error", ""), "")
+    if told is not None:
+        return told if isinstance(told, Refused) else None
+    if 300 <= reply.status < 500 and reply.status not in _PASSES:
+        return LoginRefused(f"{where} answered {reply.status} to the log-in")
+    return None
 
 
 class Ticket:

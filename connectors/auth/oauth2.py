@@ -16,12 +16,24 @@ import orjson
 from pydantic import field_validator
 from yarl import URL
 
-from connectors.auth.base import Clock, Exchange, Ticket
+from connectors.auth.base import Clock, Exchange, Ticket, turned_down
 from connectors.auth.fixed import HEADER_NAME, with_headers
 from connectors.declare import Declared, Secret, setting, wrong
 from connectors.errors import CredentialsRefused
 from connectors.transports.base import Request
 from hub.kernel.ports import NotSent, Reply, Text
+
+
+def whole_address(value: str) -> str:
+    """A setting that is a whole address without credentials. Raises a setting's error."""
+    try:
+        url = URL(value)
+        good = url.scheme in ("http", "https") and bool(url.host) and url.user is None and url.password is None
+    except ValueError:
+        good = False
+    if not good:
+        raise wrong("address", "phải là địa chỉ http(s) đầy đủ", "must be a whole http(s) address")
+    return value
 
 
 class TokenSettings(Declared):
@@ -44,14 +56,7 @@ class TokenSettings(Declared):
     @field_validator("token_url")
     @classmethod
     def _address(cls, value: str) -> str:
-        try:
-            url = URL(value)
-            good = url.scheme in ("http", "https") and bool(url.host) and url.user is None and url.password is None
-        except ValueError:
-            good = False
-        if not good:
-            raise wrong("address", "phải là địa chỉ http(s) đầy đủ", "must be a whole http(s) address")
-        return value
+        return whole_address(value)
 
 
 class OAuth2Settings(TokenSettings):
@@ -65,12 +70,9 @@ class OAuth2Settings(TokenSettings):
         return ClientCredentials(self, secrets["client_secret"], clock, "Authorization", "Bearer ", {})
 
 
-class LgspTokenSettings(TokenSettings):
-    """A WSO2-style gateway's token: the same grant, but the token may go in a header of the gateway's own beside the
-    headers it wants from every caller."""
+class TokenHeader(Declared):
+    """Where a gateway wants its token, and what beside it."""
 
-    ABOUT = Text("Mã truy cập của trục LGSP (kiểu WSO2)", "Token of an LGSP gateway (WSO2 style)")
-    scheme: Literal["lgsp_token"] = "lgsp_token"
     header: str = setting(
         "Tiêu đề mang mã", "Header for the token", default="Authorization", example="X-LGSP-Token", pattern=HEADER_NAME
     )
@@ -95,6 +97,14 @@ class LgspTokenSettings(TokenSettings):
             if not re.fullmatch(HEADER_NAME, name) or not text.isprintable():
                 raise wrong("header", "có tiêu đề không dùng được", "hold a header that cannot be used")
         return value
+
+
+class LgspTokenSettings(TokenHeader, TokenSettings):
+    """A WSO2-style gateway's token: the same grant, but the token may go in a header of the gateway's own beside the
+    headers it wants from every caller."""
+
+    ABOUT = Text("Mã truy cập của trục LGSP (kiểu WSO2)", "Token of an LGSP gateway (WSO2 style)")
+    scheme: Literal["lgsp_token"] = "lgsp_token"
 
     def build(self, secrets: Mapping[str, str], clock: Clock) -> ClientCredentials:
         """The scheme, ready for use."""
@@ -157,6 +167,8 @@ class ClientCredentials:
         )
         if reply.status in (400, 401, 403):
             raise CredentialsRefused(f"the token address answered {reply.status} to client {s.client_id}")
+        if refusal := turned_down(reply, "the token address"):
+            raise refusal
         if reply.status != 200:
             raise NotSent(f"the token address answered {reply.status}")
         try:

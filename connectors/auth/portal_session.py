@@ -16,9 +16,10 @@ import msgspec
 import orjson
 import yaml
 
-from connectors.auth.base import Clock, Exchange, Ticket
+from connectors.auth.base import Clock, Exchange, Scheme, Ticket, turned_down
 from connectors.auth.fixed import with_headers
-from connectors.declare import Declared, Secret, setting
+from connectors.auth.gateway import SECRET, GatewaySettings
+from connectors.declare import Declared, Secret, require, setting
 from connectors.errors import CredentialsRefused
 from connectors.transports.base import Request
 from hub.kernel.ports import NotSent, Reply, Text
@@ -47,13 +48,17 @@ class PortalSessionSettings(Declared):
     """POST `{username, password}` gives `{session, error_code}`; every call then carries `"session"` in its body."""
 
     ABOUT = Text("Phiên làm việc của Cổng DVCQG", "Session of the public-service portal")
-    SECRETS = (Secret(name="password", title=Text("Mật khẩu", "Password")),)
+    SECRETS = (Secret(name="password", title=Text("Mật khẩu", "Password")), SECRET)
     scheme: Literal["portal_session"] = "portal_session"
     login_url: str = setting(
         "Địa chỉ đăng nhập",
         "Log-in address",
-        example="https://trao-doi.example.vn/dich-vu/login",
-        pattern=r"^https?://[^/\s@]+(/\S*)?$",
+        example="/mapi/login",
+        help=Text(
+            "Bắt đầu bằng / thì nằm dưới địa chỉ gốc và đi cùng đường với lời gọi (máy chủ bảo mật, bộ chuyển tiếp); hoặc địa chỉ đầy đủ",
+            "Beginning with / it lies under the base address and goes the calls' own way (security server, forwarder); or a whole address",
+        ),
+        pattern=r"^(https?://[^/\s@]+(/\S*)?|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)$",
     )
     username: str = setting("Tên đăng nhập", "User name", example="so-gddt", min_length=1)
     dstcode: str = setting(
@@ -85,9 +90,15 @@ class PortalSessionSettings(Declared):
         help=Text("Trống: theo hồ sơ giả định", "Empty: as the assumed profile says"),
     )
 
-    def build(self, secrets: Mapping[str, str], clock: Clock) -> PortalSession:
+    gateway: GatewaySettings = setting("Trục LGSP đứng trước", "LGSP gateway in front", default=GatewaySettings())
+
+    def needed(self) -> tuple[Secret, ...]:
+        """The gateway's secret where there is one in front."""
+        return tuple(require(s) if s is SECRET and self.gateway.token_url else s for s in self.SECRETS)
+
+    def build(self, secrets: Mapping[str, str], clock: Clock) -> Scheme:
         """The scheme, ready for use."""
-        return PortalSession(self, secrets["password"], clock)
+        return self.gateway.before(PortalSession(self, secrets["password"], clock), secrets, clock)
 
 
 class PortalSession:
@@ -139,6 +150,8 @@ class PortalSession:
         code = _code(reply.body)
         if reply.status in (401, 403) or code in self._refused:
             raise CredentialsRefused(f"the portal refused user {s.username} (status {reply.status}, code {code})")
+        if refusal := turned_down(reply, "the portal"):
+            raise refusal
         session = _session(reply.body)
         if reply.status != 200 or code not in self._success or not session:
             raise NotSent(f"the portal opened no session (status {reply.status}, code {code})")

@@ -17,12 +17,13 @@ class Request(Struct, kw_only=True):
 
     method: str
     url: str
-    """Whole URL for HTTP transports; the topic for MQTT."""
+    """Whole URL for HTTP transports, or for a scheme's own request a path under the base address, beginning with `/`; the topic
+    for MQTT."""
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     expect: dict[str, Any] | None = None
-    """What the transport that made the request from a call remembers until its reply; None for a scheme's log-in,
-    which goes over the same wire and is none of the conversation."""
+    """What the transport that made the request from a call remembers until its reply; None for a scheme's log-in, which
+    goes over the same wire and is none of the adapter's conversation."""
 
 
 class Transport(Protocol):

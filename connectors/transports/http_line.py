@@ -29,7 +29,7 @@ _NAMES_MAX = 512
 
 class Line(asyncio.Protocol):
     """A connection made. `closed` is told once, when it is over; `silence_s` is the longest the peer may say nothing
-    (and take nothing) during a request, `idle_s` how long the connection is kept without one; `max_reply` caps the
+    once it has a request, `stuck_s` the longest it may take nothing of one, `idle_s` how long the connection is kept without one; `max_reply` caps the
     reply's bytes after decompression."""
 
     def __init__(
@@ -38,12 +38,14 @@ class Line(asyncio.Protocol):
         closed: Callable[[Line], None],
         *,
         silence_s: float,
+        stuck_s: float,
         idle_s: float,
         max_reply: int,
     ) -> None:
         self._loop = loop
         self._closed: Callable[[Line], None] | None = closed
         self._silence_s = silence_s
+        self._stuck_s = stuck_s
         # With none kept there is still the time between a connection made and its first request.
         self._idle_s = idle_s if idle_s > 0 else 1.0
         self._max_reply = max_reply
@@ -87,7 +89,7 @@ class Line(asyncio.Protocol):
             self._transport.write(head)
             self._transport.write(body)
         self._unwritten = self._transport.get_write_buffer_size()
-        self._arm(min(due, self._last + self._silence_s))
+        self._watch(self._last, self._unwritten)
         return answer
 
     def gone(self) -> bool:
@@ -265,10 +267,19 @@ class Line(asyncio.Protocol):
         left = self._transport.get_write_buffer_size() if self._transport is not None else 0
         if left < self._unwritten:
             self._unwritten, self._last = left, now  # it took something
+        patience = self._stuck_s if left else self._silence_s
         if now >= self._due:
             self._fail("timed out: the deadline passed")
-        elif now >= self._last + self._silence_s:
-            self._fail(f"timed out: silent for {self._silence_s:g} s")
+        elif now >= self._last + patience:
+            self._fail(f"timed out: silent for {patience:g} s" + (", taking nothing of the request" if left else ""))
+        else:
+            self._watch(now, left)
+
+    def _watch(self, now: float, left: int) -> None:
+        """Look again when patience may be over. While bytes are `left` also before that: nothing tells when the last is taken,
+        and another patience begins then."""
+        if left:
+            self._arm(min(self._due, self._last + self._stuck_s, now + self._silence_s))
         else:
             self._arm(min(self._due, self._last + self._silence_s))
 

@@ -10,11 +10,13 @@ moment a request is handed to the socket every failure is `MaybeSent`, because t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 import ssl
 import time
 from collections import deque
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 from connectors.address import AddressPolicy
@@ -92,12 +94,23 @@ class _Place:
             raise
 
 
+@contextlib.asynccontextmanager
+async def _until(moment: float, late: str) -> AsyncIterator[None]:
+    """Within this block until a moment of `time.monotonic`. Raises `TimeoutError` saying `late`."""
+    try:
+        async with asyncio.timeout(max(moment - time.monotonic(), 0.0)) as clock:
+            yield
+    except TimeoutError as error:
+        raise (TimeoutError(late) if clock.expired() else error) from None
+
+
 class HttpWire:
     """Pools of connections, one for each origin; belongs to one event loop.
 
-    `connections` caps open connections to an origin (waiting for one counts into `connect_s`); `connect_s` covers name, TCP
-    and TLS; `read_s` is the longest silence of the peer, and the longest it may take nothing of a request; `max_reply` caps
-    the reply's bytes after decompression; `idle_s` is how long a connection is kept unused.
+    `connections` caps open connections to an origin; `max_reply` caps the reply's bytes after decompression; `idle_s` is how
+    long a connection is kept unused. Seconds of each phase: `pool_s` waiting for a connection that is free, `connect_s` name and
+    TCP, `tls_s` the handshake, `write_s` the longest the peer may take nothing of a request, `read_s` its longest silence after
+    that. Without one of their own, waiting and handshake share `connect_s`, and sending has `read_s`.
     """
 
     def __init__(
@@ -110,11 +123,17 @@ class HttpWire:
         max_reply: int,
         idle_s: float,
         tls: ssl.SSLContext | None,
+        pool_s: float | None = None,
+        tls_s: float | None = None,
+        write_s: float | None = None,
     ) -> None:
         self._policy = policy
         self._connections = connections
         self._connect_s = connect_s
         self._read_s = read_s
+        self._pool_s = pool_s
+        self._tls_s = tls_s
+        self._write_s = read_s if write_s is None else write_s
         self._max_reply = max_reply
         self._idle_s = idle_s
         self._tls = tls
@@ -173,31 +192,36 @@ class HttpWire:
 
     async def _take(self, place: _Place, ends: float) -> Line:
         """A connection that stands, of the pool or a new one. Raises `NotSent`."""
-        patience = min(self._connect_s, ends - time.monotonic())
+        asked = time.monotonic()
+        wait_until = min(ends, asked + (self._connect_s if self._pool_s is None else self._pool_s))
+        until = wait_until if self._pool_s is None else None
+        tries = 0
         try:
-            async with asyncio.timeout(max(patience, 0.0)):
-                tries = 0
-                while True:
-                    line = place.ready()
-                    if line is not None:
-                        return line
-                    if len(place.lines) + place.opening >= self._connections:
+            while True:
+                line = place.ready()
+                if line is not None:
+                    return line
+                if len(place.lines) + place.opening >= self._connections:
+                    async with _until(wait_until, f"no connection was free within {wait_until - asked:.3g} s"):
                         await place.turn()
-                        continue
-                    line = await self._connect(place, time.monotonic() + patience)
-                    if not line.gone():
-                        return line
-                    place.drop(line)
-                    tries += 1
-                    if tries == _FRESH_TRIES:
-                        raise NotSent("every connection was closed by the peer before the first byte")
-        except TimeoutError:
-            raise NotSent(f"timed out: no connection within {patience:.3g} s") from None
+                    continue
+                if until is None:  # what was spent waiting is not taken from connecting
+                    until = min(ends, time.monotonic() + self._connect_s)
+                line = await self._connect(place, until, ends)
+                if not line.gone():
+                    return line
+                place.drop(line)
+                tries += 1
+                if tries == _FRESH_TRIES:
+                    raise NotSent("every connection was closed by the peer before the first byte")
+        except TimeoutError as error:
+            why = str(error) if error.errno is None else ""  # the system's own says less
+            raise NotSent(f"timed out: {why or f'no connection within {self._connect_s:.3g} s'}") from None
 
-    async def _connect(self, place: _Place, ends: float) -> Line:
+    async def _connect(self, place: _Place, until: float, ends: float) -> Line:
         place.opening += 1
         try:
-            line = await self._opened(place, ends)
+            line = await self._opened(place, until, ends)
             place.lines.add(line)
             return line
         except _Refused as refused:
@@ -210,10 +234,13 @@ class HttpWire:
             place.opening -= 1
             place.wake()
 
-    async def _opened(self, place: _Place, ends: float) -> Line:
-        """Each address of the name in turn, checked when it is about to be connected to: the one place nothing goes around."""
+    async def _opened(self, place: _Place, until: float, ends: float) -> Line:
+        """Each address of the name in turn, checked when it is about to be connected to: the one place nothing goes around.
+        `until`: when connecting must be done; `ends`: the call's own end."""
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        tls_s, late = self._tls_s, f"no connection within {max(until - time.monotonic(), 0.0):.3g} s"
+        async with _until(until, late):
+            found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
         last: OSError = OSError(f"{place.host} has no address")
         for number, (family, kind, protocol, _, address) in enumerate(found):
             refusal = self._policy.refusal(str(address[0]))
@@ -225,9 +252,12 @@ class HttpWire:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 # An address that says nothing leaves time for those after it.
-                async with asyncio.timeout((ends - time.monotonic()) / (len(found) - number)):
+                now = time.monotonic()
+                async with _until(now + (until - now) / (len(found) - number), late):
                     await loop.sock_connect(sock, address)
-                return await self._made(loop, place, sock)
+                over = until if tls_s is None else min(ends, time.monotonic() + tls_s)
+                async with _until(over, late if tls_s is None else f"no TLS within {tls_s:.3g} s"):
+                    return await self._made(loop, place, sock)
             except OSError as error:
                 sock.close()
                 last = error
@@ -241,7 +271,14 @@ class HttpWire:
         if place.tls:
             tls = self._tls = self._tls or tls_context(None)
         _, line = await loop.create_connection(
-            lambda: Line(loop, place.lost, silence_s=self._read_s, idle_s=self._idle_s, max_reply=self._max_reply),
+            lambda: Line(
+                loop,
+                place.lost,
+                silence_s=self._read_s,
+                stuck_s=self._write_s,
+                idle_s=self._idle_s,
+                max_reply=self._max_reply,
+            ),
             sock=sock,
             ssl=tls,
             server_hostname=place.host if place.tls else None,

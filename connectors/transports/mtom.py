@@ -36,6 +36,8 @@ class Broken(ValueError):
 class Mtom:
     """See `connectors.transports.layers.Layer`."""
 
+    under: str | None = None
+
     def __init__(self, settings: AttachmentSettings) -> None:
         self._settings = settings
         self._elements = frozenset(settings.elements)

@@ -9,6 +9,7 @@ import re
 import ssl
 from typing import ClassVar, Literal
 
+from msgspec.structs import replace
 from pydantic import field_validator
 from yarl import URL
 
@@ -130,6 +131,9 @@ class RestTransport:
         connections: int,
         connect_s: float,
         read_s: float,
+        pool_s: float | None = None,
+        tls_s: float | None = None,
+        write_s: float | None = None,
         tls_key: str | None = None,
     ) -> None:
         self._settings = settings
@@ -140,6 +144,9 @@ class RestTransport:
             connections=connections,
             connect_s=connect_s,
             read_s=read_s,
+            pool_s=pool_s,
+            tls_s=tls_s,
+            write_s=write_s,
             max_reply=settings.max_reply_bytes,
             idle_s=settings.idle_s,
             tls=_tls(settings.tls, tls_key),
@@ -172,9 +179,16 @@ class RestTransport:
             self._urls.clear()
         return self._urls.setdefault(path, str(url))
 
+    def placed(self, request: Request) -> Request:
+        """A scheme's own request at a whole address: a path goes under the base address, with the fixed headers and parameters
+        that everything sent there has. Raises `NotSent` for a path that could lead elsewhere."""
+        if not request.url.startswith("/"):
+            return request
+        return replace(request, url=self.url(request.url), headers={**self._settings.headers, **request.headers})
+
     async def exchange(self, request: Request, deadline_s: float) -> Reply:
         """Send and give the reply, whatever its status."""
-        return await self._wire.exchange(request, deadline_s)
+        return await self._wire.exchange(self.placed(request), deadline_s)
 
     async def reach(self, deadline_s: float) -> None:
         """Connect and shake hands only."""

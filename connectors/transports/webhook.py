@@ -39,6 +39,8 @@ class WebhookTransport(RestTransport):
 class Gone:
     """See `connectors.transports.layers.Layer`: 410 means the subscriber wants nothing more."""
 
+    under: str | None = None
+
     def wrap(self, request: Request, memory: dict[str, Any]) -> None:
         """Nothing to add."""
 

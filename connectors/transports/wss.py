@@ -56,6 +56,8 @@ _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=Fals
 class Wss:
     """See `connectors.transports.layers.Layer`."""
 
+    under: str | None = None
+
     def __init__(self, settings: WssSettings, secrets: Mapping[str, str], clock: Clock) -> None:
         self._settings = settings
         self._clock = clock

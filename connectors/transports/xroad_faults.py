@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 import yaml
 
-from connectors.errors import ServiceRefused
+from connectors.errors import ExchangeRefused, ServiceRefused
 from hub.kernel.ports import MaybeSent, NotSent
 
 _LONG_NUMBER = re.compile(r"\d{6,}")
@@ -71,7 +71,7 @@ def judge(code: str, message: str) -> NotSent | MaybeSent | None:
     known = profile()
     said = f"{code.strip()[:120]}: {_LONG_NUMBER.sub('…', ' '.join(message.split()))[:160]}"
     if whose == "client":
-        return NotSent(f"the security server refused the request: {said}")
+        return ExchangeRefused(f"the security server refused the request: {said}")
     if whose == "client_proxy":
         connected = not any(m in message.lower() for m in known.connect_failed_messages)
         if connected and known.client_proxy_may_follow_delivery.intersection(rest):

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
+from yarl import URL
 
 from connectors.transports.base import Request
 from connectors.transports.xroad_faults import judge
@@ -55,6 +56,8 @@ class XRoadRest:
         self._settings = settings
         self._client = settings.client.parts()
         self._service = [*settings.service.parts(), settings.service.service]
+        self._base = str(URL(f"{settings.base_url}/{PROTOCOL}/"))
+        self.under: str | None = self._base
         self._header = identifier(self._client)
 
     def wrap(self, request: Request, memory: dict[str, Any]) -> None:
@@ -76,6 +79,13 @@ class XRoadRest:
         names = {n.lower() for n in added}
         request.headers = {n: v for n, v in request.headers.items() if n.lower() not in names} | added
         memory["x-road-id"] = added["X-Road-Id"]
+        memory["x-road-service"] = self._called(request.url)
+
+    def _called(self, url: str) -> list[str]:
+        """The service an address names, which is another than the calls' where a provider logs in by one of its own."""
+        most = len(self._service)
+        named = [unquote(p) for p in url.removeprefix(self._base).partition("?")[0].split("/", most)[:most]]
+        return named if len(named) == most and url.startswith(self._base) else self._service
 
     def unwrap(self, sent: Request, memory: dict[str, Any], reply: Reply) -> Reply:
         """The provider's answer. An error of the exchange raises what it proves; an answer that does not belong to
@@ -104,7 +114,7 @@ class XRoadRest:
         )
 
     def _check_echo(self, memory: dict[str, Any], headers: dict[str, str]) -> None:
-        for name, expected in (("x-road-client", self._client), ("x-road-service", self._service)):
+        for name, expected in (("x-road-client", self._client), ("x-road-service", memory["x-road-service"])):
             if [unquote(p) for p in headers.get(name, "").split("/")] != expected:
                 raise MaybeSent(f"the answer's {name} is not the request's")
         if headers.get("x-road-id") != memory["x-road-id"]:

@@ -42,6 +42,8 @@ Header = tuple[str, str, tuple[tuple[str, str], ...]]
 class XRoadSoap:
     """See `connectors.transports.layers.Layer`."""
 
+    under: str | None = None
+
     def __init__(self, settings: XRoadSoapSettings) -> None:
         self._settings = settings
         self._client = _identifier("client", settings.client)

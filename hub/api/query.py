@@ -41,8 +41,13 @@ class Question(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
     purpose: Line = Field(min_length=PURPOSE_LEAST, max_length=PURPOSE_MOST)
-    officer: str = Field(min_length=2, max_length=60, pattern=_OFFICER)
     input: dict[str, str] = Field(max_length=8)
+
+
+class OfficersQuestion(Question):
+    """The same with the officer who asks; over the exchange the officer stands in a header."""
+
+    officer: str = Field(min_length=2, max_length=60, pattern=_OFFICER)
 
 
 def checked(name: str, given: Mapping[str, str]) -> dict[str, str]:
@@ -69,7 +74,7 @@ def checked(name: str, given: Mapping[str, str]) -> dict[str, str]:
 
 
 @router.post("/queries/{name}")
-async def ask(request: Request, name: str, client: CurrentClient, question: Question) -> Response:
+async def ask(request: Request, name: str, client: CurrentClient, question: OfficersQuestion) -> Response:
     """`{found, …}`: `enrolment` tells enrolled, school_code, class_code, status, as_of; `filing-progress` tells status and dates."""
     require(client, RIGHT)
     purpose = stated(question.purpose)

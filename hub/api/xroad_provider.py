@@ -23,7 +23,7 @@ from fastapi import APIRouter, Request, Response
 from hub.api.auth import Client, CurrentClient, require
 from hub.api.context import Hub
 from hub.api.problems import Problem
-from hub.api.query import answered, checked
+from hub.api.query import Question, answered, checked
 from hub.kernel.firewall_names import NO_PURPOSE, stated
 from hub.kernel.ledger import queries
 from hub.kernel.ports import Text
@@ -76,17 +76,16 @@ async def _asked(
     )
 
 
-@router.get("/rest/{name}")
-async def rest(request: Request, name: str, client: CurrentClient) -> Response:
-    """A query as a REST service: its input and `purpose` in the query string, who asks in `X-Road-Client` and `X-Road-UserId`."""
+@router.post("/rest/{name}")
+async def rest(request: Request, name: str, client: CurrentClient, question: Question) -> Response:
+    """A query as a REST service: `{purpose, input}` as `POST /v1/queries/{name}` takes it, who asks in `X-Road-Client` and
+    `X-Road-UserId`. In the body alone: an address stands in the log of every server between."""
     require(client, RIGHT)
     parts = [unquote(p) for p in request.headers.get("x-road-client", "").split("/")]
     subsystem = "/".join(parts) if len(parts) in (3, 4) and all(_PART.fullmatch(p) for p in parts) else ""
-    given = dict(request.query_params)
-    purpose = given.pop("purpose", "").strip()
     asked = await _asked(
         request.app.state.hub, client, name, subsystem, request.headers.get("x-road-userid", ""),
-        request.headers.get("x-road-id", "")[:100], purpose, given,
+        request.headers.get("x-road-id", "")[:100], question.purpose, question.input,
     )  # fmt: skip
     found = await answered(request.app.state.hub, asked)
     return Response(

@@ -33,6 +33,7 @@ TWIN_WORDS: dict[str, tuple[str, str]] = {
         "Recovered after {steps} steps, {n} times released",
     ),
     "done.fault": ("Đã bật. Xem bên dưới.", "It is on. Watch below."),
+    "done.fault_off": ("Đã tắt mọi sự cố. Xem bên dưới.", "All faults are off. Watch below."),
     "done.fault_not": ("Hệ thống giả lập không trả lời.", "The simulator does not answer."),
     "kind.rehearse": ("Diễn tập sự cố", "Outage rehearsed"),
     "fault.slow": ("Chậm", "Slow"),

@@ -370,7 +370,9 @@ class Dispatcher:
         if not await self._wire.permitted():
             return  # its claim ends, and it is asked about then
         (exchange,) = await self._wire.number([(inquiry, mapping, d)])
-        settlement, reason = await self._wire.ask(exchange)
+        settlement, reason, stop = await self._wire.ask(exchange)
+        if stop is not None:
+            await self._pause(stop.cause, stop.message)
         conclusion = judge.conclude_settlement(
             d, settlement, reason, self.target.policy, number, call=exchange.id, elapsed_ms=exchange.elapsed_ms
         )
@@ -385,11 +387,8 @@ class Dispatcher:
         """Give back a call that was not begun: its deliveries are ready again, its attempt does not count."""
         held = [self._hand[d].delivery for d in job.exchange.call.deliveries if d in self._hand]
         if held:
-            self._finish(
-                Done(
-                    [Conclusion(delivery=d, target=State.READY, cause="released", outcome="released") for d in held], []
-                )
-            )
+            moves = [Conclusion(delivery=d, target=State.READY, cause="released", outcome="released") for d in held]
+            self._finish(Done(moves, []))
 
 
 async def _ended(*tasks: asyncio.Task[Any], patience_s: float | None = None) -> None:

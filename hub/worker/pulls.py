@@ -101,7 +101,7 @@ class Asking:
         self._adapter: Puller = adapter
         self._policy = settings.policy
         self._open = Calendar(settings.policy.calendar)
-        self._timeout_s = settings.policy.timeouts.connect_s + settings.policy.timeouts.read_s
+        self._timeout_s = settings.policy.timeouts.whole_s
         self._connector: LiveConnector = live(row, keys, addresses)
         limits = self._policy.quota
         limited = limits.per_second is not None or limits.per_day is not None

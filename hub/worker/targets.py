@@ -46,7 +46,7 @@ def live(row: Mapping[str, Any], keys: Keys, addresses: AddressPolicy) -> LiveCo
 def policy_of(settings: ConnectorSettings, manifest: Manifest, lease_s: float) -> Policy:
     """The dispatcher's numbers: the connector's policy within what the adapter allows in one call."""
     p = settings.policy
-    timeout = p.timeouts.connect_s + p.timeouts.read_s
+    timeout = p.timeouts.whole_s
     return Policy(
         concurrency=p.concurrency,
         batch_max=within(p.batch_max, manifest.batch_most),

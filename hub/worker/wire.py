@@ -92,8 +92,7 @@ class Wire:
             reply = await self._exchange(exchange)
         except Refused as error:
             exchange.error = f"{type(error).__name__}: {error}"
-            refusal = NeedsPerson(cause=error.cause, subject=self.target.name, message=error.TEXT, scope="connector")
-            return Reading(outcomes=dict.fromkeys(call.deliveries, refusal)), None
+            return Reading(outcomes=dict.fromkeys(call.deliveries, self._refusal(error))), None
         except (NotSent, MaybeSent) as error:
             exchange.elapsed_ms = (time.monotonic() - started) * 1000
             exchange.error = f"{type(error).__name__}: {error}"[:500]
@@ -150,13 +149,14 @@ class Wire:
             )
         ]  # fmt: skip
 
-    async def ask(self, exchange: Exchange) -> tuple[Settlement | None, str]:
+    async def ask(self, exchange: Exchange) -> tuple[Settlement | None, str, NeedsPerson | None]:
         """Send an inquiry, for which a permit was taken. None: it was not answered; an answer that cannot be read is
-        *unclear*."""
+        *unclear*. The third: what a person must do before asking again makes sense."""
         inquiry = exchange.call
         reach("settle.before")
         started = time.monotonic()
         settlement: Settlement | None = None
+        stop: NeedsPerson | None = None
         try:
             exchange.reply = self._cleaned(await self.target.connector.send(inquiry, self.target.policy.timeout_s))
             if exchange.reply.status >= 500 or exchange.reply.status == 429:
@@ -165,6 +165,9 @@ class Wire:
             else:
                 settlement = self.target.adapter.settle(inquiry, exchange.reply)  # type: ignore[attr-defined]
                 reason = settlement.detail or settlement.verdict
+        except Refused as error:
+            exchange.error = reason = f"{type(error).__name__}: {error}"[:500]
+            stop = self._refusal(error)
         except (NotSent, MaybeSent) as error:
             exchange.error = reason = f"{type(error).__name__}: {error}"[:500]
         except Exception as error:
@@ -175,7 +178,11 @@ class Wire:
                 self.quota.answered()
         exchange.elapsed_ms = (time.monotonic() - started) * 1000
         reach("settle.after")
-        return settlement, reason
+        return settlement, reason, stop
+
+    def _refusal(self, error: Refused) -> NeedsPerson:
+        """The task of a connector that is turned down, whatever it was about to say."""
+        return NeedsPerson(cause=error.cause, subject=self.target.name, message=error.TEXT, scope="connector")
 
 
 def _fault_of(reply: Reply, reading: Reading) -> str | None:

@@ -139,4 +139,5 @@ async def fault(request: Request, visitor: Visitor, name: str) -> Response:
             seconds=seconds,
         )
     done = await _ask(request, "POST", f"{twin.origin}/_sim/fault", msgspec.json.encode(order))
-    return redirect("/twins", done="done.fault" if done is not None else "done.fault_not")
+    said = "done.fault_off" if kind == "none" else "done.fault"
+    return redirect("/twins", done=said if done is not None else "done.fault_not")

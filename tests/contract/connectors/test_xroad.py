@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from connectors.address import AddressPolicy
 from connectors.connector import LiveConnector, build
-from connectors.errors import ServiceRefused, SettingsInvalid
+from connectors.errors import ExchangeRefused, ServiceRefused, SettingsInvalid
 from connectors.settings import validate
 from connectors.transports.envelope import NotSoap, see, with_headers
 from connectors.transports.xroad_faults import judge, profile
@@ -32,7 +33,9 @@ def answer(_: bytes) -> tuple[int, bytes]:
     return 200, b'<d:TraCuuResponse xmlns:d="urn:d">co</d:TraCuuResponse>'
 
 
-def connector(kind: str, port: int, client: dict[str, Any] = CLIENT, **more: Any) -> LiveConnector:
+def connector(
+    kind: str, port: int, client: dict[str, Any] = CLIENT, auth: dict[str, Any] | None = None, **more: Any
+) -> LiveConnector:
     transport = {"kind": kind, "base_url": f"http://127.0.0.1:{port}", "client": client, "service": SERVICE, **more}
     return build(
         validate(
@@ -40,10 +43,11 @@ def connector(kind: str, port: int, client: dict[str, Any] = CLIENT, **more: Any
                 "name": "thu",
                 "system": "population",
                 "transport": transport,
+                "auth": auth or {"scheme": "none"},
                 "policy": {"timeouts": {"connect_s": 0.5, "read_s": 0.5}, "quick_tries": {"attempts": 1}},
             }
         ),
-        {},
+        {"password": "p"} if auth else {},
         AddressPolicy(["127.0.0.0/8"]),
     )
 
@@ -132,6 +136,39 @@ def test_each_class_of_error_says_what_it_proves(kind: str, fault: str, error: t
     assert isinstance(got, error) and bool(server.delivered) is arrived
     assert isinstance(got, MaybeSent) or not server.delivered, "nothing delivered may be called not sent"
     assert ss.ERRORS[fault][1] in str(got)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("client", ExchangeRefused), ("denied", ServiceRefused), ("unknown_service", ServiceRefused), ("client_proxy", NotSent),
+        ("client_proxy_late", NotSent), ("server_proxy", NotSent), ("odd", NotSent), ("service", NotSent), ("id", NotSent),
+        ("wrong_client", NotSent), ("hash", NotSent), ("no_hash", NotSent), ("no_headers", NotSent), ("page", NotSent), ("gateway", NotSent),
+        ("provider", NotSent),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("service", [None, "dang nhap"])
+def test_a_log_in_is_held_to_what_a_call_is_held_to(fault: str, error: type[NotSent], service: str | None) -> None:
+    """Under the calls' own service, or another of the same provider. Whatever goes wrong with it, the call has not left."""
+    server = ss.SecurityServer(lambda body: (200, b'{"session":"s1","error_code":0}' if b"username" in body else b"{}"))
+
+    async def use(port: int) -> None:
+        own = f"http://127.0.0.1:{port}/r1/VN/GOV/000.00.00.G01/d%C3%A2n%20c%C6%B0/{quote(service or '')}/login"
+        login = {"scheme": "portal_session", "login_url": own if service else "/login", "username": "u"}
+        c = connector("xroad_rest", port, auth=login)
+        server.fault = fault
+        with pytest.raises(NotSent) as told:
+            await c.send(call("xroad_rest"), 3)
+        assert type(told.value) is error, told.value
+        assert all(b"username" in body for _, body in server.delivered)
+        server.fault = None
+        assert (await c.send(call("xroad_rest"), 3)).status == 200
+        (first, _), (second, body) = server.delivered[-2:]
+        assert first != second and body == b'{"session":"s1","so":"1"}'
+        assert [h["x-road-client"] for h in server.headers[-2:]] == ["VN/GOV/000.00.00.H24/s%E1%BB%9F%20gd"] * 2
+        await c.close()
+
+    asyncio.run(ss.run(server, use))
 
 
 @pytest.mark.parametrize("kind", KINDS)

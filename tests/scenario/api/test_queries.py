@@ -102,24 +102,39 @@ def test_a_client_without_the_right_is_refused(gateway: Any) -> None:
     with gateway.client("key-of-department") as c:
         body = {**WHY, "input": {"learner_code": "QQ00001", "birth_date": "2012-01-01"}}
         assert c.post("/v1/queries/enrolment", json=body).status_code == 403
-        assert c.get("/xroad/v1/rest/enrolment").status_code == 403
+        question = {"purpose": WHY["purpose"], "input": body["input"]}
+        assert c.post("/xroad/v1/rest/enrolment", json=question).status_code == 403
         assert c.post("/xroad/v1/soap", content=b"<x/>").status_code == 403
 
 
 def test_the_exchange_asks_by_rest(asked: Any) -> None:
     headers = {"X-Road-Client": AGENCY, "X-Road-Id": "id-1", "X-Road-UserId": "VN0123"}
 
-    def get(code: str, **other: str) -> httpx.Response:
+    def post(code: str, change: dict[str, Any] | None = None, **other: str) -> httpx.Response:
         with asked.client("key-of-department") as c:
-            given = {"learner_code": code, "birth_date": asked.born, "purpose": WHY["purpose"]}
-            return c.get("/xroad/v1/rest/enrolment", params=given, headers=headers | other)
+            question = {"purpose": WHY["purpose"], "input": {"learner_code": code, "birth_date": asked.born}}
+            return c.post("/xroad/v1/rest/enrolment", json=question | (change or {}), headers=headers | other)
 
-    assert get("QQ00001").json()["enrolled"] is True and get("QQ00001").headers["x-road-id"] == "id-1"
-    assert get("QQ00002").json() == {"found": False}, "the grant is for the other school"
-    assert get("QQ00001", **{"X-Road-Client": "VN/GOV/000.00.00.G04/other"}).status_code == 403
+    assert post("QQ00001").json()["enrolled"] is True and post("QQ00001").headers["x-road-id"] == "id-1"
+    assert post("QQ00002").json() == {"found": False}, "the grant is for the other school"
+    assert post("QQ00001", **{"X-Road-Client": "VN/GOV/000.00.00.G04/other"}).status_code == 403
     for wrong in ({"X-Road-Client": ""}, {"X-Road-Client": "VN/GOV"}, {"X-Road-UserId": ""}, {"X-Road-Id": ""}):
-        assert get("QQ00001", **wrong).status_code == 400
+        assert post("QQ00001", **wrong).status_code == 400
+    for change in ({"purpose": "xem"}, {"input": {}}, {"input": {"learner_code": "QQ00001"}}, {"officer": "ai"}):
+        assert post("QQ00001", change).status_code == 422, change
     assert {r["asker"] for r in log(asked)} == {AGENCY} and {r["officer"] for r in log(asked)} == {"VN0123"}
+    assert {r["purpose"] for r in log(asked)} == {WHY["purpose"]} and len(log(asked)) == 3
+
+
+def test_nothing_about_a_child_may_stand_in_an_address(asked: Any) -> None:
+    """An address is in the log of every server on the way: a question put there is not answered, whoever asks."""
+    headers = {"X-Road-Client": AGENCY, "X-Road-Id": "id-1", "X-Road-UserId": "VN0123"}
+    given = {"learner_code": "QQ00001", "birth_date": asked.born, "purpose": WHY["purpose"]}
+    with asked.client("key-of-department") as c:
+        reply = c.get("/xroad/v1/rest/enrolment", params=given, headers=headers)
+        assert reply.status_code == 405 and reply.headers["allow"] == "POST" and "QQ00001" not in reply.text
+        assert c.post("/xroad/v1/rest/enrolment", params=given, headers=headers).status_code == 422
+    assert log(asked) == []
 
 
 # ruff: noqa: E501

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from connectors.address import AddressPolicy
 from connectors.connector import build
-from connectors.errors import CredentialsRefused, SettingsInvalid
+from connectors.errors import CredentialsRefused, LoginRefused, SettingsInvalid
 from connectors.settings import SCHEMES, secrets_of
 from hub.kernel.ports import MaybeSent, NotSent
 from tests.unit.connectors import login_server as kit
@@ -140,6 +140,9 @@ def test_oauth2_refused_token_is_renewed_once() -> None:
     [
         (401, b"{}", CredentialsRefused),
         (400, b'{"error":"invalid_client"}', CredentialsRefused),
+        (404, b"", LoginRefused),
+        (302, b"", LoginRefused),
+        (429, b"", NotSent),
         (503, b"", NotSent),
         (200, b"not json", NotSent),
         (200, b"[]", NotSent),

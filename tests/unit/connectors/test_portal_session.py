@@ -12,8 +12,11 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.address import AddressPolicy
 from connectors.auth.portal_session import PortalSessionSettings, profile
-from connectors.errors import CredentialsRefused
+from connectors.connector import build
+from connectors.errors import CredentialsRefused, ExchangeRefused, LoginRefused, ServiceRefused, SettingsInvalid
+from connectors.settings import dump, validate
 from connectors.transports.base import Request
 from hub.kernel.ports import Call, NotSent, Reply
 from tests.unit.connectors import login_server as kit
@@ -102,7 +105,12 @@ def test_other_errors_do_not_renew_and_never_send_again() -> None:
         (200, b'{"session":"a","error_code":7}', NotSent),
         (200, b'{"session":5,"error_code":0}', NotSent),
         (500, b"", NotSent),
+        (503, b"", NotSent),
+        (429, b"", NotSent),
         (200, b"\xff", NotSent),
+        (400, b"{}", LoginRefused),
+        (404, b"", LoginRefused),
+        (301, b"", LoginRefused),
     ],
 )
 def test_portal_login_failures(status: int, body: bytes, kind: type[NotSent]) -> None:
@@ -117,6 +125,149 @@ def test_portal_login_failures(status: int, body: bytes, kind: type[NotSent]) ->
         await c.close()
 
     run(use)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("Client.BadRequest", ExchangeRefused),
+        ("Server.ServerProxy.AccessDenied", ServiceRefused),
+        ("Server.ClientProxy.NetworkError", NotSent),
+        ("Server.ServerProxy.ServiceFailed", NotSent),
+    ],
+)
+def test_a_forwarders_word_about_a_log_in_is_understood(code: str, kind: type[NotSent]) -> None:
+    """No protocol of ours stands around a forwarded log-in; what the exchange says of it is in a header all the same."""
+
+    async def use(server: Server) -> None:
+        server.on_login = lambda h, b: web.Response(status=500, headers={"X-Road-Error": code})
+        c = made(server, portal(server))
+        with pytest.raises(NotSent) as error:
+            await c.send(CALL, 5)
+        assert type(error.value) is kind and server.calls == []
+        await c.close()
+
+    run(use)
+
+
+def test_a_log_in_under_the_base_address_has_what_everything_there_has() -> None:
+    async def use(server: Server) -> None:
+        server.on_login = opened(server)
+        given = {
+            "name": "thu", "system": "he_thong", "auth": portal(server, login_url="/login", dstcode=""),
+            "transport": {
+                "kind": "rest", "base_url": f"http://127.0.0.1:{server.port}", "headers": {"dstcode": "VN:GOV:2:b"}, "query": {"v": "1"},
+            },
+        }  # fmt: skip
+        c = build(validate(given), {"password": SECRET}, AddressPolicy(["127.0.0.0/8"]))
+        assert (await c.send(CALL, 5)).status == 200
+        assert server.logins[0][0]["dstcode"] == "VN:GOV:2:b" == server.calls[0][0]["dstcode"]
+        assert (await c.probe(3)).ok and len(server.logins) == 2
+        await c.close()
+
+    run(use)
+
+
+@pytest.mark.parametrize("address", ["/../login", "//la.example/login", "login", "/a/./b", "ftp://x/y", "/a b", "/"])
+def test_a_log_in_address_that_leads_elsewhere_is_refused_when_set(address: str) -> None:
+    with pytest.raises(ValueError, match="login_url"):
+        PortalSessionSettings(login_url=address, username="u")
+
+
+# ------------------------------------------------------------------------------------------------ a gateway in front
+
+
+def behind(server: Server, **more: Any) -> dict[str, Any]:
+    gateway = {
+        "token_url": f"http://127.0.0.1:{server.port}/login?token",
+        "client_id": "so",
+        "header": "X-LGSP-Token",
+        **more,
+    }
+    return portal(server, gateway=gateway)
+
+
+def gate(server: Server, good: Callable[[str], bool] = lambda token: True) -> Callable[..., web.Response]:
+    """Tokens t1, t2 … to who shows the gateway's secret, sessions s1, s2 … to who shows a token that is still good."""
+    given: dict[str, int] = {"t": 0, "s": 0}
+
+    def answer(headers: dict[str, str], body: bytes) -> web.Response:
+        kind = "t" if body.startswith(b"grant_type") else "s"
+        if kind == "s" and not good(headers.get("x-lgsp-token", "").removeprefix("Bearer ")):
+            return web.Response(status=401)
+        given[kind] += 1
+        name = f"{kind}{given[kind]}"
+        return web.json_response({"access_token": name} if kind == "t" else {"session": name, "error_code": 0})
+
+    return answer
+
+
+def test_a_gateways_token_goes_with_every_request_the_log_in_too() -> None:
+    async def use(server: Server) -> None:
+        server.on_login = gate(server)
+        c = made(
+            server,
+            behind(server, written="bare", extra_headers={"X-Partner-Code": "H24"}),
+            gateway_secret="bi-mat-truc",
+        )
+        await asyncio.gather(*(c.send(CALL, 5) for _ in range(5)))
+        token, login = server.logins
+        assert token[0]["authorization"].startswith("Basic ") and b"grant_type" in token[1]
+        assert login[0]["x-lgsp-token"] == "t1" and orjson.loads(login[1])["username"] == "so"
+        assert {(h["x-lgsp-token"], h["x-partner-code"], h["dstcode"]) for h, _ in server.calls} == {
+            ("t1", "H24", "VN:GOV:1:vpcp")
+        }
+        assert all(b.startswith(b'{"session":"s1",') for _, b in server.calls)
+        assert "bi-mat-truc" not in repr(c._scheme) and SECRET not in repr(c._scheme)
+        assert (await c.probe(3)).ok and len(server.logins) == 4, "the live test logs in to both anew"
+        await c.close()
+
+    run(use)
+
+
+def test_a_token_that_ended_is_renewed_before_a_log_in_and_for_a_call() -> None:
+    async def use(server: Server) -> None:
+        ended: set[str] = set()
+        server.on_login = gate(server, lambda token: token not in ended)
+        server.on_call = lambda h, b: (
+            web.Response(status=401)
+            if h["x-lgsp-token"].removeprefix("Bearer ") in ended
+            else web.json_response({"error_code": 0})
+        )
+        c = made(server, behind(server))
+        assert (await c.send(CALL, 5)).status == 200
+        ended.add("t1")
+        assert (await c.send(CALL, 5)).status == 200
+        assert [h["x-lgsp-token"] for h, _ in server.calls] == ["Bearer t1", "Bearer t1", "Bearer t2"]
+        assert len(server.calls) == 3, "sent again once, as the 401 proves that it was not let in"
+        ended |= {"t2", "t3", "t4", "t5", "t6"}
+        with pytest.raises(CredentialsRefused):
+            await c.send(CALL, 5)
+        await c.close()
+
+    run(use)
+
+
+def test_a_gateway_needs_its_client_and_its_secret() -> None:
+    gateway = {"token_url": "https://lgsp.example.vn/token"}
+    auth = {"scheme": "portal_session", "login_url": "/login", "username": "u", "gateway": gateway}
+    given = {
+        "name": "a",
+        "system": "b",
+        "transport": {"kind": "rest", "base_url": "https://lgsp.example.vn"},
+        "auth": auth,
+    }
+    with pytest.raises(SettingsInvalid, match="client id"):
+        validate(given)
+    gateway["client_id"] = "so"
+    with pytest.raises(SettingsInvalid, match="LGSP") as error:
+        build(validate(given), {"password": "p"}, AddressPolicy([]))
+    assert error.value.errors[0].pointer == "/secrets/gateway_secret"
+    del auth["gateway"]
+    build(validate(given), {"password": "p"}, AddressPolicy([]))
+    assert dump(validate(given))["auth"]["gateway"]["token_url"] is None and validate(
+        dump(validate(given))
+    ) == validate(given)
 
 
 def test_probe_logs_in() -> None:

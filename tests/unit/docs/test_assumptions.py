@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hub.assumptions import Unexplained, gather
+from hub.assumptions import NotIncluded, Unexplained, document, gather
 from hub.cli import main
 from hub.wiring import ROOT
 
@@ -46,6 +46,34 @@ def test_an_assumption_without_a_reason_is_refused(tmp_path: Path) -> None:
     _write(tmp_path, "mappings/codes/y.yaml", "system: b\nassumed: true\n")
     with pytest.raises(Unexplained, match=r"mappings/codes/y.yaml: b"):
         gather(tmp_path)
+
+
+def test_what_a_profile_includes_is_shown_under_it_and_once(tmp_path: Path) -> None:
+    _write(
+        tmp_path,
+        "adapters/z/profile-a.yaml",
+        'profile: a\nversion: "2"\nassumed: true\nwhy: own\nincludes: [{file: mappings/m.yaml, version: "1"}]\n',
+    )
+    _write(tmp_path, "connectors/c.yaml", "version: 1\nassumed: true\nwhy: beside\n")
+    _write(tmp_path, "mappings/m.yaml", 'version: "1"\nassumed: true\nwhy: moves\n')
+    assert [(a.place, a.subject, a.why) for a in gather(tmp_path)] == [
+        ("adapters/z/profile-a.yaml", "a (2)", "own"),
+        ("adapters/z/profile-a.yaml", "a (2) › mappings/m.yaml", "moves"),
+        ("connectors/c.yaml", "", "beside"),
+    ]
+    assert "## mappings/m.yaml" not in document(tmp_path)
+    _write(tmp_path, "mappings/m.yaml", 'version: "2"\nassumed: true\nwhy: other moves\n')
+    with pytest.raises(NotIncluded, match=r"profile-a.yaml: mappings/m.yaml 1 ≠ 2"):
+        gather(tmp_path)
+    (tmp_path / "mappings" / "m.yaml").unlink()
+    with pytest.raises(NotIncluded, match=r"profile-a.yaml: mappings/m.yaml 1 ≠ –"):
+        gather(tmp_path)
+
+
+def test_all_that_is_assumed_about_the_portal_stands_under_its_profile() -> None:
+    profile = "adapters/public_service/profile-assumed-2026.yaml"
+    shown = {a.file for a in gather(ROOT) if a.place == profile}
+    assert shown == {profile, "connectors/auth/portal_session.yaml", "mappings/filing-states.yaml"}
 
 
 def test_no_mark_in_the_house_is_missed() -> None:
