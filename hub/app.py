@@ -46,6 +46,7 @@ from hub.api import (
 from hub.api.context import Hub, Probe
 from hub.api.gate_sluice import Sluice
 from hub.bell import Bell
+from hub.kernel import firewall_log
 from hub.kernel.grouping import GroupCommit
 from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger import intake as ledger
@@ -102,6 +103,7 @@ async def follow(bell: Bell, heard: Callable[[str], None]) -> None:
 
 def create(settings: Settings) -> FastAPI:
     """The application. Its parts are opened when it starts serving."""
+    firewall_log.guard()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -147,6 +149,7 @@ def create(settings: Settings) -> FastAPI:
                 yield
             finally:
                 house.end_within(_END_S)
+                await devices.closing(app)
                 for task in going_on:
                     task.cancel()
                 await asyncio.gather(*going_on, return_exceptions=True)

@@ -39,11 +39,13 @@ _SELDOM = 8
 
 
 class Estimate(Struct, frozen=True):
-    """What experience says of one device. `lag_s`: receipt minus device time for an undelayed event."""
+    """What experience says of one device. `lag_s`: receipt minus device time for an undelayed event. `kept`: from before
+    the process began, so that the clock may have been set since: for history alone, a live event tells more."""
 
     lag_s: float
     uncertainty_s: float
     samples: int
+    kept: bool = False
 
     @property
     def offset_s(self) -> float:
@@ -126,6 +128,8 @@ class Skew:
 
 def judge(device_time: datetime | None, received_at: datetime, live: bool, known: Estimate | None) -> Judged:
     """Corrected time of one event. `device_time` is aware, None when it could not be read."""
+    if live and known is not None and known.kept:
+        known = None
     if device_time is None:
         return Judged(known.offset_s if known else None, received_at if live else None, None, CLOCK)
     lag = (received_at - device_time).total_seconds()

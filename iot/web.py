@@ -72,7 +72,8 @@ class Item(Struct, kw_only=True):
     """One thing a request says.
 
     `body`: the part of the content it was read from, None for the whole. `prompt`: sent as it happened, as far as can
-    be told, so its lag may teach the device's clock. `remember`: facts for the device's entry once this is stored.
+    be told, so its lag may teach the device's clock. `remember`: facts for the device's entry once this is stored, and for all
+    gateways: `serial`, `covers`, `anew` (see `iot.hikvision.decode`), `stamp`.
     """
 
     decoded: Decoded
@@ -253,7 +254,7 @@ def is_prompt(moment: datetime | None, received_at: datetime, known: Estimate | 
     live. A time that cannot be read, or from before there were gates, says nothing: then it counts as live."""
     if moment is None or moment < EARLIEST:
         return True
-    expected = known.lag_s if known is not None else 0.0
+    expected = known.lag_s if known is not None and not known.kept else 0.0
     return (received_at - moment).total_seconds() - expected <= within_s
 
 

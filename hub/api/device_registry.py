@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hub.api.device_commands import LOST
+from hub.api.gate_numbers import GRACE_S, KEPT, GateNumbers, tell_missing
 from hub.kernel.ledger import parties
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.gates import SIGNING
@@ -31,7 +32,7 @@ _RETRY_S = 1.0
 _LOAD_S = 4.0
 _TELL_S = 2.0
 _FIELDS = (
-    "id", "family", "profile", "school", "entrance", "direction", "zone", "places", "trace", "pictures", "offset_s",
+    "id", "family", "profile", "school", "entrance", "direction", "zone", "places", "trace", "pictures", "offset_s", "offset_age_s",
 )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ class WebGates(Gates):
     """Registered devices of the families given, with their secrets' owners and what is new about them."""
 
     def __init__(self, core: Core, keys: Keys, families: Collection[str]) -> None:
-        super().__init__({}, self._rows, lambda facts: parties.touch_devices(core, facts), CACHE_S)
+        super().__init__({}, self._rows, self._tell_ledger, CACHE_S)
         self._core = core
         self._keys = keys
         self._known_families = frozenset(families)
@@ -51,11 +52,13 @@ class WebGates(Gates):
         self._owners: dict[bytes, str] = {}
         self._signing: dict[str, str] = {}
         self._memory: dict[str, dict[str, Any]] = {}
+        self._numbers = GateNumbers()
         self._doubts: dict[str, Skew] = {}
         self._good_at = self._tried_at = float("-inf")
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[int] | None = None
 
     # -- who is who
 
@@ -103,11 +106,14 @@ class WebGates(Gates):
         owners: dict[bytes, str] = {}
         signing: dict[str, str] = {}
         entries: dict[str, Mapping[str, Any]] = {}
+        read_at, holes = time.monotonic(), False
         for row in await parties.devices(self._core):
             device = row["id"]
             if row["family"] not in self._known_families:
                 continue
-            entries[device] = {**{name: row[name] for name in _FIELDS}, **self._memory.get(device, {})}
+            counted = self._numbers.over(device, row["highest"], row["stamp"], read_at)
+            entries[device] = {**{name: row[name] for name in _FIELDS}, **counted, **self._memory.get(device, {})}
+            holes = holes or (row["split_s"] or 0.0) > GRACE_S
             try:
                 secret = self._keys.decrypt(row["secret"], device.encode()).decode()
             except (CannotDecrypt, UnicodeDecodeError):
@@ -127,16 +133,44 @@ class WebGates(Gates):
         self._owners, self._signing = owners, signing
         for forgotten in self._memory.keys() - entries.keys():
             del self._memory[forgotten]
+        self._numbers.forget(entries)
+        if holes and (self._looking is None or self._looking.done()):
+            # Beside the request that has the registry read: it waits for none of this.
+            self._looking = asyncio.get_running_loop().create_task(tell_missing(self._core))
         return entries
 
     # -- what is new
 
     def remember(self, device: str, facts: Mapping[str, Any]) -> None:
-        """Keep facts a family wants to find in the device's entry. Lost with the process."""
+        """Keep facts in the device's entry. Lost with the process."""
         if facts:
             self._memory.setdefault(device, {}).update(facts)
             if (entry := self._entries.get(device)) is not None:
                 entry.update(facts)
+
+    def came_again(self, device: str, item: Item) -> None:
+        """Note an item that was stored before: perhaps by a gateway that ended before it told the number."""
+        if (covers := item.remember.get("covers")) is not None:
+            self._count(device, {"covers": covers})
+
+    def _count(self, device: str, facts: Mapping[str, Any]) -> None:
+        """Note what a gate numbers by itself (`iot.web.Item.remember`), for its entry and for all gateways."""
+        entry = self._entries.get(device)
+        if facts and entry is not None:
+            self._numbers.saw(device, facts)
+            entry.update({name: facts[name] for name in KEPT if name in facts})
+            self._news_of(device)
+            self._tell_soon()
+
+    async def _tell_ledger(self, facts: dict[str, dict[str, Any]]) -> None:
+        seen = self._numbers.take(facts)
+        try:
+            told = {d: {**f, "numbers": seen[d]} if d in seen else f for d, f in facts.items()}
+            await parties.touch_devices(self._core, told)
+        except BaseException:
+            self._numbers.untold(seen)
+            raise
+        self._numbers.told(seen, time.monotonic())
 
     def stored(self, device: str, item: Item, received_at: datetime, invalid: bool, images: int) -> None:
         """Note an item that is now stored, for the first time."""
@@ -150,13 +184,13 @@ class WebGates(Gates):
         for draft in item.decoded.drafts:
             if not draft.body["historical"]:
                 self._lose(device, draft.body["estimated_offset_s"] or 0.0, draft.body["quarantine"] == CLOCK)
-        self.remember(device, item.remember)
+        self._count(device, item.remember)
         self._tell_soon()
 
     def hinted(self, family: str, item: Item, device: str) -> None:
         """Note an advisory item: presence, a stranger, a command's result."""
         self.advise(family, item.decoded)
-        self.remember(device, item.remember)
+        self._count(device, item.remember)
         self._tell_soon()
 
     def _lose(self, device: str, off_s: float, broken: bool) -> None:

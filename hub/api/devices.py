@@ -1,4 +1,4 @@
-"""Listeners for gates that speak HTTP: `/iclock/…`, `/gates/{secret}/iclock|hikvision|hanet`, called by `hub.api.front`.
+"""Listeners for gates that speak HTTP: `/iclock/…`, `/gates/{secret}/iclock|hikvision|hanet|face_http`, called by `hub.api.front`.
 
 One concern: the order of things. Who is it, take pictures out, decode, one commit, and only then the answer the device
 waits for. It must never say yes before the commit, let a picture through to storage, or tell a stranger why it was
@@ -7,6 +7,7 @@ refused; when the database is away it answers 503 and the device keeps what it h
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -32,24 +33,25 @@ from hub.api.gate_bodies import READING, READING_ACCOUNT, Bodies, Crowded
 from hub.api.gate_callers import ELSEWHERE, Callers
 from hub.api.gate_sluice import Sluice
 from hub.kernel.failpoints import reach
-from hub.kernel.firewall import MARK, Cleaned, clean_device
+from hub.kernel.firewall import MARK, Cleaned
+from hub.kernel.firewall_devices import clean_device
 from hub.kernel.gate_pictures import Onlooker, Picture
 from hub.kernel.grouping import GroupCommit
 from hub.kernel.intake import Accepted, Arrival, Overloaded, Source
-from hub.kernel.ledger import gate_lists
 from hub.kernel.ledger.core import TRANSIENT
-from hub.kernel.ports import Decoded, Hasher, Numbers, Removed
+from hub.kernel.ports import Decoded, Hasher, Removed
 from hub.worker.bridge_items import school_of
 from hub.worker.gate_album import Album
 from hub.worker.gate_arrivals import arrival_of
 from hub.worker.gate_places import put_where
+from iot.face_http.decode import FAMILY as FACE_HTTP
 from iot.hanet.decode import FAMILY as HANET
 from iot.hikvision.decode import FAMILY as HIKVISION
 from iot.web import REFUSED, Answer, Ask, Content, Item, Served, Unpacked, WebFamily, unsigned
 from iot.zkteco.decode import FAMILY as ZKTECO
 
 log = logging.getLogger(__name__)
-FAMILIES: Mapping[str, WebFamily] = {f.name: f for f in (ZKTECO, HIKVISION, HANET)}
+FAMILIES: Mapping[str, WebFamily] = {f.name: f for f in (ZKTECO, HIKVISION, HANET, FACE_HTTP)}
 
 ACCOUNTS = frozenset({HANET.name})
 """Families whose entries speak for all devices of a vendor's account."""
@@ -58,11 +60,10 @@ PATIENCE_S = 8.0
 """Devices wait about ten seconds for an answer: later a yes would not be heard, so no is said in time."""
 _LINES_PER_S = 500
 """What a long post of stored events is given on top, slowest case: half done, it would be begun again for ever."""
-_HURRY_S = 60.0
-"""A gate with holes in what it pushes is asked for its list at most so often."""
 _LIES_KEPT, _LIES_S = 20, 3600.0
 """How much of what a gate is refused for is stored in an hour, per reason."""
 _OFF_LOOP_BYTES = 131_072
+_LAST_WORD_S = 0.8
 _PUT_OFF: tuple[type[BaseException], ...] = (Overloaded, RedisError, *TRANSIENT)
 
 REQUESTS = Counter("gate_requests_total", "Requests of gates over HTTP, by family and outcome", ["family", "outcome"])
@@ -71,7 +72,6 @@ EVENTS = Counter(
 )
 IMAGES = Counter("gate_biometrics_removed_total", "Images and templates taken out or not read", ["family"])
 IMAGE_BYTES = Counter("gate_biometrics_removed_bytes_total", "Their size as sent", ["family"])
-MISSING = Counter("gate_missing_events_total", "Events missing by the devices' own numbering", ["family"])
 
 _AWAY = Answer(503, b"")
 _LARGE = Answer(413, b"")
@@ -199,8 +199,6 @@ class Door:
             facts = item.decoded.advisory
             if facts is not None and facts.get("kind") == "command" and prepared.device is not None:
                 await self.commands.answered(prepared.device, facts)
-            elif (gap := item.attributes.get("gap")) and prepared.device is not None:
-                await self._hurry(prepared.device, gap)
         return prepared.served.answer
 
     def _keep(self, device: str, picture: Picture, arrivals: list[Arrival], answers: list[Accepted]) -> None:
@@ -209,15 +207,6 @@ class Door:
         if first is None or answers[first].duplicate or self.album is None or not self.album.hold(picture):
             return
         self.album.offer(device, arrivals[first].school, answers[first].message, picture)
-
-    async def _hurry(self, device: str, gap: str) -> None:
-        """A hole was seen: have the gate asked soon, and for its numbers when that does not bring them. It is asked in its time
-        anyway, so a fault here costs little."""
-        first, _, last = gap.partition("-")
-        try:
-            await gate_lists.hurry(self.hub.core, device, _HURRY_S, Numbers(int(first), int(last)))
-        except TRANSIENT as error:
-            log.warning("gate %s is asked later: %s", device, type(error).__name__)
 
     def _heard_enough(self, opener: str, prepared: Prepared) -> bool:
         """Whether enough of what this gate is refused for has been stored: it repeats itself every few seconds."""
@@ -293,10 +282,6 @@ class Door:
         arrival: Arrival | None,
         answer: Accepted | None,
     ) -> None:
-        if (gap := item.attributes.get("gap")) and not (answer and answer.duplicate):
-            first, _, last = gap.partition("-")
-            MISSING.labels(family.name).inc(int(last) - int(first) + 1)
-            log.warning("gate %s: events %s are missing", device, gap)
         if device in self.gates.traced:
             self._trace(device, item, received_at, arrival, answer)
         if arrival is None or answer is None:
@@ -306,7 +291,10 @@ class Door:
             return
         invalid = arrival.invalid is not None
         EVENTS.labels(family.name, "duplicate" if answer.duplicate else "invalid" if invalid else "stored").inc()
-        if device is None or answer.duplicate:
+        if device is None:
+            return
+        if answer.duplicate:
+            self.gates.came_again(device, item)
             return
         self.gates.stored(device, item, received_at, invalid, len(arrival.removed))
 
@@ -346,6 +334,15 @@ def door_of(request: Request) -> Door:
             Callers({HANET.name: state.hub.settings.gates.hanet_networks}),
         )  # fmt: skip
     return door
+
+
+async def closing(app: FastAPI) -> None:
+    """Tell what is new about gates before the gateway ends: what came and is not told looks missing to those that go on."""
+    door: Door | None = getattr(app.state, "door", None)
+    if door is not None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORD_S):
+                await door.gates.tell()
 
 
 def heard(app: FastAPI, word: str) -> None:

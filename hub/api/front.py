@@ -15,8 +15,10 @@ from starlette.requests import ClientDisconnect
 from hub.api import devices, gate_addresses, intake, problems
 from hub.api.auth import current_client
 from hub.api.problems import Problem
+from hub.kernel.ports import Text
 
 _PUSHES = "/v1/messages/"
+_METHOD = Text("Địa chỉ này không nhận phương thức đó.", "This address does not take that method.")
 
 
 class Gateway(FastAPI):
@@ -31,7 +33,7 @@ class Gateway(FastAPI):
                     scope["app"] = self
                     await _answered(Request(scope, receive), send, path[len(_PUSHES) :])
                     return
-            elif path.startswith(gate_addresses.ROOTS) and (caller := gate_addresses.caller(method, path)) is not None:
+            elif path.startswith(gate_addresses.ROOTS) and (caller := gate_addresses.caller(path)) is not None:
                 scope["app"], scope["route"] = self, caller
                 await _answered(Request(scope, receive), send, caller)
                 return
@@ -44,8 +46,10 @@ async def _answered(request: Request, send: Any, asked: str | gate_addresses.Cal
         response: Response
         if isinstance(asked, str):
             response = await intake.push(request, asked, await current_client(request))
-        else:
+        elif request.method in asked.says:
             response = await devices.answer(request, asked)
+        else:
+            raise Problem(405, "http_405", _METHOD, headers={"Allow": ", ".join(sorted(asked.says))})
     except Problem as problem:
         response = problems.response(request, problem)
     except intake.AWAY:

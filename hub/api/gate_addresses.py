@@ -20,7 +20,7 @@ ROOTS = (_PLAIN, _SECRET)
 _BELOW: Mapping[str, WebFamily] = {
     "iclock": ZKTECO, "hikvision": HIKVISION, "hanet": HANET, "face_http": FACE_HTTP,
 }  # fmt: skip
-_ZKTECO_SAYS = frozenset({"GET", "HEAD", "POST"})
+_ZKTECO_SAYS, _OTHERS_SAY = frozenset({"GET", "HEAD", "POST"}), frozenset({"POST"})
 
 
 class Caller(NamedTuple):
@@ -32,18 +32,20 @@ class Caller(NamedTuple):
     rest: str
     """Below the family's own root."""
 
+    @property
+    def says(self) -> frozenset[str]:
+        """The methods that gates of this family use."""
+        return _ZKTECO_SAYS if self.family is ZKTECO else _OTHERS_SAY
 
-def caller(method: str, path: str) -> Caller | None:
+
+def caller(path: str) -> Caller | None:
     """Who speaks at an address that begins with one of `ROOTS`: ZKTeco gates behind a secret path, or without one where the
     gate's profile lets them; Hikvision and face terminals' event push; the HANET cloud's webhook. None: nobody."""
     if path.startswith(_PLAIN):
-        return Caller("/iclock/{path}", ZKTECO, None, path[len(_PLAIN) :]) if method in _ZKTECO_SAYS else None
+        return Caller("/iclock/{path}", ZKTECO, None, path[len(_PLAIN) :])
     secret, _, below = path[len(_SECRET) :].partition("/")
     name, slash, rest = below.partition("/")
     family = _BELOW.get(name)
-    if family is None or not secret:
+    if family is None or not secret or bool(slash) != (family is ZKTECO):
         return None
-    if family is ZKTECO:
-        told = slash and method in _ZKTECO_SAYS
-        return Caller("/gates/{secret}/iclock/{path}", family, secret, rest) if told else None
-    return Caller(f"/gates/{{secret}}/{name}", family, secret, "") if not slash and method == "POST" else None
+    return Caller(f"/gates/{{secret}}/{name}{'/{path}' if slash else ''}", family, secret, rest)

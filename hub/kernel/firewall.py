@@ -8,7 +8,7 @@ text, codes and links stay as they are.
 JSON is judged by field names and values on the parsed tree (also JSON inside strings); everything else (broken JSON,
 XML, forms, CSV, multipart and other binary bodies) by the shape of its bytes. A body that is an office or PDF document
 goes whole: a document has doors of its own, where it is kept encrypted. One in base64 inside a field may be signed and
-stays, but for devices, which have none to send (`clean_device`)."""
+stays. What devices send is judged more strictly: `firewall_devices`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from hub.kernel.firewall_text import (
     STRONG,
     WEAK,
     Cut,
-    cut_documents,
     is_document,
     is_proof,
     levels,
@@ -52,11 +51,8 @@ EMBEDDING = 64
 EMBEDDING_NAMED = 16
 """The same inside a field named after biometrics, where landmarks and boxes are shorter."""
 
-_ENCLOSED_FROM = 256
-"""A body shorter than this encloses no document."""
-
 _B64_LINE = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
-_HINTS = ("data:", "/9j/", "_9j_", "iVBORw0", "R0lGOD", "UklGR", "%2F9j", "DATA:", "Data:")
+_DATA_URIS = ("data:", "DATA:", "Data:")
 
 
 class Cleaned(Struct, frozen=True):
@@ -103,8 +99,10 @@ class _Walk:
             )
         return value
 
-    def mapping(self, node: dict[str, Any], level: int, pointer: str, depth: int) -> dict[str, Any]:
+    def mapping(self, node: dict[str, Any], level: int, pointer: str, depth: int) -> Any:
         self.keys += len(node)
+        if level and len(node) >= EMBEDDING_NAMED and _is_numbered(node):
+            return self.cut(pointer, dump(node), "embedding")
         long_keys = False
         for key, value in node.items():
             if len(key) > 96:
@@ -118,9 +116,9 @@ class _Walk:
                 named = max(named, level)
                 if not named and size < 32:
                     continue
-                cleaned: Any = self.string(value, named, f"{pointer}/{_escape(key)}")
+                cleaned: Any = self.string(value, named, f"{pointer}/{escape(key)}")
             elif kind is dict or kind is list:
-                cleaned = self.value(value, max(level, levels[key]), f"{pointer}/{_escape(key)}", depth + 1)
+                cleaned = self.value(value, max(level, levels[key]), f"{pointer}/{escape(key)}", depth + 1)
             else:
                 continue
             if cleaned is not value:
@@ -169,11 +167,11 @@ class _Walk:
             except _TooDeep:
                 del self.removed[before:]
                 return self._text(value, pointer)
-            return value if len(self.removed) == before else _dump(tree).decode()
+            return value if len(self.removed) == before else dump(tree).decode()
         return self._text(value, pointer)
 
     def _text(self, value: str, pointer: str) -> str:
-        if len(value) < 96 and not any(hint in value for hint in _HINTS):
+        if len(value) < 96 and not _hinted(value):
             return value
         raw = value.encode("utf-8", "surrogatepass")
         name = pointer.rpartition("/")[2].encode()
@@ -207,34 +205,15 @@ def clean(payload: bytes, hasher: Hasher) -> Cleaned:
     except _TooDeep:
         return _clean_other(payload, hasher)
     if removed:
-        return Cleaned(_dump(tree), removed, True, tree)
-    if _spaced(payload) or walk.keys != payload.count(b'":'):
+        return Cleaned(dump(tree), removed, True, tree)
+    if spaced(payload) or walk.keys != payload.count(b'":'):
         # Either blanks before a colon, JSON inside strings, or a key given twice: of those only the last reached the
         # tree, and the bytes still hold the others.
         hidden: list[Cut] = []
         scan_fields(scan_text(payload, hidden), hidden)
         if hidden:
-            return Cleaned(_dump(tree), _report(hidden, hasher), True, tree)
+            return Cleaned(dump(tree), report(hidden, hasher), True, tree)
     return Cleaned(payload, removed, True, tree)
-
-
-def clean_device(payload: bytes, hasher: Hasher) -> Cleaned:
-    """`clean` for what devices send: a document in base64 goes as well, for a picture may be inside of it."""
-    cleaned = clean(payload, hasher)
-    if len(cleaned.body) < _ENCLOSED_FROM:
-        return cleaned
-    cuts: list[Cut] = []
-    body = cut_documents(cleaned.body, cuts)
-    if not cuts:
-        return cleaned
-    removed = cleaned.removed + _report(cuts, hasher)
-    if cleaned.is_json:
-        try:
-            return Cleaned(body, removed, True, orjson.loads(body))
-        except orjson.JSONDecodeError:
-            # The cut went through an escape: of such a body nothing is kept.
-            return Cleaned(MARK.encode(), [*removed, Removed("", hasher(body), len(body), "document")])
-    return Cleaned(body, removed)
 
 
 def untouched(payload: bytes, members: int, texts: Iterable[str]) -> bool:
@@ -244,12 +223,9 @@ def untouched(payload: bytes, members: int, texts: Iterable[str]) -> bool:
     the object has with those inside of it, `texts` all of its texts of 32 characters or more, as they came.
     """
     # As in `clean`: a key given twice, JSON in a string or blanks before a colon are for a closer look.
-    if payload.count(b'":') != members or _spaced(payload):
+    if payload.count(b'":') != members or spaced(payload):
         return False
-    return not any(
-        len(text) >= 96 or text[0] in '{["' or text[0].isspace() or any(hint in text for hint in _HINTS)
-        for text in texts
-    )
+    return not any(len(text) >= 96 or text[0] in '{["' or text[0].isspace() or _hinted(text) for text in texts)
 
 
 def harmless_names(names: Iterable[str]) -> bool:
@@ -257,14 +233,28 @@ def harmless_names(names: Iterable[str]) -> bool:
     return not any(levels[name] for name in names)
 
 
-def _spaced(payload: bytes) -> bool:
-    return b" :" in payload or b"\n:" in payload or b"\t:" in payload or b"\r:" in payload
+def _hinted(text: str) -> bool:
+    """Whether a short text may hold the beginning of an image; written out, for it is asked of every one."""
+    return (
+        ("9j" in text and any(jpeg in text for jpeg in ("/9j/", "_9j_", "%2F9j")))
+        or "iVBORw0" in text
+        or "R0lGOD" in text
+        or "UklGR" in text
+        or (":" in text and any(uri in text for uri in _DATA_URIS))
+    )
+
+
+def spaced(payload: bytes) -> bool:
+    """Whether blanks stand before a colon, so that names cannot be counted by `":`."""
+    # `find`, not `in`: bytes are asked whether they are a number first, which costs more than the search.
+    find = payload.find
+    return find(b" :") >= 0 or find(b"\n:") >= 0 or find(b"\t:") >= 0 or find(b"\r:") >= 0
 
 
 def _clean_other(payload: bytes, hasher: Hasher) -> Cleaned:
     if is_document(payload):
         return Cleaned(MARK.encode(), [Removed("", hasher(payload), len(payload), "document")])
-    wide = _from_utf16(payload)
+    wide = from_utf16(payload)
     if wide is not None:
         cleaned = clean(wide, hasher)
         return cleaned if cleaned.removed else Cleaned(payload, [], cleaned.is_json, cleaned.tree)
@@ -276,7 +266,7 @@ def _clean_other(payload: bytes, hasher: Hasher) -> Cleaned:
     body = remove_images(scan_large(payload, cuts), cuts)
     body = scan_text(body, cuts)
     body = scan_fields(body, cuts)
-    return Cleaned(body, _report(cuts, hasher)) if cuts else Cleaned(payload, [])
+    return Cleaned(body, report(cuts, hasher)) if cuts else Cleaned(payload, [])
 
 
 def _clean_lines(payload: bytes, hasher: Hasher) -> Cleaned | None:
@@ -298,11 +288,12 @@ def _clean_lines(payload: bytes, hasher: Hasher) -> Cleaned | None:
     return Cleaned(b"\n".join(lines), removed) if removed else Cleaned(payload, removed)
 
 
-def _report(cuts: list[Cut], hasher: Hasher) -> list[Removed]:
+def report(cuts: list[Cut], hasher: Hasher) -> list[Removed]:
+    """Cuts as they are noted: a keyed hash, a size, a reason and the place in the bytes."""
     return [Removed(f"@{cut.offset}", hasher(cut.content), len(cut.content), cut.reason) for cut in cuts]
 
 
-def _from_utf16(payload: bytes) -> bytes | None:
+def from_utf16(payload: bytes) -> bytes | None:
     """UTF-16 and UTF-32 text as UTF-8; None for anything else. Only these hide ASCII from the byte rules."""
     head = payload[:4]
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -319,7 +310,7 @@ def _from_utf16(payload: bytes) -> bytes | None:
         return None
 
 
-def _dump(tree: Any) -> bytes:
+def dump(tree: Any) -> bytes:
     """Serialise what orjson parsed: integers it cannot write back and lone surrogates go through the standard
     library."""
     try:
@@ -347,6 +338,11 @@ def _numbers(node: list[Any], depth: int) -> int:
     return count
 
 
+def _is_numbered(node: dict[str, Any]) -> bool:
+    """Whether an object is a list of numbers by another name: `{"0": 0.12, "1": …}`."""
+    return all(key[-1:].isdigit() and type(value) in (int, float) for key, value in node.items())
+
+
 def _any_long(node: list[Any]) -> bool:
     return any(type(value) is str and len(value) > SHORT and value != MARK for value in node)
 
@@ -368,10 +364,24 @@ def _is_base64_in_lines(node: list[Any]) -> bool:
     )
 
 
-def _escape(key: str) -> str:
+def escape(key: str) -> str:
+    """A member's name in a pointer (RFC 6901); `*` for one so long that it may be content."""
     if len(key) > 96:
         return "*"
     return key.replace("~", "~0").replace("/", "~1") if "/" in key or "~" in key else key
 
 
-__all__ = ["MARK", "STRONG", "WEAK", "Cleaned", "clean", "clean_device", "harmless_names", "untouched"]
+__all__ = [
+    "MARK",
+    "STRONG",
+    "WEAK",
+    "Cleaned",
+    "clean",
+    "dump",
+    "escape",
+    "from_utf16",
+    "harmless_names",
+    "report",
+    "spaced",
+    "untouched",
+]

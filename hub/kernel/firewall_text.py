@@ -102,7 +102,8 @@ _DATA = re.compile(
 )
 _BLOB = re.compile(rb"(?<![!#-+\--:=?-Z^-z~])[!#-+\--:=?-Z^-z~]{512,}+")
 _HEXDUMP = re.compile(rb"(?:(?:0[xX])?[0-9A-Fa-f]{2}[ :,]{1,2}){96,}+|(?:\\{1,8}+x[0-9A-Fa-f]{2}){64,}+")
-_FLOATS = re.compile(rb"(?:-?\d{0,12}+\.\d{3,40}+(?:[eE][+-]?\d{1,4}+)?[\s,;|]{1,8}+){63,}+(?:-?\d{0,12}+\.\d{1,40}+)?")
+_DECIMAL = rb"-?\d{0,12}+\.\d{3,40}+(?:[eE][+-]?\d{1,4}+)?+"
+_FLOATS = re.compile(_DECIMAL + rb"(?:[\s,;|]{1,8}+" + _DECIMAL + rb"){62,}+(?:[\s,;|]{1,8}+-?\d{0,12}+\.\d{1,40}+)?+")
 _NUMBER_LIST = re.compile(
     rb"\[(?:[\s\[\]]{0,8}+-?\d[\d.eE+-]{0,40}+[\s\[\]]{0,8}+,){63,}+[\s\[\]]{0,8}+(?:-?\d[\d.eE+-]{0,40}+)?"
 )
@@ -122,6 +123,9 @@ def is_document(payload: bytes) -> bool:
 
 def cut_documents(data: bytes, cuts: list[Cut]) -> bytes:
     """Cut documents in base64."""
+    # One after another, and by `find`: where there is none, that takes a fraction of what the pattern takes.
+    if all(data.find(mark) < 0 for mark in _DOCUMENTS_B64):
+        return data
     return _replace(_ENCLOSED, data, "document", cuts, lambda _, start, end: start if end - start >= RUN else -1)
 
 

@@ -21,28 +21,17 @@ from typing import Any
 from msgspec import Struct
 
 from hub.kernel.failpoints import reach
-from hub.kernel.firewall import clean_device
-from hub.kernel.gate_pictures import Onlooker, Picture
-from hub.kernel.intake import Accepted, Arrival, Source
-from hub.kernel.ports import NO_PROPERTIES, DeviceFamily, Hasher
+from hub.kernel.gate_pictures import Picture
+from hub.kernel.intake import Accepted, Arrival
+from hub.kernel.ports import DeviceFamily, Hasher
 from hub.worker import bridge_metrics as metrics
-from hub.worker.bridge_items import (
-    Delivered,
-    Item,
-    Transport,
-    decode_of,
-    key_of,
-    outcome_of,
-    pictured,
-    reduce,
-    retained,
-    school_of,
-)
+from hub.worker.bridge_items import Delivered, Item, Transport, outcome_of, reduce
 from hub.worker.bridge_lanes import Lane, is_data_fault
+from hub.worker.bridge_prepare import Preparer
 from hub.worker.bridge_registry import Gates
+from hub.worker.bridge_shared import unowned
 from hub.worker.gate_album import Album
 from hub.worker.gate_guard import Guard, GuardOptions
-from hub.worker.gate_places import decode_where
 from hub.worker.gate_retained import Pictured
 
 log = logging.getLogger(__name__)
@@ -120,17 +109,15 @@ class Bridge:
         `hinted`: told family, facts and registry entry of every presence and command result of a registered gate."""
         self._transport = transport
         self._accept = accept
-        self._hasher = hasher
         self._options = options or BridgeOptions()
         self._hinted = hinted
         self._numbered = numbered
         self._album = album
         self._clear = clear
-        self._moment = moment or (lambda at: datetime.fromtimestamp(at, UTC))
         self._pictured = Pictured()
         self._gates = Gates(families, load, touch, self._options.refresh_gap_s)
+        self._prepared = Preparer(self._gates, hasher, album, moment or (lambda at: datetime.fromtimestamp(at, UTC)))
         self.guard = Guard(self._options.guard)
-        self._sources: dict[str, Source] = {}  # of registered devices, hence bounded
         self._live: Lane[Item] = Lane("live", self._options.live_capacity)
         self._history: Lane[Item] = Lane("history", self._options.history_capacity)
 
@@ -170,22 +157,21 @@ class Bridge:
             batch: Sequence[Delivered] = await self._transport.batch(self._options.read_max, self._options.linger_s)
             await self._gates.refresh_for([d.topic for d in batch])
             if sum(len(d.payload) for d in batch) > _OFF_LOOP_BYTES:
-                items = await asyncio.to_thread(self._prepare, batch)
+                items = await asyncio.to_thread(self._prepared.batch, batch)
             else:
-                items = self._prepare(batch)
+                items = self._prepared.batch(batch)
             live: list[Item] = []
             history: list[Item] = []
             rest: list[Item] = []
             for item in items:
-                if item.arrival is None:
-                    rest.append(item)
-                    if item.device is not None:
-                        self.guard.heard(item.device)
-                else:
-                    late = item.decoded.historical
-                    if item.device is not None and self.guard.sent(item.device, not late):
-                        late = True  # one gate's flood waits behind everybody else's events
-                    (history if late else live).append(item)
+                late = item.decoded.historical
+                if item.device is None:
+                    late = unowned(self.guard, self._gates, item) or late
+                elif item.arrival is None:
+                    self.guard.heard(item.device)
+                elif self.guard.sent(item.device, not late):
+                    late = True  # one gate's flood waits behind everybody else's events
+                (rest if item.arrival is None else history if late else live).append(item)
             if len(history) > self._history.room and self._live.idle_s() < self._options.live_within_s:
                 history, gone = self._leave(history)
                 items = [item for item in items if item not in gone]
@@ -208,77 +194,6 @@ class Bridge:
         metrics.LEFT.inc(len(gone))
         self._transport.ack([i.delivered for i in gone if i.delivered.qos > 0])
         return [item for item in items if item not in gone], gone
-
-    def _prepare(self, batch: Sequence[Delivered]) -> list[Item]:
-        at, received_at = 0.0, datetime.now(UTC)
-        items: list[Item] = []
-        for delivered in batch:
-            if delivered.received_at != at:  # what came together has the same time
-                at, received_at = delivered.received_at, self._moment(delivered.received_at)
-            items.append(self._item(delivered, received_at))
-        return items
-
-    def _item(self, delivered: Delivered, received_at: datetime) -> Item:
-        """Clean and decode. Pure but for the counters: it may run off the loop."""
-        original = delivered.payload
-        route = self._gates.route(delivered.topic)
-        entry = self._gates.entry(route.device, route.name)
-        onlooker = None
-        if self._album is not None and entry is not None and entry.get("pictures"):
-            onlooker = Onlooker(self._hasher)
-        cleaned = clean_device(original, onlooker or self._hasher)
-        decoded = decode_where(
-            lambda known: decode_of(route, delivered, cleaned, received_at, known), entry, received_at
-        )
-        if delivered.retain and decoded.advisory is None:
-            decoded = retained(route.device)
-        device = route.device if entry is not None else None
-        item = Item(delivered, route.name, device, decoded, received_at)
-        item.cut = bool(
-            cleaned.removed or (delivered.properties and pictured(delivered.properties, decoded, self._hasher))
-        )
-        if decoded.advisory is None:
-            for draft in decoded.drafts:
-                draft.body["images_removed"] = len(cleaned.removed)
-            source = self._source(device)
-            digest = bytes.fromhex(self._hasher(original))
-            traced = route.attributes if decoded.trace is None else {**route.attributes, "traceparent": decoded.trace}
-            item.arrival = Arrival(
-                source=source,
-                type="checkin",
-                body=cleaned.body,
-                content_type="application/json" if cleaned.is_json else "application/octet-stream",
-                digest=digest,
-                key=key_of(source, delivered.topic, decoded, digest),
-                removed=cleaned.removed,
-                drafts=decoded.drafts or None,
-                invalid=decoded.invalid,
-                school=school_of(entry, decoded),
-                historical=decoded.historical,
-                attributes=traced,
-                sighting=decoded.sighting,
-            )
-            if (
-                onlooker is not None
-                and onlooker.picture is not None
-                and item.arrival.drafts
-                and decoded.invalid is None
-            ):
-                assert self._album is not None
-                item.picture = onlooker.picture if self._album.hold(onlooker.picture) else None
-        if cleaned.removed:
-            metrics.REMOVED.inc(len(cleaned.removed))
-            metrics.REMOVED_BYTES.inc(sum(r.bytes for r in cleaned.removed))
-        delivered.payload, delivered.properties = b"", NO_PROPERTIES
-        return item
-
-    def _source(self, device: str | None) -> Source:
-        """The device as a source; devices that are not registered share one."""
-        name = device or "unregistered"
-        found = self._sources.get(name)
-        if found is None:
-            found = self._sources[name] = Source("device", name)
-        return found
 
     def _note(self, item: Item) -> None:
         """What the publication tells about its gate; on the loop, where the registry lives."""

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from hub.kernel.firewall import Cleaned, clean_device
+from hub.kernel.firewall import Cleaned
+from hub.kernel.firewall_devices import clean_device
 from hub.kernel.firewall_names import shown
 from hub.kernel.gate_pictures import Picture
 from hub.kernel.intake import Accepted, Arrival, Source, intake_key
@@ -151,7 +152,7 @@ def reduce(item: Item) -> bool:
 
 def outcome_of(item: Item, answer: Accepted | None) -> str:
     if item.arrival is None:
-        return "advisory"
+        return "advisory" if item.decoded.invalid is None else "not_kept"
     if answer is not None and answer.duplicate:
         return "duplicate"
     return "invalid" if item.arrival.invalid is not None else "stored"

@@ -14,6 +14,13 @@ POISON = Counter("bridge_poison_total", "Messages that could only be stored as i
 LEFT = Counter(
     "bridge_history_left_total", "Stored events a full lane had no room for: left to their gates, which send again"
 )
+NOT_KEPT = Counter(
+    "bridge_refused_not_kept_total", "Refused on a topic that gates share, beyond the first few an hour", ["code"]
+)
+REPEATED = Counter(
+    "bridge_presence_repeated_total",
+    "Presence said again and again on a shared topic that is held back: not noted anew",
+)
 STALE = Counter("bridge_stale_pubacks_total", "PUBACKs not sent because their connection had ended")
 REMOVED = Counter("bridge_biometrics_removed_total", "Images, templates and embeddings taken out")
 REMOVED_BYTES = Counter("bridge_biometrics_removed_bytes_total", "Their size as sent")

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import re
 import time
+from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,7 @@ from msgspec import Struct
 
 from hub.kernel.firewall_names import NAME_MAX, is_name, shown
 from hub.kernel.ports import Decoded, DeviceFamily, Publication
+from hub.worker.bridge_clocks import kept
 from iot.clock import Skew, learn
 
 log = logging.getLogger(__name__)
@@ -30,12 +32,13 @@ _TOPIC_MOST = NAME_MAX
 
 class Route(Struct, frozen=True):
     """What a topic alone tells: the family that subscribes to it (`none` and None when there is none), the device it
-    belongs to (None for shared topics), and what is stored beside its messages."""
+    belongs to (None for shared topics), what is stored beside its messages, and the filter it came by."""
 
     name: str
     family: DeviceFamily | None
     device: str | None
     attributes: dict[str, str]
+    subject: str = "#"
 
 
 class Gates:
@@ -54,8 +57,9 @@ class Gates:
         refresh_gap_s: float,
     ) -> None:
         self._filters = [
-            (name, family, re.compile("|".join(map(_pattern, family.subscriptions))))
+            (name, family, topic_filter, re.compile(_pattern(topic_filter)))
             for name, family in families.items()
+            for topic_filter in family.subscriptions
         ]
         self._routes: dict[str, Route] = {}
         self._load = load
@@ -63,6 +67,8 @@ class Gates:
         self._gap_s = refresh_gap_s
         self._loaded_at = float("-inf")
         self._entries: dict[str, dict[str, Any]] = {}
+        self.sizes: Mapping[str, int] = {}
+        """How many gates of each family there are."""
         self._skews: dict[str, Skew] = {}
         self._news: dict[str, dict[str, Any]] = {}
         self._births: dict[str, int] = {}  # of registered devices, hence bounded
@@ -84,10 +90,10 @@ class Gates:
 
     def _find(self, topic: str) -> Route:
         attributes = {"topic": shown(topic), "family": "none"}
-        for name, family, pattern in self._filters if is_name(topic) else ():
+        for name, family, topic_filter, pattern in self._filters if is_name(topic) else ():
             if pattern.fullmatch(topic):
                 attributes["family"] = name
-                return Route(name, family, family.device_of(topic), attributes)
+                return Route(name, family, family.device_of(topic), attributes, topic_filter)
         return Route("none", None, None, attributes)
 
     def entry(self, device: str | None, family: str) -> dict[str, Any] | None:
@@ -139,8 +145,10 @@ class Gates:
         entries: dict[str, dict[str, Any]] = {}
         for device, entry in loaded.items():
             skew = self._skews.get(device)
-            entries[device] = {**entry, "clock": skew.estimate if skew else None}
+            heard = skew.estimate if skew is not None else None
+            entries[device] = {**entry, "clock": kept(entry) if heard is None else heard}
         self._entries = entries
+        self.sizes = Tally(entry["family"] for entry in entries.values() if "family" in entry)
         self.traced = {device: entry["trace"] for device, entry in entries.items() if entry.get("trace")}
         for device in self._skews.keys() - entries.keys():
             del self._skews[device]

@@ -1,7 +1,8 @@
 """Gates that send too much or come and go too often: held back alone, so that nobody else waits for them.
 
 One concern: telling them, by device, in memory. It must never drop what a gate says: a gate that is held back has its
-events stored behind everybody else's, and is let go by itself once it has been calm for a while."""
+events stored behind everybody else's, and is let go by itself once it has been calm for a while. Only of what no gate can be
+known by, and is refused, it says after the first few that they are enough."""
 
 from __future__ import annotations
 
@@ -18,6 +19,14 @@ FLOOD, FLAPPING = "gate_flood", "gate_flapping"
 KINDS = (FLOOD, FLAPPING)
 
 
+_TOPIC = Text(
+    "Quá nhiều bản tin không rõ của cổng nào; sự kiện vẫn lưu đủ nhưng xếp sau. Trên chủ đề dùng chung, tin bị từ chối chỉ giữ vài"
+    " bản mỗi giờ cho mỗi lý do.",
+    "Too much comes that is no known gate's; events are all stored, but behind others. On a topic that gates share only the first few an"
+    " hour are kept of what is refused, for each reason.",
+)
+
+
 class GuardOptions(Struct, frozen=True, kw_only=True):
     """What is too much. A gate lets one person through a second or two; a burst is what piled up while it was away."""
 
@@ -29,6 +38,14 @@ class GuardOptions(Struct, frozen=True, kw_only=True):
     history_per_s: float = 200.0
     history_burst: float = 50_000.0
     """What was stored while a gate was away has its own lane; no memory of a gate holds so much, so more is no history."""
+    share_per_s: float = 0.2
+    share_burst: float = 5.0
+    """What each gate adds to what a topic that gates share may bring, beside a gate's chatter."""
+    refused_kept: int = 20
+    refused_kept_s: float = 3600.0
+    """Of what is refused on such a topic so many are kept in that time, of each reason."""
+    repeat_s: float = 10.0
+    """While such a topic is held back, the same word of the same gate is noted once in that time."""
     flaps: int = 10
     """So many comings and goings within `flap_window_s` are too many."""
     flap_window_s: float = 300.0
@@ -51,13 +68,25 @@ class _Gate:
         self.held: dict[str, float] = {}
 
 
+class _Topic:
+    __slots__ = ("heard", "kept", "refused", "said", "until")
+
+    def __init__(self) -> None:
+        self.said: tuple[float, float] | None = None
+        self.refused: tuple[float, float] | None = None
+        self.until = float("-inf")
+        self.kept: dict[str, tuple[float, int]] = {}  # by reason: decoders have few
+        self.heard: dict[str, float] = {}  # words of registered devices, hence bounded
+
+
 class Guard:
-    """One per bridge; registered devices only, so it is bounded."""
+    """One per bridge; registered devices and subscriptions only, so it is bounded."""
 
     def __init__(self, options: GuardOptions | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._o = options or GuardOptions()
         self._clock = clock
         self._gates: dict[str, _Gate] = {}
+        self._topics: dict[str, _Topic] = {}
 
     def sent(self, device: str, live: bool) -> bool:
         """Count an event; True: the gate is held back. History sent after an outage has its own lane, and is counted by
@@ -84,11 +113,45 @@ class Guard:
     def _spend(
         self, gate: _Gate, bucket: tuple[float, float], per_s: float, burst: float, now: float
     ) -> tuple[float, float]:
-        tokens = min(burst, bucket[0] + (now - bucket[1]) * per_s)
-        if tokens < 1.0:
+        left, ample = _drawn(bucket, per_s, burst, now)
+        if not ample:
             gate.held[FLOOD] = now + self._o.calm_s
-            return tokens, now
-        return tokens - 1.0, now
+        return left
+
+    def shared(self, subject: str, gates: int, refused: bool) -> bool:
+        """Count what came by a topic, or filter of topics, without a gate of its own; `gates` may speak there. True: what comes there
+        is held back. What is refused counts like one gate's events: honest ones are hardly ever refused."""
+        now, o = self._clock(), self._o
+        topic = self._topics.get(subject)
+        if topic is None:
+            topic = self._topics[subject] = _Topic()
+        if refused:
+            topic.refused, ample = _drawn(topic.refused, o.per_s, o.burst, now)
+        else:
+            per_s, burst = o.chatter_per_s + gates * o.share_per_s, o.chatter_burst + gates * o.share_burst
+            topic.said, ample = _drawn(topic.said, per_s, burst, now)
+        if not ample:
+            topic.until = now + o.calm_s
+        elif topic.heard and topic.until <= now:
+            topic.heard.clear()
+        return topic.until > now
+
+    def keeps(self, subject: str, code: str) -> bool:
+        """Whether what was refused there for this reason is still among the few that are kept."""
+        now, kept = self._clock(), self._topics[subject].kept
+        since, count = kept.get(code, (now, 0))
+        if now - since >= self._o.refused_kept_s:
+            since, count = now, 0
+        kept[code] = since, count + 1
+        return count < self._o.refused_kept
+
+    def repeats(self, subject: str, word: str) -> bool:
+        """Whether a registered gate's word was noted there just now."""
+        now, heard = self._clock(), self._topics[subject].heard
+        if now - heard.get(word, float("-inf")) < self._o.repeat_s:
+            return True
+        heard[word] = now
+        return False
 
     def presence(self, device: str, online: bool, claimed: bool = False) -> None:
         """Note a coming or a going. `claimed`: seen where it need not be the gate's own doing (a topic all gates share, where
@@ -109,7 +172,8 @@ class Guard:
                 gate.held[FLAPPING] = now + self._o.calm_s
 
     def standing(self) -> dict[str, list[str]]:
-        """Devices an alarm stands for now, by kind: those held back, and those said to come and go again and again."""
+        """Devices an alarm stands for now, by kind: those held back, and those said to come and go again and again. Among those
+        that send too much also topics (their filters), when nobody can tell which gate it is."""
         now = self._clock()
         found: dict[str, list[str]] = {kind: [] for kind in KINDS}
         for device, gate in self._gates.items():
@@ -118,6 +182,7 @@ class Guard:
                     found[kind].append(device)
             if gate.claimed_until > now and FLAPPING not in gate.held:
                 found[FLAPPING].append(device)
+        found[FLOOD] += [subject for subject, topic in self._topics.items() if topic.until > now]
         return found
 
     def forget(self, known: Callable[[str], bool]) -> None:
@@ -138,6 +203,14 @@ class Guard:
         return bool(gate.held)
 
 
+def _drawn(
+    bucket: tuple[float, float] | None, per_s: float, burst: float, now: float
+) -> tuple[tuple[float, float], bool]:
+    """A bucket (tokens, and when) after one was drawn from it, and whether there was one. None: not begun yet."""
+    tokens = burst if bucket is None else min(burst, bucket[0] + (now - bucket[1]) * per_s)
+    return ((tokens - 1.0, now), True) if tokens >= 1.0 else ((tokens, now), False)
+
+
 def alarms_of(standing: Mapping[str, Sequence[str]]) -> dict[str, list[Alarm]]:
     """The alarms that stand, by kind: one for each gate and kind, whatever it goes on doing."""
     said = {
@@ -152,8 +225,9 @@ def alarms_of(standing: Mapping[str, Sequence[str]]) -> dict[str, list[Alarm]]:
     }
     return {
         kind: [
-            Alarm(kind, device, Text(f"{device}: {text.vi}", f"{device}: {text.en}"))
-            for device in sorted(standing.get(kind, []))
+            Alarm(kind, subject, Text(f"{subject}: {text.vi}", f"{subject}: {text.en}"))
+            for subject in sorted(standing.get(kind, []))
+            for text in [_TOPIC if set(subject) & {"/", "#"} else gate]  # no gate's name has either
         ]
-        for kind, text in said.items()
+        for kind, gate in said.items()
     }

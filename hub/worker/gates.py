@@ -34,6 +34,9 @@ from iot.native.host import HostState
 log = logging.getLogger("hub.gates")
 
 _CLIENT_ID = "lien-thong-bridge-1"
+_FIELDS = (
+    "family", "profile", "school", "entrance", "direction", "zone", "places", "trace", "pictures", "offset_s", "offset_age_s",
+)  # fmt: skip
 _CONNECTIONS = 5
 """Kept open from the start: commits side by side, history and the registry shall not wait for a new one."""
 
@@ -51,13 +54,7 @@ def registry(house: House) -> Any:
 
     async def load() -> Mapping[str, Mapping[str, Any]]:
         rows = await parties.devices(house.core)
-        return {
-            r["id"]: {
-                k: r[k]
-                for k in ("family", "profile", "school", "entrance", "direction", "zone", "places", "trace", "pictures")
-            }
-            for r in rows
-        }
+        return {r["id"]: {k: r[k] for k in _FIELDS} for r in rows}
 
     return load
 

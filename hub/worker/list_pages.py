@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from hub.kernel.firewall import clean_device
+from hub.kernel.firewall_devices import clean_device
 from hub.kernel.intake import Arrival, Source
 from hub.kernel.ports import Decoded, Hasher, Removed, Reply
 from hub.worker.bridge_items import school_of

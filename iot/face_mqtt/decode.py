@@ -80,7 +80,7 @@ class FaceMqtt:
         info = lowered(message.get("info"))
         levels = _levels(topic)
         if levels is None:
-            return _presence(topic, operator.lower(), info)
+            return _presence(topic, operator.lower(), info, device)
         name, channel = levels
         if device is None:
             return unknown_device(name)
@@ -239,8 +239,9 @@ def _stranger(name: str, message: Mapping[str, Any], info: Mapping[str, Any]) ->
     return Decoded(advisory={"kind": "stranger", "device": name}, acks=acks)
 
 
-def _presence(topic: str, word: str, info: Mapping[str, Any]) -> Decoded:
-    """Shared topics: whoever may publish there may claim to be any device, so nothing but a hint comes of it."""
+def _presence(topic: str, word: str, info: Mapping[str, Any], device: Mapping[str, Any] | None) -> Decoded:
+    """Shared topics: whoever may publish there may claim to be any device, so nothing but a hint comes of it. `device`: the entry
+    of the one that is claimed, for the words it wants to be answered with; without it the default profile's."""
     claimed = text(pick(info, _DEVICE), 80)
     state = _PRESENCE.get(word)
     if state is None or topic not in ("mqtt/face/basic", "mqtt/face/heartbeat") or not is_device_id(claimed):
@@ -258,7 +259,7 @@ def _presence(topic: str, word: str, info: Mapping[str, Any]) -> Decoded:
     }
     if word != "online":
         return Decoded(advisory=advisory)
-    result = PROFILES.get(None).settings["online_ack_result"]
+    result = PROFILES.get(device.get("profile") if device is not None else None).settings["online_ack_result"]
     return Decoded(
         advisory=advisory, acks=[_reply(claimed, "Online-Ack", {}, {"facesluiceId": claimed, "result": result})]
     )

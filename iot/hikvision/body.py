@@ -14,7 +14,9 @@ from python_multipart.multipart import MultipartParser
 from iot.web import Cut, Unpacked
 
 _BOUNDARY = re.compile(rb"boundary=(?:\"([^\"\r\n]{1,200})\"|([^\s;,\"]{1,200}))", re.IGNORECASE)
-_CREDENTIALS = re.compile(rb"(:(?:\\?/){2})[^/\\\s\"'<>@]{1,256}@")
+_TOKEN = re.compile(rb"[^\s\"'<>]++")
+_SLASHES = re.compile(rb"(?:\\{0,8}/|\\{1,8}u002[fF]){2}|(?:%2[fF]){2}")
+_AT = re.compile(rb"@|\\{1,8}u0040|%40")
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _MOST_PARTS = 40
 _DEEPEST = 12
@@ -28,8 +30,31 @@ def unpack(content_type: str, body: bytes) -> Unpacked:
         unpacked = _multipart(content_type, body[len(body[:300]) - len(start) :])
     else:
         unpacked = Unpacked(body=body, broken=not start.startswith((b"{", b"<")))
-    unpacked.body = _CREDENTIALS.sub(rb"\1", unpacked.body)
+    unpacked.body = without_credentials(unpacked.body)
     return unpacked
+
+
+def without_credentials(body: bytes) -> bytes:
+    """A text whose links have no user and password: what stands between a link's slashes and the last `@` before a quote, a
+    blank or `<` goes, however slashes and `@` are escaped (JSON, JSON in JSON, percent). Rather too much of a link than
+    a part of a password: one may hold `@` and `/` itself."""
+    if b"@" not in body and b"u0040" not in body and b"%40" not in body:
+        return body
+    return _TOKEN.sub(_bare, body)
+
+
+def _bare(token: re.Match[bytes]) -> bytes:
+    text = token.group()
+    slashes = _SLASHES.search(text)
+    if slashes is None:
+        return text
+    encoded = text[slashes.start() : slashes.start() + 1] == b"%"
+    end = 0
+    for at in _AT.finditer(text, slashes.end()):
+        # In a plain link `%40` is a password's or a query's own; where the slashes are written so, it is the sign itself.
+        if encoded or at.group() != b"%40":
+            end = at.end()
+    return text[: slashes.end()] + text[end:] if end else text
 
 
 class _Parts:

@@ -43,8 +43,8 @@ _LARGEST_SERIAL = 2**53
 
 
 class Hikvision(Plain):
-    """The family. See `iot.web.WebFamily`. Remembers `serial`, the number of the last live event committed; an item's
-    attribute `gap` (`first-last`) names numbers that are missing before it: a hint for catch-up, no more."""
+    """The family. See `iot.web.WebFamily`. Remembers `serial`, the number of the last live event committed, and tells `covers`
+    (see `_numbers`): what is missing nobody can say who hears but a part of what a terminal pushes."""
 
     name = "hikvision"
     max_bytes = 8_388_608
@@ -93,12 +93,11 @@ def passage_of(
     moment = read_local(raw_time, assumed_zone) if raw_time else None
     current = _current(event)
     live = current and is_prompt(moment, received_at, estimate_of(device), settings["live_within_s"])
-    remember, gap = _numbers(event, device, settings) if live else ({}, "")
-    attributes = {"gap": gap} if gap else {}
+    remember = _numbers(event, device, settings, live)
     meaning = settings["events"].get(code)
     if meaning is None:
         other = noted(name, "other", operator=code)
-        other.attributes, other.remember = attributes, remember
+        other.remember = remember
         return other
     person = text(pick(event, _PERSON), 80)
     # The same instant, however a push and a list write it down.
@@ -116,7 +115,7 @@ def passage_of(
         verify=meaning["verify"],
     )
     decoded = checkin(device, passage, received_at)
-    return Item(decoded=decoded, prompt=current, attributes=attributes, remember=remember)
+    return Item(decoded=decoded, prompt=current, remember=remember)
 
 
 def _current(event: Mapping[str, Any]) -> bool:
@@ -126,23 +125,24 @@ def _current(event: Mapping[str, Any]) -> bool:
 
 
 def _numbers(
-    event: Mapping[str, Any], device: Mapping[str, Any], settings: Mapping[str, Any]
-) -> tuple[dict[str, Any], str]:
-    """What to remember of a live event's serial number, and the numbers missing before it (`first-last`, or empty).
+    event: Mapping[str, Any], device: Mapping[str, Any], settings: Mapping[str, Any], live: bool
+) -> dict[str, Any]:
+    """What to remember of an event's serial number: `serial`, the highest so far; `covers`, first and last of the numbers
+    that are accounted for by it; `anew`, when the device has begun to count again.
 
     `frontSerialNo` is the number of the event before; without it the numbers are taken to follow one another. Events
-    that are no passage count too, or every door opened would look like a hole."""
+    that are no passage count too, or every door opened would look like a hole. A replay closes a hole, and opens none."""
     serial = _serial(event.get("serialno"))
     if serial is None:
-        return {}, ""
-    last = device.get("serial")
-    if not isinstance(last, int):
-        return {"serial": serial}, ""
-    if serial <= last:
-        return ({"serial": serial} if last - serial > settings["restart_below"] else {}), ""
+        return {}
     front = _serial(event.get("frontserialno"))
-    before = front if front is not None and front < serial else serial - 1
-    return {"serial": serial}, f"{last + 1}-{before}" if before > last else ""
+    first = front + 1 if front is not None and front < serial else serial
+    last = device.get("serial")
+    if isinstance(last, int) and serial <= last:
+        if live and last - serial > settings["restart_below"]:
+            return {"serial": serial, "covers": [first, serial], "anew": True}
+        return {"covers": [first, serial]}
+    return {"serial": serial, "covers": [first, serial]} if live else {}
 
 
 def _serial(value: Any) -> int | None:

@@ -1,8 +1,8 @@
 """What a Hikvision terminal holds, asked page by page (`AcsEvent`) by time or by its own serial numbers, and where it is
 told to push to (`httpHosts`).
 
-One concern: those two conversations. Pure. It must never ask for a picture, keep a picture's address, or go on asking a
-terminal that gives pages again it gave before."""
+One concern: those two conversations. Pure. It must never ask for a picture, keep a picture's address or a link's
+password, or go on asking a terminal that gives pages again it gave before."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import orjson
 from hub.kernel.ports import Call, Numbers, Reply
 from iot.clock import zone
 from iot.fields import digest, lowered, number, pick, text
+from iot.hikvision.body import without_credentials
 from iot.hikvision.decode import PROFILES, passage_of
 from iot.listing import Listed, Span, circling, onward, overlong, refused, unheeded, unreadable
 from iot.web import zone_of
@@ -147,7 +148,7 @@ def _read(
         event = {**lowered(kept), "currentevent": False}
         item = passage_of(name, event, received_at, owner, settings)
         if item.decoded.advisory is None:
-            item.body, item.prompt = orjson.dumps(kept), False
+            item.body, item.prompt = without_credentials(orjson.dumps(kept)), False
             item.attributes["serial"] = text(pick(event, ("serialno",)), 20)
             page.items.append((name, item))
     if following is not None:

@@ -7,6 +7,10 @@ acknowledgement names it; the broker's PUBACK means nothing here. It must never 
     python publisher.py --school 31HP0000001 --device G1 --queue g1.db --host broker.example --username G1 --password …
     {"person": "HS000123", "direction": "in", "method": "face"}        one check-in per line on standard input
 
+It offers the broker MQTT 5, and 3.1.1 from then on to a broker that has no 5: events, acknowledgements and commands are the same in
+both, for all that must be understood stands in the payloads. What 5 has besides (a trace beside the payload, answers on a topic of the
+sender's choice) is left out in 3.1.1.
+
 The rules are in README.md, the messages in asyncapi.yaml. A kill at any place leaves at worst an event that is sent twice:
 the hub knows it by its id.
 """
@@ -14,7 +18,6 @@ the hub knows it by its id.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import random
@@ -34,10 +37,21 @@ WINDOW = 50
 """Events sent and not yet acknowledged."""
 AGAIN_S, AGAIN_MOST_S = 10.0, 120.0
 """How long an acknowledgement is waited for; doubled with each try, with jitter, so that gates do not come all at once."""
+ANSWER_S = 10.0
+"""How long a broker may take to answer a CONNECT."""
 LIVE_S = 60.0
 """An event sent later than this after it happened is history."""
 KEPT = 20_000
 """Acknowledged events kept for a `resend`."""
+UNSUPPORTED_VERSION, UNANSWERED = 0x84, 3
+"""How a broker refuses MQTT 5, and how many CONNECTs in a row without an answer have the other version offered."""
+
+TOLD = {
+    "direction": ("in", "out", "unknown"),
+    "method": ("face", "card", "finger", "unknown"),
+    "verify": ("none", "allowed", "refused", "unregistered"),
+}
+"""What a gate tells of a check-in in words, as in evt.schema.json; number, name and time are the publisher's own."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, body TEXT NOT NULL, acked INTEGER NOT NULL DEFAULT 0);
@@ -116,16 +130,31 @@ class Publisher:
         self._hub = False
         self._bd = 0
         self._work = threading.Event()
-        self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=f"gate-{device}", protocol=paho.MQTTv5, reconnect_on_failure=False
-        )
-        self._client.on_connect = self._connected
-        self._client.on_disconnect = self._disconnected
-        self._client.on_message = self._heard
+        self._five, self._answered, self._refused_five, self._unanswered = True, False, False, 0
+        self._named: tuple[str, str] | None = None
+        self._trust: ssl.SSLContext | None = None
+        self._client = self._made()
+
+    def _made(self) -> paho.Client:
+        """A client of the version the broker has; the session it keeps under this name is the same one in both."""
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=f"gate-{self._device}", reconnect_on_failure=False,
+            protocol=paho.MQTTv5 if self._five else paho.MQTTv311, clean_session=None if self._five else False,
+        )  # fmt: skip
+        client.on_connect, client.on_disconnect, client.on_message = self._connected, self._disconnected, self._heard
+        if self._named is not None:
+            client.username_pw_set(*self._named)
+        if self._trust is not None:
+            client.tls_set_context(self._trust)
+        return client
 
     def record(self, person: str | None, **more: Any) -> int:
-        """Keep a check-in: `direction`, `method`, `similarity`, `verify` as in evt.schema.json. On disk when this returns."""
-        number = self._queue.put(self._device, {"person": person, "time": now_ms(), **more})
+        """Keep a check-in: `direction`, `method`, `similarity`, `verify` as in evt.schema.json, and nothing else of `more`: a
+        picture does not come as far as the disk. On disk when this returns."""
+        kept = {name: more[name] for name, words in TOLD.items() if more.get(name) in words}
+        if isinstance(more.get("similarity"), int | float):
+            kept["similarity"] = more["similarity"]
+        number = self._queue.put(self._device, {"person": person, "time": now_ms(), **kept})
         self._work.set()
         return number
 
@@ -135,23 +164,34 @@ class Publisher:
         while not stop.is_set():
             self._bd = self._queue.birth()
             self._client.will_set(f"{self._base}/state", json.dumps({"state": "death", "bd": self._bd}), 1)
-            forever = Properties(PacketTypes.CONNECT)
-            forever.SessionExpiryInterval = 0xFFFFFFFF
+            kept: dict[str, Any] = {}
+            if self._five:
+                forever = Properties(PacketTypes.CONNECT)
+                forever.SessionExpiryInterval = 0xFFFFFFFF
+                kept = {"clean_start": False, "properties": forever}
+            self._answered = False
             try:
-                self._client.connect(host, port, 20, clean_start=False, properties=forever)
+                self._client.connect(host, port, 20, **kept)
                 self._client.loop_start()
                 started = time.monotonic()
-                while not stop.is_set() and (self._client.is_connected() or time.monotonic() - started < 10):
+                while not stop.is_set() and (self._client.is_connected() or time.monotonic() - started < ANSWER_S):
+                    if self._refused_five:
+                        break
                     self._work.wait(0.2)
                     self._work.clear()
                     self._push()
                     if self._client.is_connected():
                         wait, started = 0.5, 0.0
+                # A broker of 3.1.1 may hang up on a CONNECT of 5; so does one that is being restarted.
+                self._unanswered = 0 if self._answered else self._unanswered + 1
             except OSError as error:
                 print(f"no connection: {error}", file=sys.stderr)
             finally:
                 self._client.disconnect()
                 self._client.loop_stop()
+            if self._refused_five or self._unanswered >= UNANSWERED:
+                self._five, self._refused_five, self._unanswered = not self._five, False, 0
+                self._client = self._made()
             if not stop.is_set():
                 stop.wait(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 wait = min(wait * 2, 60.0)
@@ -179,7 +219,9 @@ class Publisher:
             self._client.publish(f"{self._base}/evt", json.dumps(event), 1, retain=False, properties=beside)
 
     def _connected(self, client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._answered = True
         if reason.is_failure:
+            self._refused_five = self._five and reason.value == UNSUPPORTED_VERSION
             print(f"the broker refused: {reason}", file=sys.stderr)
             return
         self._hub = False  # until the retained state says otherwise
@@ -230,15 +272,30 @@ class Publisher:
 
     def login(self, username: str, password: str) -> None:
         """The name and secret the hub gave this gate."""
-        self._client.username_pw_set(username, password)
+        self._named = (username, password)
+        self._client.username_pw_set(*self._named)
 
     def tls(self, authority: str) -> None:
         """Speak TLS, and trust this authority (a PEM file)."""
-        self._client.tls_set_context(ssl.create_default_context(cafile=authority))
+        self._trust = ssl.create_default_context(cafile=authority)
+        self._client.tls_set_context(self._trust)
+
+
+def read(line: str) -> dict[str, Any] | None:
+    """A check-in: one JSON object, whose `person` is a code or null; None for anything else."""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict):
+        return None
+    person = said.get("person")
+    return said if person is None or (isinstance(person, str) and 0 < len(person) <= 60) else None
 
 
 def main() -> None:
-    """Read check-ins from standard input, one JSON object a line; `recorded <number>` is said when it is on disk."""
+    """Read check-ins from standard input, one JSON object a line; `recorded <number>` is said when it is on disk. What is none is passed
+    over, and said so."""
     ask = argparse.ArgumentParser(description="Reference publisher for campus/v1")
     for name in ("school", "device", "queue", "host"):
         ask.add_argument(f"--{name}", required=True)
@@ -255,9 +312,11 @@ def main() -> None:
     stop = threading.Event()
     thread = threading.Thread(target=publisher.run, args=(given.host, given.port, stop), daemon=True)
     thread.start()
-    for line in sys.stdin:
-        with contextlib.suppress(ValueError):
-            said = json.loads(line)
+    for line in open(0, encoding="utf-8", errors="replace", closefd=False):  # noqa: SIM115 - standard input, never closed
+        said = read(line)
+        if said is None:
+            print("passed over: a check-in is one JSON object, its person a code or null", file=sys.stderr, flush=True)
+        else:
             print("recorded", publisher.record(said.pop("person", None), **said), flush=True)
     thread.join()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hub.kernel.access import Scope
 from hub.kernel.intake import Source
-from hub.kernel.ledger import gates, silence
+from hub.kernel.ledger import gate_numbers, gates, silence
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.gate_ids import namespace_of
 from hub.kernel.ledger.operations import note
@@ -121,6 +121,7 @@ async def revoke_device(core: Core, actor: str, device: str) -> bool:
 async def touch_devices(core: Core, facts: dict[str, dict[str, Any]]) -> None:
     """Add to what is seen of devices, by device: `state` (online, offline), `offset_s`, and counts since the last call:
     `events`, of them `live`, `quarantined`, `images`, and `trace` lines (see `hub.worker.bridge_registry.Gates`). May be lost.
+    `numbers` (`gate_numbers.Seen`): what it numbers by itself.
 
     Of passages that were read from a list, `noise` counts by when they happened what `live` counts for now; `happened` is the
     newest passage's time, and `seen` when the device itself was heard of. Left out: now. None: not known, and what stands
@@ -130,13 +131,16 @@ async def touch_devices(core: Core, facts: dict[str, dict[str, Any]]) -> None:
     told = [n for n in names if heard[n] or any(facts[n].get(count) for count in ("events", "images"))]
     if told:
         rows = [facts[n] for n in told]
-        async with core.pool.acquire() as connection:
+        seen = {n: facts[n]["numbers"] for n in told if "numbers" in facts[n]}
+        async with core.pool.acquire() as connection, connection.transaction():
             await connection.execute(
                 sql.device_touch, told, [{"online": True, "offline": False}.get(r.get("state", "")) for r in rows], [r.get("offset_s") for r in rows],
                 [int(r.get("events", 0)) for r in rows], [int(r.get("quarantined", 0)) for r in rows], [int(r.get("images", 0)) for r in rows],
                 [r.get("happened") for r in rows], [r.get("seen") for r in rows],
                 [r.get("happened", _NOW) is not None for r in rows], [heard[n] for n in told],
             )  # fmt: skip
+            if seen:
+                await gate_numbers.note(connection, seen)
     noise: list[silence.Noise] = [(n, None, int(facts[n]["live"])) for n in names if facts[n].get("live")]
     noise += [(n, at, count) for n in names for at, count in facts[n].get("noise", {}).items()]
     if noise:

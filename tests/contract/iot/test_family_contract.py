@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.kernel.firewall import clean
+from hub.kernel.firewall_devices import clean_device
 from hub.kernel.ports import Decoded
 from iot.clock import Estimate
 from mappings.canonical.models import CheckIn
@@ -74,7 +74,7 @@ def load(family: str, case: str) -> dict[str, Any]:
 def run(family: str, sample: dict[str, Any], *, seed: int = 1, **changed: Any) -> Decoded:
     """Through the firewall and the decoder, as in the bridge."""
     body = orjson.dumps(sample["payload"]).replace(b"{{image}}", image(seed).encode())
-    cleaned = clean(body, hasher)
+    cleaned = clean_device(body, hasher)
     assert cleaned.is_json
     sample = {**sample, **changed}
     received_at = datetime.fromisoformat(sample["received_at"])

@@ -33,7 +33,12 @@ PAGES = Path(__file__).parents[3] / "hub" / "console" / "pages"
 async def console(led: Any, gateway: Any, marks: Any) -> int:
     """Every form of the console with pictures in every field its pages read; how many were sent."""
     names = sorted(
-        {n for p in PAGES.glob("*.py") for n in re.findall(r'text\(\w+, "(\w+)"', p.read_text(encoding="utf-8"))}
+        {
+            n
+            for p in PAGES.glob("*.py")
+            for n in re.findall(r'(?:text|reason)\((?:\w+, )+"(\w+)"', p.read_text(encoding="utf-8"))
+        }
+        | {"why"}
     )
     assert {"why", "purpose", "reason", "name"} <= set(names)
     password = await people.add_user(led.core, "test", "an", "An", "admin", EVERYWHERE)
@@ -178,7 +183,9 @@ async def lists(led: Any, marks: Any) -> int:
     worker = CatchUp(led.core, led.keys, ["127.0.0.0/8"])
     for family, device in (("hikvision", "HIK01"), ("hanet", "HN01"), ("dahua", "DH01")):
         text = base64.b64encode(marks.image(f"list of {family}")).decode()
-        bodies = _listed(family, text, "data:image/jpeg;base64," + text) + list(marks.bodies(f"list of {family}"))
+        bodies = _listed(family, text, "data:image/jpeg;base64," + text) + list(
+            marks.device_bodies(f"list of {family}")
+        )
         with _answering(bodies) as (address, given):
             settings = {
                 "transport": {"kind": "rest", "base_url": address},

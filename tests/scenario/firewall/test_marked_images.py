@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import gzip
 import io
 import json
+import logging
 import random
 import re
 import signal
 import time
 import zipfile
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ import asyncpg
 import httpx
 import openpyxl
 import paho.mqtt.client as paho
+import pytest
+import redis
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -37,6 +41,12 @@ from tests.scenario.firewall.conftest import SCHOOL, saved
 
 SIGN = b"anh-mat-tre-em-"
 """What every mark begins with: fifteen bytes, so that base64 of it is telling at every alignment."""
+DIGITS = "7310557184"
+"""What every number of a marked vector holds."""
+WHOLE = "17,203,88,241,9,154,66,230,31,190,77,5"
+"""How every marked vector of whole numbers begins."""
+SEEN = "anh-thay-duoc-"
+"""What is written on purpose in every store, and must be found there: else the search finds nothing anywhere."""
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
@@ -48,6 +58,10 @@ def traces() -> list[bytes]:
         SIGN.hex().upper().encode(),
         SIGN.hex(" ").encode(),
         SIGN.decode().encode("utf-16-le"),
+        DIGITS.encode(),
+        WHOLE.encode(),
+        WHOLE.replace(",", ", ").encode(),
+        WHOLE.replace(",", " ").encode(),
     ]
     for before in range(3):
         text = base64.b64encode(b"\0" * before + SIGN + b"\0" * 3)
@@ -67,6 +81,67 @@ class Marks:
         noise = random.Random(place).randbytes(size)
         body = b"".join(mark + noise[at : at + 37] for at in range(0, size, 37))
         return b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00" + body + b"\xff\xd9"
+
+    def address(self, place: str) -> str:
+        """Where a picture could be had, with a mark in it."""
+        self.places.append(place)
+        return f"http://u:p@10.0.0.9/face/{SIGN.decode()}{len(self.places) - 1:05d}.jpg"
+
+    def vector(self, place: str, count: int = 128) -> list[float]:
+        """An embedding, each of its numbers marked."""
+        self.places.append(place)
+        return [float(f"{n % 7 - 3}.{DIGITS}{n % 9 + 1}") for n in range(count)]
+
+    def device_bodies(self, door: str) -> Iterator[bytes]:
+        """What a device may give as well: addresses and vectors in every shape, alone and within events that are taken."""
+        yield from self.bodies(door)
+        for name, value in self.told(door):
+            yield json.dumps({"id": f"{len(self.places)}", "seq": 1, "time": 1, name: value}).encode()
+            yield json.dumps(
+                {"info": {"facesluiceId": "F1", "customId": "HS1", name: value}, "operator": "RecPush"}
+            ).encode()
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            event = {
+                "majorEventType": 5,
+                "subEventType": 75,
+                "employeeNoString": "HS1",
+                "serialNo": len(self.places),
+                name: value,
+            }
+            yield json.dumps(
+                {"dateTime": now, "eventType": "AccessControllerEvent", "AccessControllerEvent": event}
+            ).encode()
+            seen = {
+                "data_type": "log",
+                "id": f"h{len(self.places)}",
+                "deviceID": "HN01",
+                "personID": "7",
+                "time": time.time_ns() // 10**6,
+            }
+            yield json.dumps({**seen, name: value}).encode()
+            yield json.dumps({"x": json.dumps({name: value})}).encode()
+            yield json.dumps({name: value}).encode()[:-2]
+            text = value if isinstance(value, str) else json.dumps(value)
+            yield f"<EventNotificationAlert><{name}>{text}</{name}></EventNotificationAlert>".encode()
+            yield f"HS1\t2026-11-20 07:00:02\t0\t15\t{text}\n".encode()
+            yield f"found=1\r\nrecords[0].{name}={text}\r\nrecords[0].UserID=HS7\r\n".encode()
+            yield f"ID=7&Return=0&{name}={text}\n".encode()
+
+    def told(self, door: str) -> Iterator[tuple[str, Any]]:
+        """Members no rule knows by their name."""
+        yield "link", self.address(f"{door}: a link")
+        yield "x", f"/mnt/snap/{self.address(f'{door}: a path').rpartition('/')[2]}"
+        yield "note", f"Xem {self.address(f'{door}: a link in a sentence')} nhé"
+        yield "x", self.address(f"{door}: an escaped link").replace("/", "\\/")
+        yield "x", self.vector(f"{door}: a vector")
+        yield "x", self.vector(f"{door}: a shorter vector", 60)
+        yield "x", {str(n): value for n, value in enumerate(self.vector(f"{door}: an object of numbers"))}
+        yield "x", ",".join(map(str, self.vector(f"{door}: a vector as text")))
+        self.places.append(f"{door}: whole numbers")
+        yield (
+            "x",
+            f"{WHOLE},{','.join(map(str, random.Random(door).randbytes(116)))}",
+        )
 
     def bodies(self, door: str) -> Iterator[bytes]:
         """An image in every shape a sender may give it."""
@@ -105,6 +180,15 @@ class Marks:
         yield ('{"a":"' + b64("escaped").replace("/", "\\/") + '"}').encode()
         yield json.dumps({"pictureURL": f"http://u:p@10.0.0.9/{SIGN.decode()}/{len(self.places)}.jpg"}).encode()
         yield json.dumps({"pic": b64("wide")}).encode("utf-16")
+        yield json.dumps(
+            {
+                "id": "1",
+                "faceFeature": self.vector(f"{door}: an embedding"),
+                "avatarUrl": self.address(f"{door}: an avatar"),
+            }
+        ).encode()
+        yield json.dumps({"x": self.vector(f"{door}: an embedding by no name")}).encode()
+        yield json.dumps({"pic": self.address(f"{door}: cut short")}).encode()[:-2]
         yield f"<EventNotificationAlert><picture>{b64('XML')}</picture></EventNotificationAlert>".encode()
         yield f"<a><![CDATA[{lines(b64('CDATA'), 76, chr(10))}]]></a>".encode()
         yield f"HS1\t2026-11-20 07:00:02\t0\t15\t{b64('tabs')}\n".encode()
@@ -153,6 +237,7 @@ async def over_http(url: str, marks: Marks) -> set[int]:
         "zkteco result": "/gates/z1-secret/iclock/devicecmd?SN=ZK01",
         "hikvision": "/gates/h1-secret/hikvision",
         "hanet": "/gates/c1-secret/hanet",
+        "face_http": "/gates/f2-secret/face_http",
     }
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
 
@@ -163,13 +248,14 @@ async def over_http(url: str, marks: Marks) -> set[int]:
             return reply
 
         for door, path in gates.items():
-            for body in marks.bodies(door):
+            for body in marks.device_bodies(door):
                 for kind in ("", "multipart/form-data; boundary=x", "application/json"):
                     await post(path, body, kind)
             text = base64.b64encode(marks.image(f"{door}: address and headers")).decode()
             await post(
-                f"{path}{'&' if '?' in path else '?'}Stamp={text[:600]}", b"{}", f"text/{text[:300]}", **{"X-Pic": text}
-            )
+                f"{path}{'&' if '?' in path else '?'}Stamp={text[:600]}", b"{}", f"text/{text[:300]}",
+                **{"X-Pic": text, "traceparent": text[:900], "tracestate": marks.address(f"{door}: a trace")},
+            )  # fmt: skip
         for kind in ("application/json", "application/x-ndjson", "text/csv", XLSX):
             for body in marks.bodies("push"):
                 for path in (f"/v1/messages/learner?school={SCHOOL}", "/v1/messages/filing?bulk=true"):
@@ -182,6 +268,9 @@ async def over_http(url: str, marks: Marks) -> set[int]:
             + [photo[i : i + 76].encode() for i in range(0, len(photo), 76)]
         )
         await post("/v1/messages/learner", mixed, "application/x-ndjson", **{"X-API-Key": "key"})
+        for trace in (photo[:900], marks.address("push: a trace"), f"00-{SIGN.hex()}0a-{SIGN.hex()[:16]}-01"):
+            traced = {"X-API-Key": "key", "traceparent": trace, "tracestate": trace, "baggage": f"pic={trace}"}
+            await post("/v1/messages/learner", json.dumps(line).encode(), "application/json", **traced)
         workbook = book(marks, "workbook")
         reply = await post(f"/v1/messages/learner?school={SCHOOL}", workbook, XLSX, **{"X-API-Key": "key"})
         assert reply.status_code == 202, reply.text
@@ -189,6 +278,14 @@ async def over_http(url: str, marks: Marks) -> set[int]:
         asked = {"purpose": purpose, "officer": "cb.01", "input": {"learner_code": "L1", "birth_date": purpose[:60]}}
         for name in ("enrolment", purpose[:60]):
             await post(f"/v1/queries/{name}", json.dumps(asked).encode(), "application/json", **{"X-API-Key": "key"})
+            said = {"purpose": purpose, "input": asked["input"]}
+            headers = {
+                "X-API-Key": "key",
+                "X-Road-Client": "VN/GOV/G04/a",
+                "X-Road-UserId": "cb.01",
+                "X-Road-Id": purpose[:100],
+            }
+            await post(f"/xroad/v1/rest/{name}", json.dumps(said).encode(), "application/json", **headers)
         for body in marks.bodies("exchange"):
             await post("/xroad/v1/soap", body, "text/xml", **{"X-API-Key": "key", "X-Road-Client": purpose})
             await post("/v1/callbacks/ministry/none", body, "application/json")
@@ -235,7 +332,7 @@ async def over_mqtt(core: Any, port: int, marks: Marks, album: Any = None) -> No
     topics = [f.replace("+/+", f"{SCHOOL}/N1").replace("+", "F1") for fam in known.values() for f in fam.subscriptions]
     topics = [t.replace("/topic/detected/F1", "/topic/detected/HN02") for t in topics]  # a camera of its own
     for topic in topics:
-        for body in marks.bodies(f"MQTT {topic}"):
+        for body in marks.device_bodies(f"MQTT {topic}"):
             say(topic, body)
         # Retained as well: a standing subscriber is not told, and the broker keeps it until it is cleared.
         say(
@@ -284,6 +381,8 @@ def beside(marks: Marks, door: str) -> Iterator[list[tuple[str, str]]]:
         yield [(text, "name")]
         yield [*((f"p{n}", "x") for n in range(40)), ("pic", text)]
         yield [("pic", "a"), ("pic", text), ("pictureURL", f"http://10.0.0.9/{SIGN.decode()}.jpg")]
+        yield [("link", marks.address(f"{door}: a link")), ("v", ",".join(map(str, marks.vector(f"{door}: a vector"))))]
+        yield [("traceparent", marks.address(f"{door}: a trace"))]
 
 
 def _opened(text: bytes) -> bytes:
@@ -313,36 +412,96 @@ def files(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def written(log: Any) -> str:
+    """Everything logged but by the test's own client, with tracebacks, as a handler writes it."""
+    form = logging.Formatter("%(name)s %(message)s")
+    return "\n".join(form.format(r) for r in log.records if r.name.split(".")[0] not in ("httpx", "httpcore"))
+
+
+def saved_broker(broker: Any) -> None:
+    """Have the broker write everything it holds to its folder; what is retained on purpose must be there then."""
+    gate = paho.Client(CallbackAPIVersion.VERSION2, client_id="seen")
+    gate.connect("127.0.0.1", broker.port)
+    gate.loop_start()
+    gate.publish("seen/here", SEEN + "broker", 1, True).wait_for_publish(10)
+    gate.disconnect()
+    gate.loop_stop()
+    path, until = broker.folder / "mosquitto.db", time.monotonic() + 15
+    while not (path.is_file() and (SEEN + "broker").encode() in path.read_bytes()):
+        assert time.monotonic() < until, "the broker's file does not hold what it was given"
+        broker.process.send_signal(signal.SIGUSR1)
+        time.sleep(0.3)
+
+
 def leaks_everywhere(
-    marks: Marks, postgres: Any, database: str, gateway: Any, redis_server: Any, *folders: Path
+    marks: Marks, postgres: Any, database: str, gateway: Any, redis_server: Any, *folders: Path, broker: Any = None
 ) -> list[str]:
-    """Every store searched: PostgreSQL's files and Redis', once each wrote everything there; these folders; the log."""
+    """Every store searched: PostgreSQL's files, Redis' and the broker's, once each wrote everything there; these folders; the
+    log with its tracebacks. In each something is written on purpose, and must show: the search itself must be able to find."""
 
     async def settle() -> None:
         admin = await asyncpg.connect(postgres.dsn(database, ADMIN).url)
-        # The search itself must be able to find: something is written on purpose, and must show.
         await admin.execute("CREATE TABLE seen (t text STORAGE EXTERNAL)")
-        await admin.execute("INSERT INTO seen VALUES ($1)", "anh-thay-duoc-" * 40)
+        await admin.execute("INSERT INTO seen VALUES ($1)", (SEEN + "postgres-") * 40)
         await admin.execute("CHECKPOINT")
         await admin.close()
 
     asyncio.run(settle())
-    seen, leaks = False, []
-    for path in files(postgres.data):
-        data = path.read_bytes()
-        seen = seen or b"anh-thay-duoc-anh-thay-duoc-" in data
-        leaks += search(f"PostgreSQL {path.relative_to(postgres.data)}", data, marks)
-    assert seen, "the search does not find what is there"
+    client = redis.Redis.from_url(redis_server.url)
+    client.set("seen", SEEN + "redis")
+    client.close()
     saved(redis_server)
-    for folder in (redis_server.folder, *folders):
-        for path in files(folder):
-            leaks += search(f"{folder.name}/{path.name}", path.read_bytes(), marks)
-    ours = [r.getMessage() for r in gateway.log.records if r.name.split(".")[0] not in ("httpx", "httpcore")]
-    return leaks + search("log", "\n".join(ours).encode(), marks)
+    assert (redis_server.folder / "dump.rdb").is_file()
+    if broker is not None:
+        saved_broker(broker)
+        folders = (broker.folder, *folders)
+    logging.getLogger("hub.api").error("seen", exc_info=RuntimeError(SEEN + "log"))
+
+    found: set[str] = set()
+    leaks: list[str] = []
+    for place in (postgres.data, redis_server.folder, *folders):
+        for path in files(place):
+            data = path.read_bytes()
+            found |= {name for name in ("postgres", "redis", "broker") if (SEEN + name).encode() in data}
+            if path.name == "dump.rdb":
+                assert (SEEN + "redis").encode() in data
+            leaks += search(f"{place.name}/{path.relative_to(place)}", data, marks)
+    text = written(gateway.log)
+    assert f"RuntimeError: {SEEN}log" in text, "the search does not see what a traceback says"
+    assert found == {"postgres", "redis"} | ({"broker"} if broker is not None else set()), (
+        "the search does not find what is there"
+    )
+    return leaks + search("log", text.encode(), marks)
+
+
+async def quoting(url: str, marks: Marks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that fails before the firewall, and quotes what it failed on."""
+
+    def fail(kind: str, body: bytes) -> Any:
+        try:
+            raise ValueError(f"cannot read {body!r}")
+        except ValueError as error:
+            raise RuntimeError(f"no event in {body.decode('latin-1')}") from error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("iot.hikvision.decode.unpack", fail)
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            for body in marks.device_bodies("a reader that quotes"):
+                with contextlib.suppress(httpx.TransportError):
+                    answer = await client.post("/gates/h1-secret/hikvision", content=body)
+                    assert answer.status_code in (403, 413, 500, 503), answer.status_code
+                    assert not search("answer", answer.content, marks)
 
 
 def test_no_mark_of_any_image_is_written_anywhere(
-    gateway: Any, broker: Any, redis_server: Any, ledger: Any, postgres: Any, database: str, tmp_path: Path
+    gateway: Any,
+    broker: Any,
+    redis_server: Any,
+    ledger: Any,
+    postgres: Any,
+    database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     marks = Marks()
 
@@ -350,6 +509,7 @@ def test_no_mark_of_any_image_is_written_anywhere(
         async with ledger() as led:
             await gateway.register(led.core, "ZK01", "zkteco", "secret-path", "z1-secret")
             await gateway.register(led.core, "HIK01", "hikvision", "standard", "h1-secret")
+            await gateway.register(led.core, "FH01", "face_http", "standard", "f2-secret")
             await gateway.register(led.core, "HN01", "hanet", "camera", "c1-secret", "signing")
             await gateway.register(led.core, "HN02", "hanet", "camera", "c2-secret")
             await gateway.register(led.core, "F1", "face_mqtt", "push-ack", "f1-secret")
@@ -360,6 +520,7 @@ def test_no_mark_of_any_image_is_written_anywhere(
             assert await led.value("SELECT count(*) FROM gate_trace_lines") > 50
             statuses = await over_http(gateway.url, marks)
             assert statuses <= {200, 202, 400, 403, 404, 413, 415, 422, 500}, statuses
+            await quoting(gateway.url, marks, monkeypatch)
             async with httpx.AsyncClient(base_url=gateway.url) as client:
                 metrics = (await client.get("/metrics")).content
             # Stored workbooks are packed: a search of the files would miss what is inside.
@@ -378,7 +539,7 @@ def test_no_mark_of_any_image_is_written_anywhere(
     stored, removed, leaks, metrics = asyncio.run(scenario())
     assert stored > 100 and removed > 100, (stored, removed)
 
-    broker.process.send_signal(signal.SIGUSR1)
     leaks += search("metrics", metrics, marks)
-    leaks += leaks_everywhere(marks, postgres, database, gateway, redis_server, broker.folder, tmp_path / "data")
+    leaks += leaks_everywhere(marks, postgres, database, gateway, redis_server, tmp_path / "data", broker=broker)
+    assert written(gateway.log).count("no event in") > 20, "what failed was told, and where"
     assert not leaks, f"{len(leaks)} leaks:\n" + "\n".join(leak[:900] for leak in leaks[:12])

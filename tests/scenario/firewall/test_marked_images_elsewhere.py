@@ -25,7 +25,7 @@ def test_no_mark_comes_in_by_a_side_door_or_leaves_with_an_export(
                 data = {"learner_code": f"L{number}", "full_name": "Nguyễn Văn Mẫu", "school_code": SCHOOL}
                 await client.post("/v1/messages/learner", json={"data": data, "anh": photo})
                 await client.post("/v1/messages/learner", json={"data": {**data, "note": photo}})
-            for number, body in enumerate(marks.bodies("gate")):
+            for number, body in enumerate(marks.device_bodies("gate")):
                 line = f"HS{number}\t2026-11-20 07:00:02\t0\t15\n".encode()
                 for sent in (line, line + body):
                     await client.post("/gates/z1-secret/iclock/cdata?SN=ZK01&table=ATTLOG", content=sent)

@@ -122,7 +122,7 @@ def test_pictures_are_kept_sealed_and_nowhere_else(
 
     leaks, metrics = asyncio.run(scenario())
 
-    leaks += leaks_everywhere(marks, postgres, database, gateway, redis_server, broker.folder, tmp_path / "data")
+    leaks += leaks_everywhere(marks, postgres, database, gateway, redis_server, tmp_path / "data", broker=broker)
     leaks += search("metrics", metrics, marks)
     whole = doors.backup(postgres, database)
     leaks += search("backup", whole, marks)

@@ -1,8 +1,10 @@
-"""One gate floods a real broker and bridge; another one's events must not feel it, and nothing of either is lost."""
+"""One gate floods a real broker and bridge, over TLS as gates come; another one's events must not feel it, and nothing of either is
+lost."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,8 @@ import pytest
 from connectors.transports.mqtt import MqttClient, MqttSettings
 from hub.embedded import mosquitto
 from hub.embedded.area import open_area, remove_area
+from hub.embedded.authority import Authority
+from hub.embedded.broker import Tls
 from hub.embedded.process import free_port
 from hub.embedded.supervisor import Supervisor
 from hub.kernel.intake import Accepted, Arrival
@@ -48,18 +52,22 @@ def event(number: int) -> bytes:
     return msgspec.json.encode({**said, "method": "card", "verify": "allowed", "is_historical": False})
 
 
-def sender(port: int, name: str) -> paho.Client:
+def sender(port: int, name: str, ca: Path) -> paho.Client:
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=name)
     client.max_inflight_messages_set(1000)
     client.username_pw_set(name, f"secret-of-{name}")
-    client.connect("127.0.0.1", port)
+    client.tls_set_context(ssl.create_default_context(cafile=str(ca)))
+    client.connect("localhost", port)
     client.loop_start()
     return client
 
 
 def test_a_flood_stays_one_gates_own(tmp_path: Path) -> None:
     data, users = tmp_path / "data", [gate("N1", "native"), gate("N2", "native")]
-    broker = mosquitto.Mosquitto(open_area(data), port=free_port(), bridge=BRIDGE)
+    authority, gates_port = Authority(tmp_path / "ca"), free_port()
+    authority.ensure(["gates.example"])
+    tls = Tls(gates_port, authority.cert, authority.key, host="127.0.0.1")
+    broker = mosquitto.Mosquitto(open_area(data), port=free_port(), bridge=BRIDGE, tls=tls)
     broker.write_config()
     broker.set_devices(users)
     entry = {
@@ -88,7 +96,7 @@ def test_a_flood_stays_one_gates_own(tmp_path: Path) -> None:
         await client.start()
         assert await client.connected(10)
         running = asyncio.create_task(bridge.run())
-        flood, calm = sender(broker.port, "N1"), sender(broker.port, "N2")
+        flood, calm = sender(gates_port, "N1", authority.ca), sender(gates_port, "N2", authority.ca)
         sent: dict[int, float] = {}
         told = [event(n) for n in range(FLOODED)]
         for payload in told:

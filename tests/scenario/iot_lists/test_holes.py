@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from hub.api import gate_numbers
 from hub.api.devices import FAMILIES, Door
 from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger import gate_lists, gate_memory
@@ -55,7 +56,9 @@ async def push(door: Door, number: int) -> None:
     assert (await door._take(FAMILIES["hikvision"], ask, event(number), entry)).status == 200
 
 
-def test_a_hole_the_times_do_not_bring_is_asked_for_by_number(ledger: Any) -> None:
+def test_a_hole_the_times_do_not_bring_is_asked_for_by_number(ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_numbers, "GRACE_S", 0.0)
+
     async def go() -> None:
         stored = with_a_lost_clock()
         store = HikvisionStore(stored, size=3, password=PASSWORD)
@@ -65,6 +68,8 @@ def test_a_hole_the_times_do_not_bring_is_asked_for_by_number(ledger: Any) -> No
             await push(door, 3)
             await push(door, 8)  # 4 to 7 never came
             await push(door, 8)  # nor does saying it twice make two holes of it
+            await door.gates.tell()
+            assert [await gate_numbers.tell_missing(here.core) for _ in range(2)] == [4, 0]
             assert await holes(here) == [(4, 7, 0)]
             await worker.work(30)
             numbered = [b for b in store.bodies if "beginSerialNo" in b]

@@ -7,8 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+import pytest
 
-from hub.api.devices import _HURRY_S, FAMILIES, Door
+from hub.api import gate_numbers
+from hub.api.devices import FAMILIES, Door
+from hub.api.gate_numbers import HURRY_S, tell_missing
 from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger import gate_lists
 from hub.kernel.ledger.intake import accept
@@ -28,7 +31,9 @@ def event(number: int) -> bytes:
     return orjson.dumps({"eventType": "AccessControllerEvent", "dateTime": when, "AccessControllerEvent": told})
 
 
-def test_a_hole_hurries_the_list(ledger: Any) -> None:
+def test_a_hole_hurries_the_list(ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_numbers, "GRACE_S", 0.0)
+
     async def go() -> None:
         async with ledger() as here:
             await asked(here, "H1", "hikvision", "http://127.0.0.1:9")
@@ -50,6 +55,8 @@ def test_a_hole_hurries_the_list(ledger: Any) -> None:
                 assert entry is not None
                 ask = Ask(method="POST", path="hikvision", content_type="application/json")
                 assert (await door._take(FAMILIES["hikvision"], ask, event(number), entry)).status == 200
+                await door.gates.tell()
+                await tell_missing(here.core)
 
             async def plan(finished_s: float, fault: bool = False) -> datetime:
                 """The list was read so long ago, is due in an hour and perhaps at fault; when that was."""
@@ -61,7 +68,7 @@ def test_a_hole_hurries_the_list(ledger: Any) -> None:
                 )  # fmt: skip
                 return now
 
-            now = await plan(_HURRY_S + 60)
+            now = await plan(HURRY_S + 60)
             await push(10)
             await push(11)
             assert (await standing(here))["due_at"] > now + timedelta(minutes=50), "no hole, no hurry"
@@ -71,11 +78,11 @@ def test_a_hole_hurries_the_list(ledger: Any) -> None:
             now = await plan(0)
             await push(20)
             soon = (await standing(here))["due_at"] - now
-            assert timedelta(seconds=_HURRY_S - 5) < soon < timedelta(seconds=_HURRY_S + 5), (
+            assert timedelta(seconds=HURRY_S - 5) < soon < timedelta(seconds=HURRY_S + 5), (
                 "a flood of holes: once in a while"
             )
 
-            now = await plan(_HURRY_S + 60, fault=True)
+            now = await plan(HURRY_S + 60, fault=True)
             await push(30)
             assert (await standing(here))["due_at"] > now + timedelta(minutes=50), "a fault's pause is not cut short"
             await gate_lists.hurry(here.core, "nobody", 1.0)

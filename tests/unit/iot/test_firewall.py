@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.kernel.firewall import MARK, clean, clean_device
+from hub.kernel.firewall import MARK, clean
+from hub.kernel.firewall_devices import clean_device
 from hub.kernel.firewall_names import holds_image, shown
 
 

@@ -44,6 +44,10 @@ def row(device: str, family: str, secret: str, **more: Any) -> dict[str, Any]:
         "old_secret": None,
         "signing": None,
         "offset_s": None,
+        "offset_age_s": None,
+        "stamp": None,
+        "highest": None,
+        "split_s": None,
         "title": "",
     }
     return {"id": device, "family": family, "secret": KEYS.encrypt(secret.encode(), device.encode()), **entry, **more}
@@ -242,6 +246,7 @@ def test_no_yes_when_the_ledger_does_not_take_it(registry: Registry, error: Exce
         method = "POST"
         client = None
         headers = {"content-length": "30"}  # noqa: RUF012
+        scope = {"query_string": b"SN=Z1", "headers": [(b"content-length", b"30")]}  # noqa: RUF012
         query_params = ATTLOG.query
 
         async def stream(self) -> Any:

@@ -36,32 +36,34 @@ def hik(number: Any, front: Any = None, current: Any = True, at: datetime = AT, 
 
 
 @pytest.mark.parametrize(
-    ("last", "serial", "front", "gap", "remembered"),
+    ("last", "serial", "front", "covers", "remembered"),
     [
-        (None, 7, 3, None, 7),  # the first event ever seen says nothing
-        (6, 7, 6, None, 7),
-        (6, 7, None, None, 7),
-        (6, 9, 8, "7-8", 9),
-        (6, 9, None, "7-8", 9),
-        (6, "9", "6", None, 9),  # numbers that the device itself skipped
-        (6, 6, 5, None, None),  # again
-        (6, 4, 3, None, None),  # overtaken
-        (5000, 3, 2, None, 3),  # wiped
+        (None, 7, 3, [4, 7], 7),
+        (6, 7, 6, [7, 7], 7),
+        (6, 7, None, [7, 7], 7),
+        (6, 9, 8, [9, 9], 9),
+        (6, 9, None, [9, 9], 9),
+        (6, "9", "6", [7, 9], 9),  # numbers that the device itself skipped
+        (6, 6, 5, [6, 6], None),  # again
+        (6, 4, 3, [4, 4], None),  # overtaken
+        (5000, 3, 2, [3, 3], 3),  # wiped
         (6, -1, None, None, None),
         (6, 2**60, 2**60, None, None),
         (6, 7.5, None, None, None),
-        (6, 9, 50, "7-8", 9),  # a nonsense front number
+        (6, 9, 50, [9, 9], 9),  # a nonsense front number
     ],
 )
-def test_missing_numbers(last: Any, serial: Any, front: Any, gap: str | None, remembered: int | None) -> None:
+def test_numbers(last: Any, serial: Any, front: Any, covers: list[int] | None, remembered: int | None) -> None:
     item = hik(serial, front, **({"serial": last} if last is not None else {}))
-    assert item.attributes.get("gap") == gap and item.remember.get("serial") == remembered
+    assert item.remember.get("covers") == covers and item.remember.get("serial") == remembered
+    assert item.remember.get("anew", False) == (last == 5000) and not item.attributes
 
 
-def test_a_replay_moves_no_number_and_makes_no_gap() -> None:
+def test_a_replay_moves_no_number_and_closes_what_is_open_below() -> None:
     for current, at in ((False, AT), ("false", AT), (True, AT - timedelta(hours=3))):
         item = hik(99, 98, current, at, serial=6)
-        assert item.decoded.historical and not item.remember and not item.attributes
+        assert item.decoded.historical and not item.remember
+        assert hik(4, 3, current, at, serial=6).remember == {"covers": [4, 4]}
     assert hik(99, 98, False, AT, serial=6).prompt is False, "and teaches no clock"
 
 
@@ -69,14 +71,14 @@ def test_a_replay_is_the_same_event() -> None:
     assert hik(7, 6).decoded.dedupe == hik("7", 6, False).decoded.dedupe != hik(8, 7).decoded.dedupe
 
 
-def test_an_event_that_is_no_passage_moves_the_number_and_shows_the_gap() -> None:
+def test_an_event_that_is_no_passage_moves_the_number() -> None:
     tree = {
         "dateTime": AT.isoformat(),
         "AccessControllerEvent": {"majorEventType": 5, "subEventType": 21, "serialNo": 9},
     }
     ask, content = Ask(method="POST"), Content(body=b"", is_json=True, tree=tree)
     (item,) = HIKVISION.decode(ask, content, AT, {**GATE, "serial": 6}).items
-    assert item.decoded.advisory is not None and item.remember == {"serial": 9} and item.attributes == {"gap": "7-8"}
+    assert item.decoded.advisory is not None and item.remember == {"serial": 9, "covers": [9, 9]}
 
 
 def test_promptness_by_the_clock_as_known() -> None:

@@ -12,7 +12,10 @@ UPDATE clients SET state = 'blocked' WHERE id = $1 AND state = 'active' RETURNIN
 
 -- name: devices_all
 -- `places`: where one that has moved stood from when, oldest first. `trace`: the one that runs now. `pictures`: whether they are kept.
+-- `offset_age_s`: how long ago its clock was learnt. `highest`: of the numbers it gives. `split_s`: for how long some have been missing.
 SELECT d.id, d.family, d.profile, d.title, d.school, d.entrance, d.direction, d.zone, d.secret, d.signing, s.offset_s, d.generation,
+  extract(epoch FROM clock_timestamp() - s.offset_at)::float8 AS offset_age_s, s.stamp, upper(s.numbers) - 1 AS highest,
+  extract(epoch FROM clock_timestamp() - s.split_at)::float8 AS split_s,
   CASE WHEN d.old_until > clock_timestamp() THEN d.old_secret END AS old_secret, p.places, t.trace,
   EXISTS (SELECT 1 FROM gate_picture_gates k WHERE k.device = d.id) AS pictures
 FROM devices d LEFT JOIN device_state s ON s.device = d.id
@@ -35,16 +38,17 @@ UPDATE devices SET state = 'revoked' WHERE id = $1 AND state = 'active' RETURNIN
 -- name: device_touch
 -- `seen`, `happened`: null means now, unless it is not known: not `heard`, not `timed`. What was read from a gate's list happened before,
 -- and puts nothing back. One that was never heard of has no state to count in.
-INSERT INTO device_state (device, seen_at, online, offset_s, events, quarantined, images_removed, last_event_at)
+INSERT INTO device_state (device, seen_at, online, offset_s, events, quarantined, images_removed, last_event_at, offset_at)
 SELECT w.device, CASE WHEN w.heard THEN least(w.seen, clock_timestamp()) ELSE s.seen_at END, w.online, w.offset_s, w.events, w.quarantined,
-       w.images, CASE WHEN w.events > 0 AND w.timed THEN least(w.happened, clock_timestamp()) END
+       w.images, CASE WHEN w.events > 0 AND w.timed THEN least(w.happened, clock_timestamp()) END,
+       CASE WHEN w.offset_s IS NOT NULL THEN clock_timestamp() END
 FROM unnest($1::text[], $2::boolean[], $3::float8[], $4::bigint[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::timestamptz[],
     $9::boolean[], $10::boolean[])
   w(device, online, offset_s, events, quarantined, images, happened, seen, timed, heard)
 JOIN devices d ON d.id = w.device LEFT JOIN device_state s ON s.device = w.device
 WHERE w.heard OR s.device IS NOT NULL ORDER BY w.device
 ON CONFLICT (device) DO UPDATE SET seen_at = greatest(excluded.seen_at, device_state.seen_at), online = coalesce(excluded.online, device_state.online),
-  offset_s = coalesce(excluded.offset_s, device_state.offset_s), events = device_state.events + excluded.events,
+  offset_s = coalesce(excluded.offset_s, device_state.offset_s), offset_at = coalesce(excluded.offset_at, device_state.offset_at), events = device_state.events + excluded.events,
   quarantined = device_state.quarantined + excluded.quarantined, images_removed = device_state.images_removed + excluded.images_removed,
   last_event_at = greatest(excluded.last_event_at, device_state.last_event_at)
 
