@@ -14,6 +14,7 @@ import sys
 import click
 
 from hub import lean
+from hub.kernel import firewall_log
 from hub.settings import Settings, SettingsError, load
 
 
@@ -42,6 +43,8 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, help="Liên Thông: trục liên thông dữ liệu giáo dục / the education integration hub")
 def main() -> None:
     """Entry point."""
+    firewall_log.guard()
+    sys.excepthook = firewall_log.uncaught
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("zeep").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -42,6 +42,7 @@ from hub.setting_groups import (
     Retention,
     both,
 )
+from hub.verification_settings import Verification
 
 PREFIX = "LT_"
 _FILE_VARIABLE = "LT_CONFIG"
@@ -105,6 +106,9 @@ class Settings(BaseSettings):
     pictures: Pictures = Field(default_factory=Pictures, description=both("Ảnh từ cổng", "Pictures of gates"))
     filings: Filings = Field(default_factory=Filings, description=both("Thời hạn hồ sơ", "Filings and their dates"))
     files: Files = Field(default_factory=Files, description=both("Tài liệu hồ sơ", "Documents of filings"))
+    verification: Verification = Field(
+        default_factory=Verification, description=both("Xác minh theo lịch", "Scheduled verification")
+    )
     retention: Retention = Field(default_factory=Retention, description=both("Thời gian lưu", "Retention"))
 
     @model_validator(mode="after")

@@ -15,7 +15,17 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from airflow.sdk import Connection, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk import (
+    Connection,
+    DeadlineAlert,
+    DeadlineReference,
+    ExceptionRetryPolicy,
+    RetryAction,
+    RetryRule,
+    SyncCallback,
+    get_current_context,
+    task,
+)
 from airflow.sdk.exceptions import AirflowFailException
 
 log = logging.getLogger("airflow.task")
@@ -25,6 +35,8 @@ LEASE_S = 30.0
 """Long enough for Airflow to start the next task, short enough for the hub's ticker to stand in soon."""
 POLL_S = 0.5
 _TIMEOUT_S = 30.0
+TELL_FOR_S = 600.0
+"""How long a missed deadline is tried to be told of."""
 
 
 class ControlRefused(Exception):
@@ -158,6 +170,39 @@ class HubControl:
         if reply.status >= 400:
             raise ControlRefused(reply.status, found if isinstance(found, dict) else {})
         return found
+
+
+def tell_late(context: dict[str, Any]) -> None:
+    """The callback of a missed deadline: the hub says it as its alarm. Tried for a while: nobody repeats a callback."""
+    run = context["dag_run"]
+    word = {
+        "schedule": run["dag_id"],
+        "run": run["dag_run_id"],
+        "deadline": str(context["deadline"]["deadline_time"]).replace(" ", "T"),
+    }
+    hub = HubControl.connect()
+    for _ in polls(TELL_FOR_S, 1.0, 15.0):
+        try:
+            said = hub.post("/schedules/late", word)
+        except ControlUnreachable as error:
+            log.warning("the hub is not told yet: %s", error)
+            continue
+        log.warning("%s is late: %s", word["run"], said)
+        return
+    raise ControlUnreachable(f"not told within {TELL_FOR_S:g} s")
+
+
+def within(interval: timedelta) -> DeadlineAlert:
+    """The deadline of a DAG's runs: `interval` after a run was queued, the hub is told of it (`tell_late`)."""
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=interval, callback=SyncCallback(tell_late)
+    )
+
+
+@task(task_id="ended", execution_timeout=timedelta(minutes=5))
+def ended() -> None:
+    """The last task of a DAG that has a deadline: tells the hub that a run of it has ended."""
+    HubControl.connect().post("/schedules/ended", {"schedule": get_current_context()["dag_run"].dag_id})
 
 
 def carried_on(

@@ -10,7 +10,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from _hub_control import TASK_DEFAULTS, HubControl
+from _hub_control import TASK_DEFAULTS, HubControl, ended, within
 from airflow.sdk import DAG, get_current_context, task
 from airflow.timetables.interval import CronDataIntervalTimetable
 
@@ -27,6 +27,8 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=5),
+    # Before people come to work, and before `reconcile` has much to say about it.
+    deadline=within(timedelta(hours=4)),
     default_args=TASK_DEFAULTS,
     tags=["lien-thong", "delta"],
 ) as nightly_delta:
@@ -51,4 +53,4 @@ with DAG(
             if after is None:
                 return {"connector": connector, **total}
 
-    compare.expand(connector=connectors())
+    compare.expand(connector=connectors()) >> ended.override(trigger_rule="none_failed")()

@@ -10,7 +10,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from _hub_control import TASK_DEFAULTS, HubControl, carried_on
+from _hub_control import TASK_DEFAULTS, HubControl, carried_on, ended, within
 from airflow.sdk import DAG, Param, get_current_context, task
 
 log = logging.getLogger("airflow.task")
@@ -26,6 +26,8 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=8),
+    # 07:30 in Vietnam.
+    deadline=within(timedelta(hours=4)),
     default_args=TASK_DEFAULTS,
     params={
         "connector": Param("", type="string", description="Chỉ kết nối này / this connector alone"),
@@ -76,4 +78,4 @@ with DAG(
             if not done["left"]:
                 return total
 
-    repair.expand(found=gather.expand(order=begin()))
+    repair.expand(found=gather.expand(order=begin())) >> ended.override(trigger_rule="none_failed")()

@@ -4,7 +4,7 @@ The hub starts a run for each recovery it opens (run id `redeliver__<connector>_
 sweeps all that are open. It leads by lease and sends nothing: the hub's workers do. Every task may be repeated. Where the
 counterparty is closed by its calendar or its quota of the day is used up, the run waits deferred, holding neither a
 worker's slot nor the lease; where that comes about while it drains, it ends, and a sweep takes the recovery up later. It must
-never import the hub, nor go on after a 409: then another leads, or the recovery is over.
+never import the hub, nor go on after a 409: then another leads, or the recovery is over, and the run's part ends as skipped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from _hub_control import LEASE_S, TASK_DEFAULTS, ControlRefused, HubControl, polls
+from _hub_control import LEASE_S, TASK_DEFAULTS, ControlRefused, HubControl, polls, within
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import DAG, BaseOperator, get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -25,6 +25,8 @@ CANARY_FOR_S = 120.0
 RAMP_FOR_S = 600.0
 DRAIN_FOR_S = 4 * 3600.0
 FINISH_FOR_S = 120.0
+LATE_AFTER = timedelta(hours=2)
+"""A run that still leads so long after it was queued is told of; how long one may take at all, its tasks' own times say."""
 OPENING_FOR = timedelta(hours=12)
 """A run waits for an opening at most this far ahead; beyond, the sweep that comes after it takes the recovery up."""
 CANARY_PAUSES_S = (2.0, 10.0)
@@ -61,6 +63,16 @@ class _Lead:
         held = self.hub.lead(self.connector, self.epoch, self.owner)
         self.step, self.now, self.most = held["step"], held["now"], held["most"]
         self.since = self.since or self.now
+
+    def go_on(self) -> None:
+        """`renew` in the middle of a recovery. Where it is over, or another leads it by now, this run's part ends without an alarm:
+        so it is after Airflow was away for long."""
+        try:
+            self.renew()
+        except ControlRefused as refused:
+            if refused.code not in ("stale_epoch", "not_leader"):
+                raise
+            raise AirflowSkipException(f"{self.connector}: {refused}") from refused
 
     def release(self, count: int) -> list[int]:
         """Release the next step. An answer that was lost is found out by the step's number, never released twice."""
@@ -126,6 +138,7 @@ with DAG(
     catchup=False,
     max_active_runs=16,
     dagrun_timeout=OPENING_FOR + timedelta(hours=6),
+    deadline=within(LATE_AFTER),
     default_args=TASK_DEFAULTS,
     tags=["lien-thong", "recovery"],
 ) as redeliver:
@@ -175,7 +188,7 @@ with DAG(
         """Release one, and another after a pause, until the counterparty answers one."""
         lead = _Lead(target)
         for _ in polls(CANARY_FOR_S * 3, *CANARY_PAUSES_S):
-            lead.renew()
+            lead.go_on()
             lead.before = lead.now
             released = lead.release(1)
             if not released:
@@ -193,7 +206,7 @@ with DAG(
     def _fate(lead: _Lead, delivery: int) -> str:
         fate = "ready"
         for _ in polls(CANARY_FOR_S):
-            lead.renew()
+            lead.go_on()
             fate = lead.progress(canary=delivery, brief="true")["canary"] or "gone"
             if fate not in ("ready", "sending"):
                 break
@@ -222,7 +235,7 @@ with DAG(
         largest is some seconds of the counterparty's quota, as the hub says.
         """
         for _ in polls(for_s):
-            lead.renew()
+            lead.go_on()
             most = RAMP_LAST if until_full else lead.most
             seen = lead.progress(brief="true")
             if lead.last and seen["failed"] >= lead.last:

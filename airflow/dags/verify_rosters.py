@@ -1,7 +1,8 @@
 """The DAG `verify_rosters`: schools whose learners were not checked against the population database for long.
 
 It opens verifications and watches them; the hub asks, within the quota, each question logged before it is put. Purpose
-and officer come from the DAG's params: without them nothing is opened.
+and officer are the params', where given, else those of the hub's settings; where neither names them the run is skipped
+with the hub's sentence. It must never make up a purpose.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from _hub_control import TASK_DEFAULTS, HubControl, polls
+from _hub_control import TASK_DEFAULTS, ControlRefused, HubControl, polls
 from airflow.sdk import DAG, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -31,9 +32,15 @@ with DAG(
     default_args=TASK_DEFAULTS,
     params={
         "purpose": Param(
-            "", type="string", description="Mục đích, ghi vào nhật ký tra cứu / goes into the look-up log"
+            "",
+            type="string",
+            description="Mục đích, ghi vào nhật ký tra cứu; trống: theo cấu hình / goes into the look-up log; empty: as set",
         ),
-        "officer": Param("", type="string", description="Mã cán bộ chịu trách nhiệm / the responsible officer"),
+        "officer": Param(
+            "",
+            type="string",
+            description="Mã cán bộ chịu trách nhiệm; trống: theo cấu hình / the responsible officer; empty: as set",
+        ),
         "kind": Param("look_up", type="string"),
         "older_than_days": Param(180, type="integer", minimum=1),
         "most": Param(20, type="integer", minimum=1, maximum=200),
@@ -45,9 +52,12 @@ with DAG(
     def open_due() -> list[int]:
         """Open what is due. Repeated, it opens only what is due still."""
         params = dict(get_current_context()["params"])
-        if not params["purpose"] or not params["officer"]:
-            raise AirflowSkipException("no purpose or no officer: nobody may be looked up")
-        return list(HubControl.connect().post("/verifications/due", params, timeout_s=300.0)["opened"])
+        try:
+            return list(HubControl.connect().post("/verifications/due", params, timeout_s=300.0)["opened"])
+        except ControlRefused as refused:
+            if refused.code != "not_set":
+                raise
+            raise AirflowSkipException(str(refused)) from refused
 
     @task(execution_timeout=timedelta(seconds=WATCH_FOR_S + 300))
     def watch(opened: list[int]) -> dict[str, Any]:

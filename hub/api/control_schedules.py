@@ -1,4 +1,5 @@
-"""What there is to do on a schedule: lists to pull and comparisons to make. Beside `hub.api.control`, with the same token.
+"""What there is to do on a schedule: lists to pull and comparisons to make; and word of runs that are late. Beside
+`hub.api.control`, with the same token.
 
 It must never do any of it: a schedule orders each by a call of its own.
 """
@@ -7,10 +8,12 @@ from __future__ import annotations
 
 import msgspec
 from fastapi import APIRouter, Depends, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from adapters import manifest as manifests
 from connectors.settings import picks_up
 from hub.api.control import ControlRoute, Here, require_control
+from hub.kernel.ledger import schedules
 from hub.kernel.store.db import sql
 
 router = APIRouter(
@@ -20,6 +23,33 @@ router = APIRouter(
     route_class=ControlRoute,
     include_in_schema=False,
 )
+
+_LEADS = frozenset({"redeliver"})
+"""Schedules whose runs lead recoveries."""
+
+
+class _Ended(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    schedule: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")
+
+
+class _Late(_Ended):
+    run: str = Field(min_length=1, max_length=250)
+    deadline: AwareDatetime
+
+
+@router.post("/schedules/late")
+async def late(hub: Here, body: _Late) -> Response:
+    """A run has not ended by its deadline: `{late: [subject …]}`, what an alarm stands for now. Repeating it changes nothing."""
+    told = await schedules.late(hub.core, body.schedule, body.run, body.deadline, leads=body.schedule in _LEADS)
+    return Response(msgspec.json.encode({"late": told}), media_type="application/json")
+
+
+@router.post("/schedules/ended")
+async def ended(hub: Here, body: _Ended) -> Response:
+    """A run of the schedule has ended: its alarm, if one stands, ends."""
+    await schedules.ended(hub.core, body.schedule)
+    return Response(b"{}", media_type="application/json")
 
 
 @router.get("/pulls")

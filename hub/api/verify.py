@@ -21,12 +21,13 @@ from hub.api.control import ControlRoute, require_control
 from hub.api.fields import Line
 from hub.api.problems import Problem
 from hub.api.verification_sheet import MIME, masked, sheet
-from hub.kernel.firewall_names import PURPOSE_LEAST, PURPOSE_MOST
+from hub.kernel.firewall_names import NO_PURPOSE, PURPOSE_LEAST, PURPOSE_MOST, stated
 from hub.kernel.intake import intake_key
 from hub.kernel.ledger import verifications
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ledger.verifications import AlreadyRunning, KeyReused, NoConnector, VerificationRefused, Wanted
 from hub.kernel.ports import Text, said
+from hub.verification_settings import OFFICER
 from mappings.verdicts import VERDICTS, words
 
 router = APIRouter(prefix="/v1/verifications", tags=["verification"])
@@ -46,13 +47,17 @@ _MISSING = Text("Không có đợt xác minh này.", "There is no such verificat
 _NO_SCHOOL = Text(
     "Hãy nêu mã trường (school) trong phạm vi của bạn.", "Name a school (school) that lies within your scope."
 )
+_NOT_SET = Text(
+    "Chưa ai được tra cứu theo lịch: cấu hình verification.purpose và verification.officer còn trống.",
+    "Nobody is looked up by schedule: the settings verification.purpose and verification.officer are empty.",
+)
 _AWAY = Text("Cơ sở dữ liệu tạm thời không trả lời; hãy gọi lại.", "The database does not answer for now; call again.")
 
 
 class _Order(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
     purpose: Line = Field(min_length=PURPOSE_LEAST, max_length=PURPOSE_MOST)
-    officer: str = Field(min_length=2, max_length=60, pattern=r"^[0-9A-Za-z][0-9A-Za-z._/:-]*[0-9A-Za-z]$")
+    officer: str = Field(pattern=OFFICER)
     kind: Kind = "look_up"
 
 
@@ -68,9 +73,16 @@ class Order(_Order):
     )
 
 
-class DueOrder(_Order):
-    """Schools whose last verification is older than so many days, at most so many of them at once."""
+class DueOrder(BaseModel):
+    """Schools whose last verification is older than so many days, at most so many of them at once.
 
+    Purpose and officer, where left empty, are those of the settings `verification`.
+    """
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+    purpose: str = Field("", max_length=PURPOSE_MOST)
+    officer: str = Field("", pattern=f"{OFFICER}|^$")
+    kind: Kind = "look_up"
     older_than_days: int = Field(90, ge=1, le=3650)
     most: int = Field(20, ge=1, le=500)
 
@@ -202,12 +214,21 @@ def _number(value: int) -> int:
 
 @control.post("/due")
 async def open_due(request: Request, order: DueOrder) -> Response:
-    """Open verifications for schools that have waited longest: `{opened: [id …]}`. Repeated, it opens only what is due still."""
-    before = _hub(request).core.moment() - timedelta(days=order.older_than_days)
+    """Open verifications for schools that have waited longest: `{opened: [id …]}`. Repeated, it opens only what is due still.
+
+    409 `not_set` where neither the order nor the settings name purpose and officer; 422 where the purpose is no sentence.
+    """
+    hub = _hub(request)
+    standing = hub.settings.verification
+    purpose, officer = order.purpose or standing.purpose, order.officer or standing.officer
+    if not purpose or not officer:
+        raise Problem(409, "not_set", _NOT_SET)
+    plain = stated(purpose)
+    if plain is None:
+        raise Problem(422, "no_purpose", NO_PURPOSE)
+    before = hub.core.moment() - timedelta(days=order.older_than_days)
     try:
-        opened = await verifications.open_due(
-            _hub(request).core, "schedule", order.kind, order.purpose, order.officer, before, order.most
-        )
+        opened = await verifications.open_due(hub.core, "schedule", order.kind, plain, officer, before, order.most)
     except VerificationRefused as error:
         raise refusal(error) from None
     return _json({"opened": opened})

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from hub.kernel.ledger import alarms, guards, operations, upkeep, waits
+from hub.kernel.ledger import alarms, guards, operations, schedules, upkeep, waits
 from hub.kernel.ledger.core import Core
 from hub.kernel.ports import Text
 from hub.settings import Settings
@@ -39,6 +39,7 @@ class Sweep:
                 ("seal", lambda: upkeep.seal(core)),
                 ("alarms", lambda: alarms.watch(core, kept.oldest_minutes * 60.0)),
                 ("recoveries", lambda: recovery_watch.watch(core, kept.recovery_hours * 3600.0, core.moment())),
+                ("schedules", lambda: schedules.settle(core)),
                 ("shares", lambda: guards.watch(core)),
                 ("check_ins", lambda: retime.find(core)),
             ],

@@ -16,6 +16,9 @@ from iot.web import Cut, Unpacked
 _BOUNDARY = re.compile(rb"boundary=(?:\"([^\"\r\n]{1,200})\"|([^\s;,\"]{1,200}))", re.IGNORECASE)
 _TOKEN = re.compile(rb"[^\s\"'<>]++")
 _SLASHES = re.compile(rb"(?:\\{0,8}/|\\{1,8}u002[fF]){2}|(?:%2[fF]){2}")
+_HOST = re.compile(rb"[A-Za-z0-9.-]++(?:\\{0,8}/|\\{1,8}u002[fF]|%2[fF])")
+"""A host alone before the path: an `@` further on is the path's own, unless a colon stands between."""
+_COLON = re.compile(rb":|u003[aA]|%3[aA]")
 _AT = re.compile(rb"@|\\{1,8}u0040|%40")
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _MOST_PARTS = 40
@@ -54,7 +57,9 @@ def _bare(token: re.Match[bytes]) -> bytes:
         # In a plain link `%40` is a password's or a query's own; where the slashes are written so, it is the sign itself.
         if encoded or at.group() != b"%40":
             end = at.end()
-    return text[: slashes.end()] + text[end:] if end else text
+    if not end or (_HOST.match(text, slashes.end()) and _COLON.search(text, slashes.end(), end) is None):
+        return text
+    return text[: slashes.end()] + text[end:]
 
 
 class _Parts:

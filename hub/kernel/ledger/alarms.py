@@ -7,6 +7,7 @@ alarm that stands, and never end one that was not looked at.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -81,10 +82,33 @@ async def settle(core: Core, connection: Connection, kind: str, standing: list[A
 
 
 async def _settle(core: Core, connection: Connection, standing: list[Alarm], kinds: tuple[str, ...]) -> tuple[int, int]:
-    started = await connection.fetch(
-        sql.alarm_start, [a.kind for a in standing], [a.subject for a in standing], [_json(a.text) for a in standing]
-    )
+    started = await _start(connection, standing)
     ended = await connection.fetch(sql.alarm_end, [f"{a.kind} {a.subject}" for a in standing], list(kinds))
+    return await _say(core, connection, started, ended)
+
+
+async def judge(
+    core: Core, connection: Connection, kind: str, looked_at: Iterable[str], standing: list[Alarm]
+) -> tuple[int, int]:
+    """The same for the subjects that were looked at alone: alarms of others stand as they did."""
+    started = await _start(connection, standing)
+    over = set(looked_at) - {a.subject for a in standing}
+    ended = await connection.fetch(sql.alarm_end_of, kind, sorted(over)) if over else []
+    return await _say(core, connection, started, ended)
+
+
+async def _start(connection: Connection, standing: list[Alarm]) -> list[Any]:
+    return list(
+        await connection.fetch(
+            sql.alarm_start,
+            [a.kind for a in standing],
+            [a.subject for a in standing],
+            [_json(a.text) for a in standing],
+        )
+    )
+
+
+async def _say(core: Core, connection: Connection, started: list[Any], ended: list[Any]) -> tuple[int, int]:
     for what, rows, say in (("alarm_started", started, log.error), ("alarm_ended", ended, log.warning)):
         for r in rows:
             say("%s: %s %s: %s", what, r["kind"], r["subject"], r["text"]["en"])

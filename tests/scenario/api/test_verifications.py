@@ -106,6 +106,10 @@ def test_without_the_right_nothing_and_with_the_control_token_what_is_due(ready:
         assert client.post("/v1/verifications", json=ORDER, headers={"X-API-Key": "none"}).status_code == 401
     due = {**ORDER, "kind": "look_up", "older_than_days": 30, "most": 10}
     with ready.client(Authorization=f"Bearer {control_token(ready.keys)}") as control:
+        unset = control.post("/control/v1/verifications/due", json={"purpose": "", "officer": "", "most": 10})
+        assert (unset.status_code, unset.json()["code"]) == (409, "not_set")
+        wrong = control.post("/control/v1/verifications/due", json=due | {"purpose": "ngắn"})
+        assert (wrong.status_code, wrong.json()["code"]) == (422, "no_purpose")
         opened = control.post("/control/v1/verifications/due", json=due).json()["opened"]
         assert len(opened) == 2
         assert control.post("/control/v1/verifications/due", json=due).json() == {"opened": []}

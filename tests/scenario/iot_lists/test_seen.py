@@ -52,7 +52,9 @@ def test_a_gate_that_is_only_asked_is_seen_counted_and_traced(ledger: Any) -> No
             await worker.work(30)
             seen = await state(here)
             assert seen is not None and seen["online"] and seen["seen_at"] >= NOW - timedelta(seconds=1)
-            assert (seen["events"], seen["quarantined"], seen["images_removed"]) == (40, 4, 0)
+            assert (seen["events"], seen["quarantined"], seen["images_removed"]) == (40, 4, 40), (
+                "each told where its picture lies"
+            )
             assert seen["last_event_at"] == stored[-1].at, "when it happened, not when it was read"
             assert abs(seen["offset_s"]) <= 1.0
             usual: dict[tuple[date, int], int] = {}

@@ -104,6 +104,7 @@ def test_secrets_come_by_pipe_or_prompt_and_never_by_the_commands_line(
         (["--set", "policy.concurrency=0"], "/policy/concurrency: "),
         (["--set", "policy.concurency=2"], "/policy/concurency: "),
         (["--set", "auth.scheme=nonsense"], "/auth"),
+        (["--set", "profile=nonsense"], "has no profile 'nonsense'; there are: profile-assumed-2026"),
         (["--set", "transport.base_url.x=1"], "is no group"),
         (["--set", "adapter.nonsense=1"], "/adapter: "),
         (["--set", "policy"], "KEY=VALUE is needed"),

@@ -68,6 +68,50 @@ def _kinds(found: reconcile.Result) -> dict[tuple[str, str], int]:
     return {(c["kind"], c["action"]): c["n"] for c in found.differences}
 
 
+async def _alarms(led: Any) -> dict[str, int]:
+    """The subjects of alarms that stand, and how often each was begun."""
+    rows = await led.rows(
+        "SELECT subject, bool_or(ended_at IS NULL) AS stands, count(*) AS n FROM alarms WHERE kind = 'reconcile' GROUP BY 1"
+    )
+    return {r["subject"]: r["n"] for r in rows if r["stands"]}
+
+
+def test_a_difference_is_an_alarm_once_until_a_clean_comparison(ledger: Any, make: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            connector, field_map = await _filled(led, make)
+            whole = await _theirs(led, field_map)
+            lacking = {k: v for k, v in whole.items() if k != "HS0003"}
+
+            async def compare(key: str, theirs: dict[str, Listed], school: str | None = None) -> Run:
+                begun = await reconcile.begin(led.core, "schedule", key, connector, "learner", school)
+                return await _gathered(led, begun, field_map, theirs)
+
+            await compare("clean", whole)
+            assert await _alarms(led) == {}
+            run = await compare("night-1", lacking)
+            assert await _alarms(led) == {"ministry learner": 1}
+            text = await led.value("SELECT text FROM alarms WHERE kind = 'reconcile'")
+            assert SCHOOL in str(text) and "HS0003" not in str(text), "schools are named, nobody is"
+            await reconcile.conclude(led.core, run.id)
+            await compare("night-2", lacking)
+            assert await _alarms(led) == {"ministry learner": 1}, "said once"
+
+            await compare("one-clean", whole, SCHOOL)
+            assert await _alarms(led) == {"ministry learner": 1}, "one school's comparison says nothing of the others"
+            await compare("one", lacking, SCHOOL)
+            assert await _alarms(led) == {"ministry learner": 1, f"ministry learner {SCHOOL}": 1}
+
+            done = await reconcile.repair(led.core, "lan", run, field_map, 1)
+            assert done.queued == 1
+            await compare("on-its-way", lacking)
+            assert await _alarms(led) == {}, "what is on its way differs no more"
+            said = await led.rows("SELECT kind FROM journal WHERE data->>'alarm' = 'reconcile' ORDER BY at")
+            assert sorted(r["kind"] for r in said) == ["alarm_ended"] * 2 + ["alarm_started"] * 2
+
+    asyncio.run(go())
+
+
 def test_exactly_the_difference_is_found_and_queued_once(ledger: Any, make: Any) -> None:
     async def go() -> None:
         async with ledger() as led:

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from hub.embedded.airflow import EmbeddedAirflow
 from hub.embedded.postgres import ADMIN, AIRFLOW, Dsn, EmbeddedPostgres
 
 
@@ -27,6 +28,20 @@ async def served(app: FastAPI) -> AsyncIterator[int]:
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     await serving
+
+
+class QuickToNotice(EmbeddedAirflow):
+    """Notices within seconds what was killed."""
+
+    def env(self, inherited: Any = None) -> dict[str, str]:
+        return super().env(inherited) | {
+            "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
+            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
+            # Shorter, a scheduler on a busy machine takes itself for dead and its tasks for orphans, again and again.
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+        }
 
 
 class Bench:

@@ -17,15 +17,16 @@ from fastapi import FastAPI
 from adapters.population.people import Person
 from adapters.twin import Fault
 from hub.api import comparison, control, control_filings, control_reconcile, control_schedules, problems, verify
-from hub.embedded.airflow import Control, EmbeddedAirflow
+from hub.embedded.airflow import Control
 from hub.embedded.airflow_client import AirflowClient, AirflowRefused, AirflowUnavailable
 from hub.embedded.postgres import Dsn
 from hub.embedded.process import free_port, kill_session
 from hub.embedded.supervisor import Supervisor
 from hub.keys import Keys
+from hub.verification_settings import Verification
 from hub.worker import reconciling
 from tests.scenario.dispatch.conftest import filing, learner, stage
-from tests.scenario.recovery.conftest import served
+from tests.scenario.recovery.conftest import QuickToNotice, served
 
 __all__ = ["stage"]
 
@@ -37,18 +38,11 @@ _PATIENCE_S = 240.0
 PATIENT = {"timeouts": {"connect_s": 1.0, "read_s": 20.0}}
 
 
-class QuickToNotice(EmbeddedAirflow):
-    """Notices within seconds what was killed; runs no DAG before it is told to."""
+class NotBeforeTold(QuickToNotice):
+    """Runs no DAG before it is told to."""
 
     def env(self, inherited: Any = None) -> dict[str, str]:
-        return super().env(inherited) | {
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
-            "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
-            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "6",
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
-        }
+        return super().env(inherited) | {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True"}
 
 
 @pytest.fixture
@@ -58,7 +52,7 @@ def only_learners(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _gateway(s: Any, keys: Keys) -> AsyncIterator[int]:
+async def _gateway(s: Any, keys: Keys) -> AsyncIterator[tuple[int, Any]]:
     app = FastAPI()
     problems.install(app)
     for part in (control, comparison, control_filings, control_schedules, control_reconcile):
@@ -66,7 +60,7 @@ async def _gateway(s: Any, keys: Keys) -> AsyncIterator[int]:
     app.include_router(verify.control)
     app.state.hub = SimpleNamespace(core=s.core, keys=keys, probe=None, settings=s.house.settings)
     async with served(app) as port:
-        yield port
+        yield port, app.state.hub
 
 
 class Schedules:
@@ -130,8 +124,8 @@ def test_every_schedule_through_real_processes(
             await s.settled(delivered=4)
             population = await s.population(PEOPLE)
             await s.led.rows("UPDATE given SET content = ''::bytea WHERE type = 'learner' AND key = '3100000000'")
-            async with _gateway(s, keys) as port:
-                airflow = QuickToNotice(
+            async with _gateway(s, keys) as (port, hub):
+                airflow = NotBeforeTold(
                     supervisor.data_dir / "airflow", dags=ROOT / "airflow" / "dags", plugins=ROOT / "airflow" / "plugins",
                     database=airflow_database, keys=keys, port=free_port(),
                     control=Control("127.0.0.1", port, control.control_token(keys)), parallelism=4,
@@ -145,7 +139,7 @@ def test_every_schedule_through_real_processes(
                     await s.settled(delivered=5)
                     told = ministry.summary()
                     assert told["effects"] + told["repeats"] == 4, "exactly the one that differed went again"
-                    await _each_does_its_work(s, dags, population)
+                    await _each_does_its_work(s, hub, dags, population)
                     await _past_nights_are_made_up_for(s, dags)
                     await _killed_in_the_middle_of_a_reconciliation(s, dags, ministry, supervisor)
 
@@ -158,12 +152,11 @@ def _lost(ministry: Any, key: str) -> None:
     ministry._holdings._order.clear()
 
 
-async def _each_does_its_work(s: Any, dags: Schedules, population: Any) -> None:
-    asked = {"purpose": "Kiểm tra đầu năm học", "officer": "cb.gddt.07"}
-    await asyncio.gather(
-        dags.run("catalogues", "lists", all=True),
-        dags.run("verify_rosters", "rosters", **asked),
-    )
+async def _each_does_its_work(s: Any, hub: Any, dags: Schedules, population: Any) -> None:
+    assert population.books.effects == [], "with nothing set, no run of the schedule's looked anybody up"
+    asked = Verification(purpose="Kiểm tra đầu năm học", officer="cb.gddt.07")
+    hub.settings = hub.settings.model_copy(update={"verification": asked})
+    await asyncio.gather(dags.run("catalogues", "lists", all=True), dags.run("verify_rosters", "rosters"))
     await s.settled(delivered=8)  # three looked up
     assert await s.led.value("SELECT count(*) FROM records WHERE key LIKE 'public_service/procedure/%'") == 1
     assert await s.led.value("SELECT count(*) FROM alarms WHERE kind = 'filing_overdue' AND ended_at IS NULL") == 1

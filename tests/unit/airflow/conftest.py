@@ -40,12 +40,14 @@ class FakeHub:
         self.broken_seals: list[int] = []
         self.seen: list[str] = []
         self.ordered: list[tuple[str, dict[str, Any]]] = []
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        """What was told of schedules: `late` or `ended`, and its body."""
         self.opens_at: list[str] = []
         """When the counterparty opens, as told one question after another; none left: it is open."""
         self.used_up_after: int | None = None
         """So many deliveries are sent, then the day's quota is used up: what is released beyond stays ready."""
         self.scheduled: dict[str, list[Any]] = {}
-        """What calls of schedules are answered with, one after the other, by path; the last one stays."""
+        """What calls of schedules are answered with, one after the other, by path; the last one stays. A pair: status and body."""
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any]) -> tuple[int, Any]:
         verb = path.rsplit("/", 1)[-1]
@@ -56,7 +58,11 @@ class FakeHub:
         answers = self.scheduled.get(path.removeprefix("/control/v1"))
         if answers is not None:
             self.ordered.append((path.removeprefix("/control/v1"), body))
-            return 200, answers.pop(0) if len(answers) > 1 else answers[0]
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            return answer if isinstance(answer, tuple) else (200, answer)
+        if path.startswith("/control/v1/schedules/"):
+            self.told.append((verb, body))
+            return 200, {"late": []}
         if path == "/control/v1/recoveries":
             rows = [self._row()] if self.state == "open" else []
             return 200, {"items": rows}

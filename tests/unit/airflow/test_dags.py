@@ -32,6 +32,10 @@ def test_dags_load_serialise_and_import_nothing_of_the_hub(drive: Any) -> None:
         "connectors", "recover.canary", "recover.drain", "recover.opening", "recover.probe", "recover.ramp", "recover.reconcile",
     ]  # fmt: skip
     assert found["policies"]["redeliver"] == ["ExceptionRetryPolicy"]
+    assert {k: v for k, v in found["deadlines"].items() if v} == {
+        name: [[hours * 3600.0, "_hub_control.tell_late"]]
+        for name, hours in (("redeliver", 2), ("nightly_delta", 4), ("reconcile", 4))
+    }
 
 
 def test_a_run_leads_from_probe_to_the_end(drive: Any, hub: Any) -> None:
@@ -87,6 +91,25 @@ def test_a_step_that_fails_whole_is_handed_over(drive: Any, hub: Any) -> None:
     assert [n for _s, n in fake.releases] == [1, 10] and fake.owner is None
 
 
+@pytest.mark.parametrize("meanwhile", [{"state": "idle"}, {"owner": "airflow:another-run"}])
+def test_a_run_that_finds_it_over_or_led_by_another_ends_without_an_alarm(
+    drive: Any, hub: Any, meanwhile: dict[str, str]
+) -> None:
+    """As after Airflow was away for long, in the middle of a recovery."""
+    fake, control = hub
+
+    def takes(_n: int) -> bool:
+        for name, value in meanwhile.items():
+            setattr(fake, name, value)
+        return True
+
+    fake.takes = takes
+    found = drive("run", "redeliver", CONF, SHORT, control)
+    states = _states(found)
+    assert found["state"].lower().endswith("success") and "failed" not in states.values(), found
+    assert "skipped" in states.values() and [n for _s, n in fake.releases] == [1]
+
+
 @pytest.mark.parametrize(
     ("balanced", "stray", "broken", "ends"),
     [(True, 0, [], "success"), (False, 0, [], "failed"), (True, 2, [], "failed"), (True, 0, [7], "failed")],
@@ -108,6 +131,7 @@ def test_the_nightly_comparison_goes_on_page_by_page_to_the_end(drive: Any, hub:
     found = drive("run", "nightly_delta", {"connector": "ministry"}, {}, control)
     assert set(_states(found).values()) == {"success"}, found
     assert [b["after"] for p, b in fake.ordered if p.endswith("/compare")] == [None, "b", "c"]
+    assert fake.told == [("ended", {"schedule": "nightly_delta"})]
 
 
 def test_only_lists_that_are_due_are_pulled_each_with_the_runs_own_key(drive: Any, hub: Any) -> None:
@@ -143,11 +167,22 @@ def test_a_list_that_cannot_be_pulled_fails_its_task_alone(drive: Any, hub: Any)
     assert sorted(v for k, v in states.items() if k.startswith("pull")) == ["failed", "success"]
 
 
-def test_nobody_is_looked_up_without_purpose_and_officer(drive: Any, hub: Any) -> None:
+def test_a_scheduled_run_asks_with_what_the_hub_is_set_to(drive: Any, hub: Any) -> None:
+    """Params stay empty on a schedule: the hub puts its own purpose and officer there."""
     fake, control = hub
-    fake.scheduled = {"/verifications/due": [{"opened": []}]}
+    fake.scheduled = {"/verifications/due": [{"opened": [7]}], "/verifications/7": [{"state": "done"}]}
+    states = _states(drive("run", "verify_rosters", {}, {"PAUSE_S": 0.05}, control))
+    assert set(states.values()) == {"success"}
+    assert [(b["purpose"], b["officer"]) for p, b in fake.ordered if p == "/verifications/due"] == [("", "")]
+
+
+@pytest.mark.parametrize(("code", "ends"), [("not_set", "skipped"), ("no_purpose", "failed")])
+def test_nobody_is_looked_up_without_purpose_and_officer(drive: Any, hub: Any, code: str, ends: str) -> None:
+    fake, control = hub
+    refused = {"code": code, "texts": {"vi": "chưa đặt", "en": "nobody is looked up by schedule"}}
+    fake.scheduled = {"/verifications/due": [(409 if code == "not_set" else 422, refused)]}
     states = _states(drive("run", "verify_rosters", {}, {}, control))
-    assert set(states.values()) == {"skipped"} and fake.ordered == []
+    assert states["open_due[-1]"] == ends and len(fake.ordered) == 1
 
 
 def test_opened_verifications_are_watched_to_their_end(drive: Any, hub: Any) -> None:
@@ -246,3 +281,4 @@ def test_a_reconciliation_that_needs_a_person_fails_its_task(drive: Any, hub: An
     ]
     states = _states(drive("run", "reconcile", {"connector": "ministry"}, {}, control))
     assert states["gather[0]"] == "failed" and not any(p.endswith("/repair") for p, _ in fake.ordered)
+    assert fake.told == [], "a run that failed has not come to its end"

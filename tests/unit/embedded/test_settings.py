@@ -51,6 +51,10 @@ def test_a_named_file_yaml_or_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("LT_MQTT__LISTEN", "0.0.0.0", "listen"),
         ("LT_MQTT__LISTEN", "8.8.8.8", "listen"),
         ("LT_MQTT__HOST", "broker", "password"),
+        ("LT_VERIFICATION__PURPOSE", "ngắn", "verification.purpose: Hãy nêu mục đích"),
+        ("LT_VERIFICATION__PURPOSE", "Rà soát hồ sơ cuối năm", "purpose and officer belong together"),
+        ("LT_VERIFICATION__OFFICER", "hai chữ", "verification.officer"),
+        ("LT_VERIFICATION__OFFICER", "cb.07", "purpose and officer belong together"),
         ("LT_OUTWARD__ALLOW_PRIVATE", '["10.0.0.0/99"]', "outward.allow_private"),
         ("LT_OUTWARD__ALLOW_PRIVATE", "10.0.0.0/8", "outward"),
         (

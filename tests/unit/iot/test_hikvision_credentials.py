@@ -48,6 +48,7 @@ def test_a_password_goes_whatever_it_holds_and_however_it_is_escaped(user: str, 
         "a@b",
         "<a>http://h</a><b>x@y</b>",
         "a/b@c",
+        "http://h.example/x@y",
         "",
     ],
 )

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from hub.kernel.firewall import clean_device
+from hub.kernel.firewall_devices import clean_device
 from hub.kernel.gate_pictures import LARGEST, Onlooker, Picture, picture_of
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 4 + b"\xff\xd9"

@@ -19,6 +19,14 @@ UPDATE alarms SET ended_at = clock_timestamp()
 WHERE ended_at IS NULL AND NOT (kind || ' ' || subject = ANY ($1::text[])) AND kind = ANY ($2::text[])
 RETURNING id, kind, subject, text
 
+-- name: alarms_of_kind
+SELECT subject FROM alarms WHERE kind = $1 AND ended_at IS NULL
+
+-- name: alarm_end_of
+-- Those of the subjects that were looked at, and no others.
+UPDATE alarms SET ended_at = clock_timestamp() WHERE ended_at IS NULL AND kind = $1 AND subject = ANY ($2::text[])
+RETURNING id, kind, subject, text
+
 -- name: alarms_recent
 SELECT id, kind, subject, text, started_at, ended_at FROM alarms
 WHERE ended_at IS NULL OR ended_at > now() - interval '1 day' ORDER BY ended_at NULLS FIRST, started_at DESC LIMIT 100

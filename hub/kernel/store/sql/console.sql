@@ -223,6 +223,15 @@ WHERE class = 3 AND ids IS NULL AND id < $1 AND id >= id_day((clock_timestamp() 
   AND kind = ANY ($3::text[]) AND ($4::text IS NULL OR actor = $4)
 ORDER BY id DESC LIMIT $5
 
+-- name: console_story
+-- Faults rehearsed and recoveries of these connectors, the latest first, among the newest lines of the journal.
+SELECT at, actor, kind, connector, data FROM (
+  SELECT id, at, actor, kind, connector, data FROM journal
+  WHERE class = 3 AND ids IS NULL AND id >= id_day((clock_timestamp() AT TIME ZONE 'UTC')::date - 1) ORDER BY id DESC LIMIT $2) recent
+WHERE connector = ANY ($1::smallint[])
+  AND kind = ANY (ARRAY['rehearse', 'recovery_opened', 'recovery_led', 'recovery_released', 'recovery_handed_over', 'recovery_finished'])
+ORDER BY at DESC, id DESC LIMIT 200
+
 -- name: console_replays
 -- The newest lines of replay orders (one line orders up to 1,000) and how far each has come. A null actor means everybody.
 SELECT j.id, j.at, j.actor, j.data ->> 'mode' AS mode, j.data ->> 'why' AS why, cardinality(j.asked) AS asked,

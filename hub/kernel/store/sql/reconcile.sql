@@ -99,6 +99,12 @@ ON CONFLICT DO NOTHING
 -- name: reconcile_compared
 UPDATE reconciliations SET state = 'compared', compared_at = clock_timestamp() WHERE id = $1
 
+-- name: reconcile_differing
+-- What differs by school, the most first; what is on its way already does not count.
+SELECT school, count(*)::int AS total, count(*) FILTER (WHERE action IN ('send', 'cancel'))::int AS queueable,
+  count(*) FILTER (WHERE action = 'person')::int AS person, count(*) FILTER (WHERE action = 'school')::int AS push
+FROM reconcile_differences WHERE run = $1 AND action <> 'on_its_way' GROUP BY school ORDER BY 2 DESC, 1
+
 -- name: reconcile_counts
 SELECT side, kind, action, done, count(*)::int AS n FROM reconcile_differences
 WHERE run = $1 AND ($2::text[] IS NULL OR school = ANY ($2)) GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
