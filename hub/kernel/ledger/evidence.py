@@ -17,6 +17,7 @@ from hub.kernel.breath import breathing
 from hub.kernel.ledger import upkeep
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.given_codes import kept_key
+from hub.kernel.ledger.shapes import Chain, Seal
 from hub.kernel.store.db import Connection, sql
 
 RECORDS = 200
@@ -31,24 +32,6 @@ _ROWS = 5_000  # rows of the journal or the chain read in one go
 _COPY = 4  # disposition of a copy kept when its record's day was dropped: the same version under another number
 _NAMING = frozenset({"intake", "decoded", "judged_again", "conclude", "carried"})
 """Kinds of lines that speak of all their `ids`."""
-
-
-class Seal(Struct, frozen=True):
-    """One seal: all its entries' hashes, and which of the pack's entries stand where among them."""
-
-    number: int
-    root: bytes
-    entries: list[bytes]
-    holds: list[tuple[int, int]]
-
-
-class Chain(Struct, frozen=True):
-    """From the value before the first seal needed to an anchor (or to the head, when none was set since)."""
-
-    before: bytes
-    links: list[tuple[int, bytes]]
-    anchor: dict[str, Any] | None
-    seals: list[Seal]
 
 
 class Gathered(Struct, kw_only=True):

@@ -1,4 +1,4 @@
-"""The shapes between the ledger and a worker: what was claimed, what was said and answered, what came of it."""
+"""The shapes between the ledger and those who ask it: what was claimed, what was said and answered, what came of it; what proves it."""
 
 from __future__ import annotations
 
@@ -101,3 +101,21 @@ class Exchange(Struct, kw_only=True):
     reply_digest: bytes | None = None
     kept: int | None = None
     """The earlier call whose kept answer serves instead of a try (see `lookups`)."""
+
+
+class Seal(Struct, frozen=True):
+    """One seal: all its entries' hashes, and which of the pack's entries stand where among them."""
+
+    number: int
+    root: bytes
+    entries: list[bytes]
+    holds: list[tuple[int, int]]
+
+
+class Chain(Struct, frozen=True):
+    """From the value before the first seal needed to an anchor (or to the head, when none was set since)."""
+
+    before: bytes
+    links: list[tuple[int, bytes]]
+    anchor: dict[str, Any] | None
+    seals: list[Seal]

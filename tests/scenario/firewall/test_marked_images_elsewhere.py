@@ -10,7 +10,8 @@ import httpx
 
 from tests.scenario.firewall import doors
 from tests.scenario.firewall.conftest import SCHOOL
-from tests.scenario.firewall.test_marked_images import Marks, leaks_everywhere, search
+from tests.scenario.firewall.marks import Marks, search
+from tests.scenario.firewall.test_marked_images import leaks_everywhere
 
 
 def test_no_mark_comes_in_by_a_side_door_or_leaves_with_an_export(

@@ -18,7 +18,8 @@ from hub.kernel.ledger.gate_pictures import Sealed
 from hub.settings import SettingsError, load
 from hub.worker.gate_album import Album
 from tests.scenario.firewall import doors
-from tests.scenario.firewall.test_marked_images import Marks, leaks_everywhere, over_mqtt, search
+from tests.scenario.firewall.marks import Marks, search
+from tests.scenario.firewall.test_marked_images import leaks_everywhere, over_mqtt
 
 BASIS = "Quyết định 00/QĐ-SGDĐT (thử), điều 2"
 

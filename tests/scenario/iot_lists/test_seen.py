@@ -168,7 +168,7 @@ def test_what_a_cloud_tells_under_a_trace_or_by_no_time_puts_no_camera_online(le
             # Passages whose times cannot be right are counted, and neither it nor its silence is put back for them.
             await parties.touch_devices(here.core, {"G1": {**unheard, "events": 2, "quarantined": 2, "images": 1}})
             counted = await state(here)
-            assert counted is not None and (counted["events"], counted["quarantined"]) == (8, 2)
+            assert counted is not None and seen is not None and (counted["events"], counted["quarantined"]) == (8, 2)
             assert counted["images_removed"] == seen["images_removed"] + 1
             assert (counted["seen_at"], counted["last_event_at"]) == (stored[-1].at, stored[-1].at)
             await parties.touch_devices(here.core, {"G1": {"happened": None, "events": 2, "state": "online"}})
