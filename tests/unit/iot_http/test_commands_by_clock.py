@@ -92,7 +92,8 @@ def test_a_first_question_is_not_given_before_the_second_is_in_the_ledger(monkey
 def test_a_clock_counts_as_lost_until_it_tells_a_time_that_can_be_right(monkeypatch: pytest.MonkeyPatch) -> None:
     row: dict[str, Any] = {
         **GATE, "entrance": "", "direction": "in", "places": [], "trace": None, "pictures": False, "old_secret": None,
-        "signing": None, "offset_s": 0.5, "offset_age_s": 1.0, "stamp": None, "highest": None, "split_s": None, "title": "", "secret": KEYS.encrypt(b"one", b"Z1"),
+        "signing": None, "offset_s": 0.5, "offset_age_s": 1.0, "stamp": None, "highest": None,
+        "split_s": None, "title": "", "secret": KEYS.encrypt(b"one", b"Z1"),
     }  # fmt: skip
 
     async def devices(core: Any) -> list[Any]:
