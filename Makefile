@@ -47,5 +47,5 @@ bench: setup system ## Đo hiệu năng / Measure
 	@exec $(PY) -m benchmarks
 
 chaos: export CHAOS_MINUTES := $(or $(CHAOS_MINUTES),5)
-chaos: setup system ## Thử phá hỏng; CHAOS_MINUTES=5 (phút chịu tải, chưa kể phần cố định) CHAOS_SEED=1 / Break things on purpose; minutes under fire, fixed parts on top
+chaos: setup system ## Thử phá hỏng; CHAOS_MINUTES=5 (phút chịu tải; cả thảy khoảng 20) CHAOS_SEED=1 / Break things on purpose; minutes under fire, about 20 in all
 	@exec $(PY) -m pytest tests/chaos -s --durations=15 $(PYTEST_ARGS)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from hub.kernel.failpoints import POINTS
 from tests.chaos import load
+from tests.chaos.deck import Deck
+from tests.chaos.disk import NoSmallDisk
 from tests.chaos.doors import Doors
 from tests.chaos.herd import Herd
 from tests.chaos.injuries import Injuries
@@ -22,7 +24,7 @@ from tests.chaos.report import Report
 from tests.chaos.scenarios import PLAYS, restored
 from tests.chaos.sweep import Sweep, Visit
 from tests.chaos.unheard import Unheard
-from tests.chaos.world import NoSmallDisk, World, world
+from tests.chaos.world import World, world
 
 
 class Run:
@@ -34,6 +36,7 @@ class Run:
         self._people = people
         self._parts = 0
         self._sweeps = 0
+        self._deck: Deck | None = None
 
     def _source(self) -> load.Source:
         self._parts += 1
@@ -58,7 +61,7 @@ class Run:
             await over_http.start(seconds, 1.0, 60.0)
             await listed.start()
             await unheard.start(4.0)
-        hurting = Injuries(self.world, self.report.seed + self._parts)
+        hurting = Injuries(self.world, self.report.seed + self._parts, self._deck)
         pain = asyncio.create_task(hurting.run(max(0.0, seconds - still_s), injuries))
         working = asyncio.create_task(source.streams(streams, seconds, pause_s, pain.done))
         await pain
@@ -69,6 +72,8 @@ class Run:
         source.books.sightings = await unheard.finish() if doors else []
         source.books.passages = [p for part in await finishing for p in part]
         self.report.injuries += hurting.log
+        if injuries is None:  # the next part goes on where this one has ended
+            self._deck, self.report.undealt = hurting.deck, sorted(hurting.deck.undealt)
         numbers = playing.numbers()
         self.report.verdicts[part] = await judge(self.world, source.books, windows=hurting.windows, numbers=numbers)
         await playing.finish()
@@ -128,23 +133,21 @@ class Run:
             await sweep.terminals.close()
         self.report.kills = self.world.kills
 
-    async def plays(self, *names: str) -> None:
-        """Plays that do not touch the same processes, at once, each with its safety off: the last thing in a world."""
+    async def plays(self, *names: str, sabotaged: bool) -> None:
+        """Plays that do not touch the same processes, at once, each with its safety off or on."""
         sources = {name: self._source() for name in names}
-        await asyncio.gather(*(PLAYS[name](self.world, source, name) for name, source in sources.items()))
-        await self.world.heal()
-        for name, source in sources.items():
-            self.report.caught[name] = (await judge(self.world, source.books, timeout_s=15.0)).objections
-
-    async def play(self, name: str, *, sabotaged: bool) -> list[str]:
-        """One play, with its safety off or on; the oracle's objections."""
-        source = self._source()
-        await PLAYS[name](self.world, source, name if sabotaged else "")
+        await asyncio.gather(
+            *(PLAYS[name].lead(self.world, source, name if sabotaged else "") for name, source in sources.items())
+        )
         await restored(self.world)
-        verdict = await judge(self.world, source.books, timeout_s=15.0)
-        if sabotaged:
-            self.report.caught[name] = verdict.objections
-        return verdict.objections
+        for name, source in sources.items():
+            said = (await judge(self.world, source.books, timeout_s=15.0)).objections
+            if not sabotaged:
+                self.report.controls[name] = said
+                continue
+            spoilt = PLAYS[name].spoilt
+            self.report.caught[name] = [what for what in said if what.startswith(spoilt)]
+            self.report.beside[name] = [what for what in said if not what.startswith(spoilt)]
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Literal
 
 from msgspec import Struct
 from redis.asyncio import Redis
@@ -23,7 +24,11 @@ from hub.kernel.ledger import operations, replays
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ledger.replays import ReplayFilter
 from hub.kernel.lifecycle import State
-from tests.chaos.oracle import Window
+from tests.chaos.comparing import EVERY_S
+from tests.chaos.deck import Deck
+from tests.chaos.disk import said_full
+from tests.chaos.keeping import kept_up
+from tests.chaos.verdict import Window
 from tests.chaos.world import HUB, LEASE_S, SYSTEMS, World, now
 
 _DAY_S = 86_400.0
@@ -31,6 +36,8 @@ GRACE_S = 10.0
 """How long a process may take to end when it is asked to."""
 LONG_S = 30.0
 """How long a counterparty that is slow in earnest takes over an answer, which is waited for."""
+_FULL_S, _FULL_MOST_S = 3.0, 15.0
+"""How long the disk stays full at least, and at most when PostgreSQL has not asked for room meanwhile."""
 _NOTICED_S = 2.0
 """Within which the last refusal of an account has paused its connector."""
 
@@ -46,9 +53,9 @@ class Injury(Struct, kw_only=True):
 
 
 class Injuries:
-    """Draws injuries from a seed and carries them out, one at a time."""
+    """Carries injuries out, one at a time: those it is told, or what a deck deals."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: World, seed: int, deck: Deck | None = None) -> None:
         self.world = world
         self.rng = random.Random(seed)
         self.log: list[Injury] = []
@@ -66,22 +73,20 @@ class Injuries:
             "two owners": self._two_owners,
             "flush redis": self._flush,
             "replay during an outage": self._replay,
+            "upkeep": lambda: kept_up(self.world),
             "kill both workers": self._both,
             **({"full disk": self._full} if world.disk is not None else {}),
         }
+        # Those that are slow in earnest fill half a part: they are asked for by name.
+        self.deck = deck or Deck((k for k in self.kinds if " slow for " not in k), seed)
 
     async def run(self, seconds: float, only: list[str] | None = None) -> None:
-        """Injure: everything in `only`, however long it takes, else what the dice say until the time is over."""
+        """Injure: everything in `only`, however long it takes, else what the deck deals until the time is over."""
         end = time.monotonic() + seconds
         queue = list(only or [])
         while queue if only is not None else time.monotonic() < end:
-            await self.inflict(queue.pop(0) if only is not None else self._drawn())
+            await self.inflict(queue.pop(0) if only is not None else self.deck.deal())
             await asyncio.sleep(self.rng.uniform(0.1, 0.6))
-
-    def _drawn(self) -> str:
-        """Every other injury a kill: those are what the long run counts."""
-        kinds = sorted(k for k in self.kinds if " slow for " not in k)  # those fill half a part: asked for by name
-        return self.rng.choice([k for k in kinds if k.startswith("kill")] if self.rng.random() < 0.5 else kinds)
 
     async def inflict(self, name: str) -> None:
         """Carry one injury out and write it down."""
@@ -225,29 +230,39 @@ class Injuries:
             await redis.flushall()
             await redis.aclose()
 
-    async def _replay(self) -> None:
+    async def _replay(self) -> str | None:
         """The Ministry is away while all it ever took is sent again: it knows the versions, so nothing is doubled."""
-        await self.world.fault("ministry", "down_503", for_s=2.0)
         wanted = ReplayFilter(connector="ministry", states=[State.DELIVERED])
-        with contextlib.suppress(*TRANSIENT):
-            await replays.replay(self.world.house.core, "chaos", wanted, self.rng.choice(["as_sent", "remap"]), "chaos")
-        await self._window("replay during an outage", 2.0, ("public_service",))
-
-    async def _full(self) -> None:
-        """Not a byte is left for PostgreSQL; a while later there is room again."""
-        assert self.world.disk is not None
-        filler = self.world.disk / "filler"
+        mode: Literal["as_sent", "remap"] = "remap" if self.world.expired else self.rng.choice(("as_sent", "remap"))
+        await self.world.fault("ministry", "down_503", for_s=60.0)
         try:
-            end = time.monotonic() + 3.0
-            while time.monotonic() < end:
+            ordering = asyncio.create_task(
+                self.world.patiently(lambda: replays.replay(self.world.house.core, "chaos", wanted, mode, "chaos"))
+            )
+            await self._window("replay during an outage", 2.0, ("public_service",))
+            queued: int = (await ordering).queued
+        finally:
+            await self.world.fault("ministry", "none")
+        return None if queued else "there was nothing to replay"
+
+    async def _full(self) -> str | None:
+        """Not a byte is left for PostgreSQL, until it has met that; a while later there is room again."""
+        assert self.world.disk is not None
+        filler, began = self.world.disk / "filler", time.monotonic()
+        said, met = said_full(self.world.folder), False
+        try:
+            while (passed := time.monotonic() - began) < _FULL_S or (not met and passed < _FULL_MOST_S):
                 room = os.statvfs(self.world.disk)
                 with contextlib.suppress(OSError), filler.open("ab") as file:
                     file.write(bytes(room.f_bavail * room.f_bsize))
                 await asyncio.sleep(0.05)
+                before, said = said, said_full(self.world.folder)
+                met |= said > before  # at once: each start puts a log away, and the oldest is lost
         finally:
             filler.unlink(missing_ok=True)
         self._recovered_at = time.monotonic() + LEASE_S + 3.0
         await self._up("postgres")
+        return None if met else f"PostgreSQL did not meet the full disk in {_FULL_MOST_S:g} s"
 
     # ------------------------------------------------------------------ helpers
 
@@ -262,11 +277,10 @@ class Injuries:
         await asyncio.sleep(seconds)
         # What was on its way when it began needs no healthy path; a short injury proves nothing, nor one upon another.
         if seconds >= 2.0 and time.monotonic() - seconds > self._recovered_at:
-            self.windows.append(
-                Window(
-                    name=name, start=start + timedelta(seconds=0.3), end=now() + timedelta(seconds=1.0), healthy=healthy
-                )
-            )
+            # A few seconds may pass with little to do: there a moment after it counts as well. A long one has time enough of its own.
+            after = timedelta(seconds=1.0 if seconds < EVERY_S else 0.0)
+            begun = start + timedelta(seconds=0.3)
+            self.windows.append(Window(name=name, start=begun, end=now() + after, healthy=healthy))
 
     async def _up(self, name: str) -> None:
         end = time.monotonic() + 15

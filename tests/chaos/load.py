@@ -123,6 +123,18 @@ class Source:
 
     async def push(self, kind: str, *keys: str, bulk: bool = False) -> Push:
         """The next version of each key (for `filing_progress`: a new step of each file), pushed until it is acknowledged."""
+        push, body = self.entered(kind, *keys)
+        push.receipt = await self._until_acknowledged(push, body, bulk)
+        push.acked_at = time.monotonic()
+        if push.receipt is not None and self.rng.random() < 0.05:
+            # A source that lost the answer: the same body with the same key.
+            again = await self._until_acknowledged(push, body, bulk)
+            if again is not None:
+                push.again.append(again)
+        return push
+
+    def entered(self, kind: str, *keys: str) -> tuple[Push, bytes]:
+        """The next version of each key, entered in the books, and the body that says so: for `push`, or a way of its own."""
         items, bodies = [], []
         for key in keys:
             if kind == "learner":
@@ -145,15 +157,7 @@ class Source:
             sent_at=time.monotonic(),
         )
         self.books.pushes.append(push)
-        body = b"\n".join(bodies)
-        push.receipt = await self._until_acknowledged(push, body, bulk)
-        push.acked_at = time.monotonic()
-        if push.receipt is not None and self.rng.random() < 0.05:
-            # A source that lost the answer: the same body with the same key.
-            again = await self._until_acknowledged(push, body, bulk)
-            if again is not None:
-                push.again.append(again)
-        return push
+        return push, b"\n".join(bodies)
 
     async def _until_acknowledged(self, push: Push, body: bytes, bulk: bool) -> str | None:
         headers = {

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.injuries import Injury
-from tests.chaos.oracle import Verdict
 from tests.chaos.sweep import Visit
+from tests.chaos.verdict import Verdict
 
 _VARIABLE = "CHAOS_REPORT"
 """Folder for reports; the data folder's `chaos` without it."""
@@ -36,7 +36,13 @@ class Report(Struct, kw_only=True):
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     """By part of the run."""
     caught: dict[str, list[str]] = field(default_factory=dict)
-    """By safety that was off: the oracle's objections."""
+    """By safety that was off: the oracle's objections of the kind that it must lead to."""
+    beside: dict[str, list[str]] = field(default_factory=dict)
+    """By safety that was off: its other objections, which prove nothing."""
+    controls: dict[str, list[str]] = field(default_factory=dict)
+    """By play, with every safety on: its objections."""
+    undealt: list[str] = field(default_factory=list)
+    """Kinds of injury that the run's deck holds, and that it did not come to."""
     herd: dict[str, float] = field(default_factory=dict)
     """How quickly many gates came back, and had all they had to say acknowledged; seconds."""
     late: list[str] = field(default_factory=list)
@@ -48,6 +54,7 @@ class Report(Struct, kw_only=True):
         """All that went wrong with every safety on."""
         found = [f"{part}: {what}" for part, verdict in self.verdicts.items() for what in verdict.objections]
         found += [f"{i.name}: {i.failed}" for i in self.injuries if i.failed]
+        found += [f"{name}, with every safety on: {what}" for name, whats in self.controls.items() for what in whats]
         found += self.late
         return found + [f"{v.process} never died at {v.point} ({v.kind})" for v in self.missed]
 
@@ -95,8 +102,10 @@ class Report(Struct, kw_only=True):
         if self.herd:
             console.print("  herd: " + ", ".join(f"{name} {value:g}" for name, value in self.herd.items()))
         for name, objections in self.caught.items():
-            console.print(
-                f"  without {name}: {len(objections)} objections, e.g. {objections[0] if objections else 'NONE'}"
-            )
+            told = f"{len(objections)} objections, e.g. {objections[0]}" if objections else "NOT CAUGHT"
+            beside = self.beside.get(name)
+            console.print(f"  {name}: {told}" + (f"; beside: {', '.join(beside[:3])}" if beside else ""))
+        if self.undealt:
+            console.print(f"  kinds not inflicted ({len(self.undealt)}): {', '.join(self.undealt)}")
         for line in (*self.skipped, *self.objections[:40]):
             console.print(f"  {line}")

@@ -35,11 +35,8 @@ def ack_before_commit() -> None:
     Bridge._commit = commit  # type: ignore[method-assign]
 
 
-def no_claim_token() -> None:
-    """Whoever comes may move a delivery, and nobody looks whether the lease still holds."""
-    sql._texts["intend"] = sql._texts["intend"].replace("d.claim = $4", "$4::bigint IS NOT NULL")
-    for name in ("close", "move"):
-        sql._texts[name] = sql._texts[name].replace("d.claim = w.claim AND ", "")
+def no_lease_look() -> None:
+    """Nobody looks whether the lease still holds before the first byte."""
     hold = Dispatcher._hold
 
     def forever(self: Any, deliveries: list[Any], asked_at: float) -> None:
@@ -48,13 +45,22 @@ def no_claim_token() -> None:
     Dispatcher._hold = forever  # type: ignore[method-assign]
 
 
+def no_claim_token() -> None:
+    """Whoever comes may move a delivery. The look at the lease is off as well: it comes before every send, so that who slept past
+    his lease before his intent would meet it where the token was not asked for; what it does alone shows in `no_lease_look`."""
+    sql._texts["intend"] = sql._texts["intend"].replace("d.claim = $4", "$4::bigint IS NOT NULL")
+    for name in ("close", "move"):
+        sql._texts[name] = sql._texts[name].replace("d.claim = w.claim AND ", "")
+    no_lease_look()
+
+
 def no_intent() -> None:
     """Nothing is written down before the first byte."""
 
     async def intend(core: Any, exchanges: list[Any], token: int) -> set[int]:
         return {d for e in exchanges for d in e.call.deliveries}
 
-    dispatch.intend = intend  # type: ignore[assignment]
+    dispatch.intend = intend
 
 
 def no_intake_key() -> None:
@@ -85,18 +91,30 @@ def no_inquiry() -> None:
 
 
 def no_settle_after() -> None:
-    """The question is asked at once, and again at once."""
+    """The question is asked at once."""
+    _hasty(settle_after_s=0.0)
+
+
+def no_absent_gap() -> None:
+    """Once told that it is not there, one asks again at once."""
+    _hasty(absent_gap_s=0.0)
+
+
+def _hasty(**waits: float) -> None:
     policy_of = targets.policy_of
 
     def hasty(*args: Any) -> Any:
-        return replace(policy_of(*args), settle_after_s=0.0, absent_gap_s=0.0)
+        return replace(policy_of(*args), **waits)
 
-    targets.policy_of = hasty
+    targets.policy_of = hasty  # type: ignore[assignment]
 
 
 BUGS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (ack_before_commit, no_claim_token, no_intent, no_intake_key, no_inquiry, no_settle_after)
-}
+    f.__name__: f
+    for f in (
+        ack_before_commit, no_claim_token, no_lease_look, no_intent, no_intake_key, no_inquiry, no_settle_after, no_absent_gap,
+    )
+}  # fmt: skip
 
 if __name__ == "__main__":
     BUGS[sys.argv[1]]()

@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Iterable
 
 from msgspec import Struct
 
 from hub.embedded.supervisor import ChildFailed
-from hub.kernel.intake import Arrival, Source
+from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ledger import intake, operations
 from hub.kernel.ports import Text
+from hub.kernel.receipts import receipt_code
 from hub.kernel.store.db import sql
 from tests.chaos import callers, guests, load
 from tests.chaos.books import Passage
@@ -233,15 +235,17 @@ class Sweep:
             await callers.person(self.source, gate, "HS-o-lai")
 
     async def _stored_first(self) -> None:
-        """A message stored without records, as a source that is decoded later leaves it."""
-        self._named += 1
-        core = self.world.house.core
-        body = b'{"data": {}}'
+        """A learner's message stored without records, as a source that is decoded later leaves it: the Ministry's books show what
+        became of it."""
+        core, keys = self.world.house.core, self.world.house.keys
+        push, body = self.source.entered("learner", self.source.learner())
         arrival = Arrival(
-            source=Source("client", load.CLIENTS[0]), type="learner", body=body, content_type="application/json",
-            digest=bytes.fromhex(core.hasher(body)), key=b"inbox-%03d-%06d" % (self.number, self._named),
+            source=Source("client", push.client), type="learner", body=body, content_type="application/json",
+            digest=bytes.fromhex(core.hasher(body)), key=intake_key(Source("client", push.client), push.idempotency),
         )  # fmt: skip
-        await intake.accept(core, [arrival])
+        (stored,) = await intake.accept(core, [arrival])
+        push.receipt = receipt_code(keys.hmac("receipt"), stored.message)
+        push.acked_at = time.monotonic()
 
     async def _judged_again(self) -> None:
         """The latest passages are to be judged again, though nothing new is known of them."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from hub.kernel.ledger.accounting import Account
 from hub.kernel.ledger.gate_memory import Numbers
-from tests.chaos import oracle
+from hub.kernel.lifecycle import State
+from tests.chaos import comparing, oracle
 from tests.chaos.books import Books, Effect, Passage, Push, Sighting, read_effects
-from tests.chaos.oracle import Verdict, Window
+from tests.chaos.deck import Deck
+from tests.chaos.verdict import Verdict, Window
 
 _AT = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 
@@ -31,7 +35,7 @@ def filing(key: str, content: int, event: str = "UPDATE") -> Effect:
 def learners(*versions: int, acked: int = 3, sent: int = 3) -> Verdict:
     books = Books(pushes=[push("learner", "L", v, "R" if v <= acked else None) for v in range(1, sent + 1)])
     verdict = Verdict()
-    oracle._learners(books, [effect("hocsinh", "L", v) for v in versions], verdict)
+    comparing.learners(books, [effect("hocsinh", "L", v) for v in versions], verdict)
     return verdict
 
 
@@ -60,7 +64,7 @@ def test_anything_else_is_objected_to(versions: tuple[int, ...], kind: str) -> N
 )
 def test_a_filing_is_created_once_and_its_contents_come_in_order(effects: list[Effect], kind: str | None) -> None:
     verdict = Verdict()
-    oracle._portal(Books(pushes=[push("filing", "F", 1), push("filing", "F", 2)]), effects, set(), verdict)
+    comparing.portal(Books(pushes=[push("filing", "F", 1), push("filing", "F", 2)]), effects, set(), verdict)
     assert bool(verdict.objections) == (kind is not None)
     assert kind is None or getattr(verdict, kind)
 
@@ -71,9 +75,58 @@ def test_a_filing_is_created_once_and_its_contents_come_in_order(effects: list[E
 def test_a_notice_stands_once_or_is_a_persons(times: int, people: set[str], kind: str | None) -> None:
     verdict = Verdict()
     notice = effect("progress", "F/x", event="NOTICE", MaHoSo="F", NoiDungXuLy="Bước 7")
-    oracle._portal(Books(pushes=[push("filing_progress", "F#7", 1)]), [notice] * times, people, verdict)
+    comparing.portal(Books(pushes=[push("filing_progress", "F#7", 1)]), [notice] * times, people, verdict)
     assert bool(verdict.objections) == (kind is not None)
     assert kind is None or getattr(verdict, kind)
+
+
+@pytest.mark.parametrize(
+    ("told", "people", "disordered"),
+    [((7, 8, 9), set(), False), ((7, 9, 8), set(), True), ((8, 7, 9), {"F"}, False), ((7, 7, 8, 9), set(), False)],
+)
+def test_notices_about_a_filing_come_in_order(told: tuple[int, ...], people: set[str], disordered: bool) -> None:
+    verdict = Verdict()
+    notices = [effect("progress", f"F/{n}", event="NOTICE", MaHoSo="F", NoiDungXuLy=f"Bước {n}") for n in told]
+    another = effect("progress", "G/1", event="NOTICE", MaHoSo="G", NoiDungXuLy="Bước 1")  # never pushed by this source
+    pushed = [push("filing_progress", f"F#{n}", 1) for n in (7, 8, 9)]
+    comparing.portal(Books(pushes=pushed), [*notices, another], people, verdict)
+    assert bool(verdict.disordered) == disordered
+
+
+def accounted(inbox: int = 0, **states: int) -> Account:
+    """An account that adds up: what is pending is in the inbox, and every delivery due is there."""
+    by_state = {s.word: 0 for s in State} | states
+    due = sum(by_state.values())
+    return Account(
+        messages=10, pending=inbox, invalid=0, duplicate=0, routed=10 - inbox, items=10 - inbox, rejected=0, records=10 - inbox,
+        due=due, by_state=by_state, replays=0, inbox=inbox, records_stored=10 - inbox,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (accounted(delivered=9), None),
+        (accounted(inbox=2, delivered=9), "2 in the inbox"),
+        (accounted(ready=3), "3 ready"),
+        (accounted(sending=1, uncertain=2), "1 sending, 2 uncertain"),
+        (accounted(waiting=1), "1 waiting"),
+        (accounted(held=4), "4 held"),
+        (accounted(held=4, parked=1), None),
+        (accounted(held=4, parked=1, ready=1), "1 ready"),
+    ],
+)
+def test_what_stays_open_is_objected_to_though_the_account_adds_up(found: Account, said: str | None) -> None:
+    """Nothing any push or book covers: the account alone says so."""
+    assert found.balanced
+
+    class Told:
+        async def patiently(self, _look: Any) -> Account:
+            return found
+
+    verdict = Verdict()
+    assert asyncio.run(oracle.quiet(Told(), -1.0, verdict)) is found  # type: ignore[arg-type]
+    assert verdict.objections == ([f"hanging: open after -1 s: {said}"] if said else [])
 
 
 @pytest.mark.parametrize(
@@ -93,7 +146,7 @@ def test_an_acknowledged_passage_arrives_once_or_is_seen_to_be_doubtful(
 ) -> None:
     verdict = Verdict()
     books = Books(passages=[Passage(device="d", person="P", acked=acked, clock_right=clock_right)])
-    oracle._passages(books, [effect("diemdanh", "d/1", ma="P")] * times, shown, verdict)
+    comparing.passages(books, [effect("diemdanh", "d/1", ma="P")] * times, shown, verdict)
     assert bool(verdict.objections) == (kind is not None)
     assert kind is None or getattr(verdict, kind)
 
@@ -124,7 +177,7 @@ def test_families_are_told_once(times: int, events: tuple[str, ...], kind: str |
     verdict = Verdict()
     books = Books(passages=[Passage(device="d", person="P", acked=True, clock_right=True)], told=["P"])
     told = [effect("checkin", "s", event=e, data={"learner": "P"}) for e in events] * times
-    oracle._families(books, told, verdict)
+    comparing.families(books, told, verdict)
     assert bool(verdict.objections) == (kind is not None)
     assert kind is None or getattr(verdict, kind)
 
@@ -135,14 +188,14 @@ def test_families_are_told_once(times: int, events: tuple[str, ...], kind: str |
 )
 def test_a_gate_knows_who_was_told_to_it_last(wanted: bool, known: bool, objected: bool) -> None:
     verdict = Verdict()
-    oracle._at_gates(Books(at_gates={"g/P": wanted}), {"g/P"} if known else {"g/Q"}, verdict)
+    comparing.at_gates(Books(at_gates={"g/P": wanted}), {"g/P"} if known else {"g/Q"}, verdict)
     assert bool(verdict.lost) == objected
 
 
 @pytest.mark.parametrize(("times", "kind"), [(1, None), (0, "lost"), (2, "doubled")])
 def test_an_event_the_portal_was_thanked_for_is_kept_once(times: int, kind: str | None) -> None:
     verdict = Verdict()
-    oracle._events(Books(events=["E"]), ["E"] * times, verdict)
+    comparing.events(Books(events=["E"]), ["E"] * times, verdict)
     assert bool(verdict.objections) == (kind is not None)
     assert kind is None or getattr(verdict, kind)
 
@@ -153,7 +206,7 @@ def test_a_request_is_put_once_and_a_look_up_may_be_repeated(times: int, remote:
     asked = [effect("lookup", "M", event="LOOKUP", **content)] * times
     for removed in (True, False):
         verdict = Verdict()
-        oracle._lookups(Books(), [*asked, *([effect("request", "R1", event="DELETE")] if removed else [])], verdict)
+        comparing.lookups(Books(), [*asked, *([effect("request", "R1", event="DELETE")] if removed else [])], verdict)
         assert bool(verdict.doubled) == doubled
         assert bool(verdict.hanging) == (remote and not removed), "what was fetched is deleted there"
 
@@ -161,7 +214,7 @@ def test_a_request_is_put_once_and_a_look_up_may_be_repeated(times: int, remote:
 @pytest.mark.parametrize(("people", "faults", "objected"), [(0, 0, False), (1, 0, True), (8, 1, False), (9, 1, True)])
 def test_no_more_is_a_persons_than_the_portals_faults_can_excuse(people: int, faults: int, objected: bool) -> None:
     verdict = Verdict()
-    oracle._people({f"F{n}" for n in range(people)}, faults, verdict)
+    comparing.to_people({f"F{n}" for n in range(people)}, faults, verdict)
     assert bool(verdict.wrong) == objected
 
 
@@ -179,11 +232,46 @@ def test_a_healthy_system_must_go_on_while_another_is_hurt() -> None:
         healthy=("ministry", "public_service"),
     )
     verdict = Verdict()
-    oracle._progress(books, effects, [window], verdict)
+    comparing.progress(books, effects, [window], verdict)
     assert len(verdict.wrong) == 1
     assert "public_service" in verdict.wrong[0]
     assert verdict.longest_stall_s == 40.0
     assert verdict.windows == 1
+
+
+@pytest.mark.parametrize(
+    ("at_s", "objected"), [((2, 7, 12, 17, 22, 28), 0), ((2, 28), 4), ((2, 7, 12, 17, 22), 1), ((31,), 6)]
+)
+def test_in_a_long_window_there_is_progress_in_every_five_seconds(at_s: tuple[int, ...], objected: int) -> None:
+    books, verdict = Books(first=_AT, last=_AT + timedelta(seconds=60)), Verdict()
+    window = Window(name="x", start=_AT, end=_AT + timedelta(seconds=30), healthy=("ministry",))
+    effects = {"ministry": [effect("hocsinh", "L", 1, at=_AT + timedelta(seconds=n)) for n in at_s]}
+    comparing.progress(books, effects, [window], verdict)
+    assert len(verdict.wrong) == objected
+
+
+@pytest.mark.parametrize("seconds", [2.0, 4.9, 5.7, 9.9, 12.0])
+def test_a_windows_spans_are_five_seconds_or_more_and_leave_nothing_out(seconds: float) -> None:
+    window = Window(name="x", start=_AT, end=_AT + timedelta(seconds=seconds), healthy=())
+    spans = list(comparing._spans(window))
+    assert spans[0][0] == window.start and spans[-1][1] == window.end
+    assert all(a[1] == b[0] for a, b in pairwise(spans))
+    assert len(spans) == 1 or all((b - a).total_seconds() >= comparing.EVERY_S for a, b in spans)
+
+
+def test_a_deck_deals_every_kind_before_it_repeats_one() -> None:
+    kinds = [*(f"kill {n}" for n in range(11)), *(f"fault {n}" for n in range(73))]
+    deck = Deck(kinds, 7)
+    dealt = [deck.deal() for _ in range(400)]
+    for own in ("kill", "fault"):
+        mine = [k for k in dealt if k.startswith(own)]
+        size = sum(k.startswith(own) for k in kinds)
+        assert len(mine) > 2 * size
+        assert all(len(set(mine[n : n + size])) == size for n in range(0, len(mine) - size, size))
+    assert not deck.undealt
+    again = Deck(reversed(kinds), 7)
+    assert [again.deal() for _ in range(400)] == dealt, "by the seed alone"
+    assert again.undealt == set() and len(Deck(kinds, 7).undealt) == 84
 
 
 def test_a_torn_last_line_of_a_book_is_left_out(tmp_path: Any) -> None:
@@ -205,6 +293,6 @@ def test_a_torn_last_line_of_a_book_is_left_out(tmp_path: Any) -> None:
 def test_a_sighting_is_stored_once_and_nobody_else_is(seen: list[tuple[str, int, bool]], kind: str | None) -> None:
     books, verdict = Books(sightings=[Sighting(device="G", person=p) for p in "AB"]), Verdict()
     rows = [{"device": "G", "person": p, "n": n, "listed": listed} for p, n, listed in seen]
-    oracle._sightings(books, rows, verdict)
+    comparing.sightings(books, rows, verdict)
     assert [k for k in ("lost", "doubled", "wrong") if getattr(verdict, k)] == ([kind] if kind else [])
     assert verdict.sightings == 2 and verdict.listed == sum(listed for p, _, listed in seen if p in "AB")

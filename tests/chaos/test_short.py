@@ -13,8 +13,9 @@ from tests.chaos.sweep import AGAIN, FEW
 _INJURIES = [
     "two owners", "freeze redis", "kill worker-1", "fault commit_then_timeout at public_service", "kill bridge", "kill mqtt",
     "fault down_503 at ministry", "kill postgres", "fault garbage at public_service", "end gateway", "flush redis", "wrong clock at bridge",
-    "end bridge while postgres stands still",
+    "end bridge while postgres stands still", "replay during an outage", "freeze postgres",
 ]  # fmt: skip
+_PLAYS = ("ack_before_commit", "no_intake_key")
 
 
 @pytest.mark.timeout(360)
@@ -25,7 +26,8 @@ def test_a_short_run_under_fire_loses_and_doubles_nothing(tmp_path: Path) -> Non
             await run.herd(100, within_s=30.0)
             await run.sweep(FEW)
             await run.sweep(AGAIN)
-            await run.plays("ack_before_commit", "no_intake_key")
+            await run.plays(*_PLAYS, sabotaged=False)
+            await run.plays(*_PLAYS, sabotaged=True)
             return run.report
 
     report = asyncio.run(go())
@@ -42,4 +44,7 @@ def test_a_short_run_under_fire_loses_and_doubles_nothing(tmp_path: Path) -> Non
     assert verdict.overtaken > 5, "at every gate now and then a later event came first"
     assert report.verdicts["herd"].overtaken > 0, "nor does the herd keep all its numbers in order"
     assert verdict.windows >= 1, "at least once others were seen to go on while one was hurt"
-    assert all(report.caught.values()), "an oracle that does not object to a missing safety proves nothing"
+    assert report.controls == {name: [] for name in _PLAYS}, "what spoils a play is the missing safety alone"
+    assert all(report.caught[name] for name in _PLAYS), (
+        "an oracle that does not object to a missing safety proves nothing"
+    )

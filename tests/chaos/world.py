@@ -11,11 +11,10 @@ import contextlib
 import os
 import secrets
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,8 +34,9 @@ from hub import run as running
 from hub.api.auth import secret_digest
 from hub.broker_keeper import BrokerKeeper
 from hub.embedded import supervisor as supervising
-from hub.embedded.area import open_area, remove_area
+from hub.embedded.area import remove_area
 from hub.embedded.broker import Broker
+from hub.embedded.postgres import EmbeddedPostgres
 from hub.embedded.process import free_port, tcp_open
 from hub.embedded.supervisor import ChildSpec, Supervisor
 from hub.kernel.access import EVERYWHERE
@@ -46,6 +46,7 @@ from hub.settings import load
 from hub.wiring import ROOT, House, open_house
 from tests.chaos import families
 from tests.chaos.books import Effect, read_effects
+from tests.chaos.disk import small_disk
 
 SYSTEMS = ("ministry", "population", "public_service")
 HUB = ("gateway", "bridge", "worker-1", "worker-2")
@@ -89,10 +90,13 @@ class World:
         """Whether the portal takes a second creation of a filing, so that its books would show one."""
         self.disk: Path | None = None
         """Where PostgreSQL's small file system is mounted, if there is one."""
+        self.expired = False
+        """Whether bodies of today's have been erased: what was sent cannot be sent again as it was."""
         self._exit: contextlib.AsyncExitStack
         self.house: House
         self.http: aiohttp.ClientSession
         self.broker: Broker
+        self.database: EmbeddedPostgres
         self.url = ""
         self.sims: dict[str, str] = {}
         self.keys: dict[str, str] = {}
@@ -110,6 +114,7 @@ class World:
         """Start all in the order `hub run` does, then connect the simulators and let the clients in."""
         embedded = await self.runner.database()
         assert embedded is not None
+        self.database = embedded
         await self.runner.redis()
         broker = await self.runner.broker()
         assert broker is not None
@@ -336,27 +341,6 @@ def connector(system: str, url: str, **policy: Any) -> dict[str, Any]:
     return dump(validate({"name": system, "system": system, **parts[system], "policy": POLICY | policy}))
 
 
-class NoSmallDisk(Exception):
-    """This machine does not let us mount a small file system."""
-
-
-@contextlib.contextmanager
-def small_disk(data_dir: Path, megabytes: int) -> Iterator[Path]:
-    """A file system of a few megabytes for PostgreSQL, so that it can be filled. Raises `NoSmallDisk`."""
-    home = open_area(data_dir).folder("postgres", owned=False)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "tmpfs", str(home)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True, timeout=10)
-    except OSError as error:
-        raise NoSmallDisk(str(error)) from None
-    if done.returncode != 0:
-        raise NoSmallDisk(done.stderr.strip())
-    try:
-        yield home
-    finally:
-        subprocess.run(["umount", "--lazy", str(home)], check=True, timeout=10)
-
-
 @asynccontextmanager
 async def world(
     data_dir: Path,
@@ -369,7 +353,7 @@ async def world(
     """A world in `data_dir`, gone when the block ends. Restarts are quick here: many are wanted.
 
     With `takes_twice` the portal does not refuse a second creation of a filing but writes it down.
-    With `disk_mb` PostgreSQL lies on a file system of that size; `NoSmallDisk` where that cannot be.
+    With `disk_mb` PostgreSQL lies on a file system of that size; `disk.NoSmallDisk` where that cannot be.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     (data_dir / "hub.yaml").write_text(yaml.safe_dump(_SETTINGS), encoding="utf-8")
