@@ -64,9 +64,10 @@ class Counterparty:
 
     async def _held(self) -> bool:
         seen = "SELECT coalesce(max((data->>'count')::int), 0) FROM journal WHERE kind = 'recovery_released'"
-        if self.takes is not None and await self.b.sql("SELECT released FROM recoveries") >= self.takes:
+        takes, step = self.takes, self.step  # set meanwhile by who awaits them
+        if takes is not None and await self.b.sql("SELECT released FROM recoveries") >= takes:
             return True
-        return self.step is not None and await self.b.sql(seen) >= self.step
+        return step is not None and await self.b.sql(seen) >= step
 
     async def work(self) -> None:
         while True:
@@ -132,10 +133,12 @@ def test_airflow_leads_and_the_ticker_takes_over(
                         await _killed_in_the_middle_of_a_drain(b, client, there, supervisor, airflow)
                         await _ticker_takes_over(b, supervisor, there)
                     finally:
+                        died = tasks[0].done()
                         stop.set()
                         await tasks[1]
                         tasks[0].cancel()
                         await asyncio.gather(*tasks, return_exceptions=True)
+                        assert not died, "the counterparty's side of the test has failed"
 
     asyncio.run(run())
 
