@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -43,6 +42,7 @@ from hub.kernel.ports import Decoded, Hasher, Removed
 from hub.worker.bridge_items import school_of
 from hub.worker.gate_album import Album
 from hub.worker.gate_arrivals import arrival_of
+from hub.worker.gate_guard import FirstFew
 from hub.worker.gate_places import put_where
 from iot.face_http.decode import FAMILY as FACE_HTTP
 from iot.hanet.decode import FAMILY as HANET
@@ -103,7 +103,7 @@ class Door:
         self.bodies = Bodies()
         self.callers = callers or Callers()
         self.commands = Commands(hub.core)
-        self._lies: dict[tuple[str, str], tuple[float, int]] = {}
+        self._lies = FirstFew(_LIES_KEPT, _LIES_S)
 
     # -- one request
 
@@ -211,12 +211,7 @@ class Door:
     def _heard_enough(self, opener: str, prepared: Prepared) -> bool:
         """Whether enough of what this gate is refused for has been stored: it repeats itself every few seconds."""
         code = next((i.decoded.invalid.code for i in prepared.served.items if i.decoded.invalid), "")
-        now = time.monotonic()
-        since, kept = self._lies.get((opener, code), (now, 0))
-        if now - since > _LIES_S:
-            since, kept = now, 0
-        self._lies[opener, code] = (since, kept + 1)
-        return kept >= _LIES_KEPT
+        return not self._lies.counts((opener, code))
 
     def prepare(
         self, family: WebFamily, ask: Ask, body: bytes, received_at: datetime, opener: dict[str, Any]

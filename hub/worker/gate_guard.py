@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -68,14 +68,30 @@ class _Gate:
         self.held: dict[str, float] = {}
 
 
+class FirstFew:
+    """Of what repeats itself the first few are enough: `most` of a kind within `within_s`. Kinds must be bounded."""
+
+    def __init__(self, most: int, within_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._within_s, self._clock = most, within_s, clock
+        self._seen: dict[Hashable, tuple[float, int]] = {}
+
+    def counts(self, kind: Hashable) -> bool:
+        """Count one more; whether it is still among the few."""
+        now = self._clock()
+        since, count = self._seen.get(kind, (now, 0))
+        if now - since >= self._within_s:
+            since, count = now, 0
+        self._seen[kind] = since, count + 1
+        return count < self._most
+
+
 class _Topic:
-    __slots__ = ("heard", "kept", "refused", "said", "until")
+    __slots__ = ("heard", "refused", "said", "until")
 
     def __init__(self) -> None:
         self.said: tuple[float, float] | None = None
         self.refused: tuple[float, float] | None = None
         self.until = float("-inf")
-        self.kept: dict[str, tuple[float, int]] = {}  # by reason: decoders have few
         self.heard: dict[str, float] = {}  # words of registered devices, hence bounded
 
 
@@ -87,6 +103,7 @@ class Guard:
         self._clock = clock
         self._gates: dict[str, _Gate] = {}
         self._topics: dict[str, _Topic] = {}
+        self._refused = FirstFew(self._o.refused_kept, self._o.refused_kept_s, clock)  # decoders have few reasons
 
     def sent(self, device: str, live: bool) -> bool:
         """Count an event; True: the gate is held back. History sent after an outage has its own lane, and is counted by
@@ -138,12 +155,7 @@ class Guard:
 
     def keeps(self, subject: str, code: str) -> bool:
         """Whether what was refused there for this reason is still among the few that are kept."""
-        now, kept = self._clock(), self._topics[subject].kept
-        since, count = kept.get(code, (now, 0))
-        if now - since >= self._o.refused_kept_s:
-            since, count = now, 0
-        kept[code] = since, count + 1
-        return count < self._o.refused_kept
+        return self._refused.counts((subject, code))
 
     def repeats(self, subject: str, word: str) -> bool:
         """Whether a registered gate's word was noted there just now."""
