@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from hashlib import sha1
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 from xml.sax.saxutils import unescape
 
 import orjson
@@ -118,10 +119,10 @@ class Writer:
 
     def number_of(self, officer: str, *parts: object) -> str:
         """`MaYeuCau`: the same for the same question, and never another officer's or unit's."""
-        return str(uuid5(self._space(officer), "/".join(map(str, parts))))
+        return _named(self._space(officer), "/".join(map(str, parts)))
 
-    def _space_of(self, officer: str) -> UUID:
-        return uuid5(NAMESPACE_URL, f"{envelope.REQUEST_NS}/{self._unit}/{officer}")
+    def _space_of(self, officer: str) -> bytes:
+        return uuid5(NAMESPACE_URL, f"{envelope.REQUEST_NS}/{self._unit}/{officer}").bytes
 
     def _constants_of(self, officer: str) -> dict[str, str]:
         return {**self._common, "MaCanBo": officer, **self._optional}
@@ -160,6 +161,14 @@ class Writer:
 
     def _bytes(self, operation: str, values: dict[str, Any]) -> bytes:
         return orjson.dumps(small(values)) if self.json else envelope.zeep_request(values, operation)
+
+
+def _named(space: bytes, name: str) -> str:
+    """`str(uuid5(UUID(bytes=space), name))` in a third of the time: one is made for every question."""
+    told = bytearray(sha1(space + name.encode(), usedforsecurity=False).digest()[:16])
+    told[6], told[8] = told[6] & 0x0F | 0x50, told[8] & 0x3F | 0x80
+    text = told.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def small(values: Mapping[str, Any]) -> dict[str, Any]:

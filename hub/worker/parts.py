@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from hub.kernel.ledger.shapes import Batch, Claimed
 
-_PART = 400
+PART = 400
 """Deliveries mapped and rendered in one go: some 30 ms in which nothing else of the process moves."""
 
 
 def parts_of(batch: Batch, batch_max: int) -> list[Batch]:
     """A claim in parts of whole calls, in its order. What went out together, and goes out again, stays together."""
-    size = max(1, _PART // batch_max) * batch_max
+    size = max(1, PART // batch_max) * batch_max
     if len(batch.deliveries) <= size:
         return [batch]
     groups: dict[int, list[Claimed]] = {}

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID, uuid5
 
 import pytest
 import zeep
@@ -17,7 +18,7 @@ from lxml import etree
 from adapters import manifest
 from adapters.population import envelope
 from adapters.population.adapter import Population
-from adapters.population.questions import _PERSON, asked_in
+from adapters.population.questions import _PERSON, _named, asked_in
 from hub.kernel.ports import Call, Outgoing
 
 SETTINGS = {"MaDVC": "H24-GDDT", "MaCanBo": "cb.gddt.01"}
@@ -200,3 +201,8 @@ def test_relatives_are_not_taken_for_the_person() -> None:
     (call,) = adapter().render([outgoing(type="population_request", mapped=asked)])
     assert _PERSON.fullmatch(call.body) is None
     assert asked_in(call.body, None)[0].number == "031215000001"
+
+
+@given(space=st.uuids(), name=st.text(max_size=60).filter(lambda t: t.isprintable()))
+def test_the_number_of_a_question_is_a_uuid_of_version_5(space: UUID, name: str) -> None:
+    assert _named(space.bytes, name) == str(uuid5(space, name))
