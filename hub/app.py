@@ -47,7 +47,7 @@ from hub.api.context import Hub, Probe
 from hub.api.gate_sluice import Sluice
 from hub.bell import Bell
 from hub.kernel import firewall_log
-from hub.kernel.grouping import GroupCommit
+from hub.kernel.grouping import Gap, GroupCommit
 from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger import intake as ledger
 from hub.kernel.ledger.core import TRANSIENT
@@ -59,8 +59,8 @@ from hub.worker import gate_held
 from hub.worker.gate_album import Album
 from hub.worker.lasting import lasting
 
-_GATES_GAP_S = 0.01
-"""Between batches of gates' events that are not full: gates wait for seconds, and a small commit costs as much as a large."""
+_GATES_GAP_S = 0.01, 0.04
+"""Least and most between batches of gates' events that are not full: gates wait for seconds, and a small commit costs as much as a large."""
 
 _CONNECTIONS = 3
 """Kept open from the start: a commit, the tables read again and a page at once shall not wait for a new one."""
@@ -125,7 +125,7 @@ def create(settings: Settings) -> FastAPI:
                 return ledger.accept(house.core, arrivals)
 
             app.state.group = GroupCommit(accept, batch=settings.intake.batch)
-            app.state.gates_group = GroupCommit(accept, batch=settings.intake.batch, gap_s=_GATES_GAP_S)
+            app.state.gates_group = GroupCommit(accept, batch=settings.intake.batch, gap=Gap(*_GATES_GAP_S))
             hours = settings.pictures.hours
             app.state.album = Album(house.core, house.keys.encrypt, hours) if hours else None
             app.state.sluice = Sluice(devices.ACCOUNTS)

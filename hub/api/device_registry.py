@@ -21,7 +21,7 @@ from hub.kernel.ledger import parties
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.gates import SIGNING
 from hub.keys import CannotDecrypt, Keys
-from hub.worker.bridge_registry import Gates
+from hub.worker.bridge_registry import PART, Gates
 from iot.clock import CLOCK, PLAUSIBLE_S, Skew
 from iot.web import Item
 
@@ -223,11 +223,16 @@ class WebGates(Gates):
 
     def _tell_soon(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_TELL_S, self._ring)
+            self._timer = asyncio.get_running_loop().call_later(self.pause(_TELL_S), self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        self._telling = asyncio.get_running_loop().create_task(self.tell())
+        self._telling = asyncio.get_running_loop().create_task(self._tell_some())
+
+    async def _tell_some(self) -> None:
+        await self.tell(PART)
+        if self._news:
+            self._tell_soon()
 
 
 __all__ = ["CACHE_S", "RegistryAway", "WebGates"]

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 
-from hub.kernel.grouping import GroupCommit
+from hub.kernel.grouping import Gap, GroupCommit
 from hub.kernel.intake import Accepted, Arrival, intake_key
 from hub.kernel.ledger import intake as ledger
 from hub.kernel.ledger.core import Core
@@ -24,9 +24,10 @@ _CHUNK = 500
 _CHUNK_LATE = 200
 """Of a post of stored events alone: live ones wait for its transaction at most."""
 _HISTORY_BATCH = 64
-_HISTORY_GAP_S = 0.02
-_PATIENCE_S, _LOOK_S = 0.05, 0.002
-"""How long a batch of history waits for nothing live to wait: it gives way, it does not starve."""
+_HISTORY_GAP_S = 0.02, 0.08
+_PATIENCE_S, _PATIENCE_STRAINED_S, _LOOK_S = 0.05, 0.25, 0.002
+"""How long a batch of history waits for nothing live to wait, and for the machine to carry what is live: it gives way, it does
+not starve."""
 
 
 class DeviceStore:
@@ -35,12 +36,14 @@ class DeviceStore:
     def __init__(self, core: Core, group: GroupCommit) -> None:
         self._core = core
         self._group = group
-        self._history = GroupCommit(self._giving_way, batch=_HISTORY_BATCH, committers=1, gap_s=_HISTORY_GAP_S)
+        self._history = GroupCommit(self._giving_way, batch=_HISTORY_BATCH, committers=1, gap=Gap(*_HISTORY_GAP_S))
         self._turn = asyncio.Lock()  # of posts of several stored events
 
     async def _giving_way(self, arrivals: list[Arrival]) -> list[Accepted]:
-        until = time.monotonic() + _PATIENCE_S
-        while self._group.waiting and time.monotonic() < until:
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < _PATIENCE_STRAINED_S and (
+            self._group.strained or (self._group.waiting and waited < _PATIENCE_S)
+        ):
             await asyncio.sleep(_LOOK_S)
         return await ledger.accept(self._core, arrivals)
 

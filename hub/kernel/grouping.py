@@ -15,6 +15,35 @@ from hub.kernel.intake import Accepted, Arrival, Overloaded
 from hub.kernel.ledger.core import TRANSIENT
 
 
+class Gap:
+    """How far apart batches that are not full are begun: `least_s`, and twice what commits take of late, up to `most_s`.
+
+    A commit costs the machine much the same for three arrivals as for thirty. Where they take long it has no core to spare:
+    fewer and larger ones give it back a quarter of its time, which all that waits for a core gains from.
+    """
+
+    def __init__(self, least_s: float, most_s: float) -> None:
+        self._least_s, self._most_s = least_s, most_s
+        self._usual_s = 0.0
+
+    def took(self, seconds: float) -> None:
+        """Hear how long a commit took."""
+        self._usual_s += (seconds - self._usual_s) / 8
+
+    @property
+    def seconds(self) -> float:
+        """The gap as things are."""
+        return min(self._most_s, max(self._least_s, 2 * self._usual_s))
+
+    @property
+    def strained(self) -> bool:
+        """Whether commits take so long that no gap makes up for it: what can wait is to wait now."""
+        return 1.5 * self._usual_s > self._most_s
+
+
+_NOW_S = 1.0
+
+
 class GroupCommit:
     """Batches calls of `accept`."""
 
@@ -25,12 +54,11 @@ class GroupCommit:
         batch: int = 200,
         committers: int = 4,
         most_waiting: int = 5000,
-        gap_s: float = 0.0,
+        gap: Gap | None = None,
     ) -> None:
-        """`gap_s`: batches that are not full are begun at least this far apart, as one of many small ones costs the machine
-        much the same as a large one. Whoever comes alone does not wait."""
+        """`gap`: how far apart batches that are not full are begun. Whoever comes alone does not wait."""
         self._accept = accept
-        self._gap_s = gap_s
+        self._gap = gap
         self._begun = float("-inf")
         self._batch = batch
         self._most = most_waiting
@@ -38,6 +66,11 @@ class GroupCommit:
         self._running = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: list[tuple[Arrival, asyncio.Future[Accepted]]] = []
+
+    @property
+    def strained(self) -> bool:
+        """Whether arrivals come here, and `Gap.strained`: one commit a long time ago says nothing about now."""
+        return self._gap is not None and self._gap.strained and time.monotonic() - self._begun < _NOW_S
 
     @property
     def waiting(self) -> int:
@@ -61,13 +94,15 @@ class GroupCommit:
     async def _commit(self) -> None:
         try:
             while self._waiting:
-                wait = self._begun + self._gap_s - time.monotonic()
+                wait = self._begun + self._gap.seconds - time.monotonic() if self._gap is not None else 0.0
                 if wait > 0 and len(self._waiting) < self._batch:
                     await asyncio.sleep(wait)
                     continue  # who came meanwhile may have been a full batch, and gone with another committer
                 self._begun = time.monotonic()
                 taken, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
                 await self._take(taken)
+                if self._gap is not None:
+                    self._gap.took(time.monotonic() - self._begun)
         finally:
             self._running -= 1
 

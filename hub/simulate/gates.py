@@ -327,9 +327,15 @@ class Crowd:
         return phase
 
 
+_STEEP, _RISE = 500, (0.15, 0.3, 0.5, 0.7, 0.85)
+"""A rate above the first is come to by steps of two seconds each, which are not counted: no morning begins with its peak, and
+what a process does once after its start is no part of one."""
+
+
 async def play(crowd: Crowd, profile: Profile) -> AsyncIterator[Phase]:
     """The whole load, part after part. `crowd` must be open."""
-    await crowd.live(min(profile.rate, 500), 2, "warm-up")
+    for share in _RISE if profile.rate > _STEEP else (1.0,):
+        await crowd.live(profile.rate * share, 2, "warm-up")
     yield await crowd.live(profile.rate, profile.live_s)
     if profile.stored:
         yield await crowd.flood(profile)

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from hub.kernel.failpoints import reach
 from hub.kernel.gate_pictures import Picture
+from hub.kernel.grouping import Gap
 from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ports import DeviceFamily, Hasher
 from hub.worker import bridge_metrics as metrics
@@ -60,12 +61,16 @@ class BridgeOptions(Struct, frozen=True, kw_only=True):
     """Largest batch of history while live events come; `batch_max` when none do."""
     history_patience_s: float = 0.05
     """How long a batch of history waits for the live lane to be empty: history gives way, it does not starve."""
+    history_strained_s: float = 0.25
+    """How long it waits, beyond that, while live commits take too long."""
     live_within_s: float = 1.0
     """Live events are said to come for so long after the last one."""
     linger_s: float = 0.002
     """How long the reader waits for more of what has begun to arrive."""
     commit_gap_s: float = 0.01
-    """Batches that are not full are begun at least this far apart: what it costs in latency it saves in processor."""
+    commit_gap_max_s: float = 0.04
+    """Batches that are not full are begun at least this far apart (`hub.kernel.grouping.Gap`): what it costs in latency it
+    saves in processor."""
     live_capacity: int = 5_000
     """A lane that is full holds up the reader: memory stays bounded, and what waits, waits at the broker."""
     history_capacity: int = 2_000
@@ -77,6 +82,7 @@ class BridgeOptions(Struct, frozen=True, kw_only=True):
     `refresh_gap_s`."""
     refresh_gap_s: float = 5.0
     touch_s: float = 2.0
+    """How often what is new about gates is told, or more seldom where that takes long (`bridge_registry.Gates`)."""
     clear_s: float = 60.0
     """How often topics that brought pictures are cleared at the broker, in case one was retained."""
     guard: GuardOptions = GuardOptions()
@@ -118,6 +124,7 @@ class Bridge:
         self._gates = Gates(families, load, touch, self._options.refresh_gap_s)
         self._prepared = Preparer(self._gates, hasher, album, moment or (lambda at: datetime.fromtimestamp(at, UTC)))
         self.guard = Guard(self._options.guard)
+        self._gap = Gap(self._options.commit_gap_s, self._options.commit_gap_max_s)
         self._live: Lane[Item] = Lane("live", self._options.live_capacity)
         self._history: Lane[Item] = Lane("history", self._options.history_capacity)
 
@@ -221,7 +228,7 @@ class Bridge:
     async def _commits(self, at_least: int = 1) -> None:
         o = self._options
         while True:
-            taken = await self._live.take(o.batch_max, o.commit_gap_s, at_least, min(o.live_batch, o.batch_max))
+            taken = await self._live.take(o.batch_max, self._gap.seconds, at_least, min(o.live_batch, o.batch_max))
             await self._commit(taken, self._live)
 
     async def _commits_history(self) -> None:
@@ -231,8 +238,16 @@ class Bridge:
             limit = o.batch_max
             if self._live.depth or self._live.idle_s() < o.live_within_s:
                 await self._live.emptied(o.history_patience_s)
+                await self._calm(o.history_strained_s)
                 limit = o.history_batch
-            await self._commit(await self._history.take(limit, o.commit_gap_s), self._history)
+            await self._commit(await self._history.take(limit, self._gap.seconds), self._history)
+
+    async def _calm(self, patience_s: float) -> None:
+        """Wait until the machine carries what is live again, at most so long. Gates are acknowledged after the commit, so what
+        they have stored comes as fast as there is room for it."""
+        until = time.monotonic() + patience_s
+        while self._gap.strained and time.monotonic() < until:
+            await asyncio.sleep(self._options.commit_gap_s)
 
     async def _commit(self, items: list[Item], lane: Lane[Item]) -> None:
         """One transaction for the items; again until it succeeds; in halves when the content is at fault."""
@@ -256,7 +271,10 @@ class Bridge:
                 log.warning("intake failed (%s), next try in %.1f s", type(error).__name__, wait)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, self._options.backoff_max_s)
-        metrics.COMMIT_SECONDS.labels(lane.name).observe(time.perf_counter() - started)
+        took = time.perf_counter() - started
+        if lane is self._live:
+            self._gap.took(took)
+        metrics.COMMIT_SECONDS.labels(lane.name).observe(took)
         self._finish(items, answers)
 
     def _finish(self, items: list[Item], answers: Sequence[Accepted] = ()) -> None:

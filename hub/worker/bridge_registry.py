@@ -12,6 +12,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct
@@ -26,6 +27,10 @@ log = logging.getLogger(__name__)
 _COUNTS = ("events", "live", "quarantined", "images")
 _ROUTES_MOST = 20_000
 _TRACE_MOST = 300
+PART = 200
+"""Gates told of in one go."""
+_TELLING_SHARE, _TELLING_MOST_S = 25, 10.0
+"""Telling takes a twenty-fifth of the time at most, but every gate has its turn this often."""
 _TOPIC_MOST = NAME_MAX
 """A longer topic is nobody's: no family has one, and a stranger's must not fill the memory."""
 
@@ -64,6 +69,8 @@ class Gates:
         self._routes: dict[str, Route] = {}
         self._load = load
         self._touch = touch
+        self._told_s = 0.0
+        """How long the last telling took."""
         self._gap_s = refresh_gap_s
         self._loaded_at = float("-inf")
         self._entries: dict[str, dict[str, Any]] = {}
@@ -218,19 +225,27 @@ class Gates:
             news = self._news[device] = {}
         return news
 
+    def pause(self, every_s: float) -> float:
+        """Seconds until `PART` more gates are told of, so that each is every `every_s`, or more seldom where telling takes
+        long: what it says nobody waits for, and a whole city's at once would hold up what gates do wait for."""
+        parts = max(1, -(-len(self._news) // PART))
+        return max(every_s / parts, min(_TELLING_SHARE * self._told_s, _TELLING_MOST_S / parts))
+
     async def keep_telling(self, every_s: float) -> None:
         """Tell what is new, again and again."""
         while True:
-            await asyncio.sleep(every_s)
-            await self.tell()
+            await asyncio.sleep(self.pause(every_s))
+            await self.tell(PART)
 
-    async def tell(self) -> None:
-        """Tell what is new. What could not be told is kept for the next time."""
+    async def tell(self, most: int | None = None) -> None:
+        """Tell what is new, of so many gates; of all without a number. What could not be told is kept for the next time."""
         if not self._news:
             return
-        news, self._news = self._news, {}
+        news = {device: self._news.pop(device) for device in list(islice(self._news, most))}
+        began = time.monotonic()
         try:
             await self._touch(news)
+            self._told_s = time.monotonic() - began
         except Exception as error:
             log.warning("what is new about %d gates could not be noted: %s", len(news), type(error).__name__)
             for device, facts in news.items():

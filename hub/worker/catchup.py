@@ -113,7 +113,7 @@ class CatchUp:
         """Ask what is due, round after round for about `for_s` seconds, each gate for at most as long; how many were asked."""
         asked, ends = 0, time.monotonic() + for_s
         while found := await gate_lists.claim(self._core, self._core.worker, _LEASE_S, _AT_ONCE):
-            devices = entries(await parties.devices(self._core))
+            devices = entries(await parties.devices(self._core, [asking.device for asking in found]))
             until = time.monotonic() + for_s
             await asyncio.gather(*(self._one(asking, devices, until) for asking in found))
             asked += len(found)

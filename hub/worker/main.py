@@ -92,7 +92,7 @@ class Worker:
             asyncio.create_task(self._every(60.0, self._upkeep)),
             asyncio.create_task(self._every(60.0, self._pull)),
             asyncio.create_task(self._every(_PICK_S, self._pick_up)),
-            asyncio.create_task(self._every(5.0, self._ask_gates)),
+            asyncio.create_task(self._every(1.0, self._ask_gates)),
             asyncio.create_task(self._every(60.0, self._listen_for_silence)),
             asyncio.create_task(self._every(1.0, self._retime)),
             asyncio.create_task(self._recovery.run(self._stop)),

@@ -7,6 +7,7 @@ a gate.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -127,7 +128,9 @@ async def store_page(
                         sql.gate_list_page, asking.device, owner, _json(place), lease_s, len(arrivals), fresh
                     )
                 else:
-                    await connection.execute(sql.gate_list_end, asking.device, owner, every_s, len(arrivals), fresh)
+                    # Not all that began together come together for ever.
+                    due_s = every_s * random.uniform(0.9, 1.1)  # noqa: S311
+                    await connection.execute(sql.gate_list_end, asking.device, owner, due_s, len(arrivals), fresh)
                 reach("pull.inside")
             reach("pull.after")
             return answers

@@ -5,7 +5,7 @@ It must never return a secret in clear: what is stored of clients is a keyed has
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hub.kernel.access import Scope
@@ -63,10 +63,10 @@ async def block_client(core: Core, actor: str, name: str) -> bool:
     return bool(done)
 
 
-async def devices(core: Core) -> list[Any]:
-    """Active devices with their sealed secrets."""
+async def devices(core: Core, about: Sequence[str] | None = None) -> list[Any]:
+    """Active devices with their sealed secrets. `about`: these alone, and those that may be of one vendor's account with them."""
     async with core.pool.acquire() as connection:
-        return list(await connection.fetch(sql.devices_all))
+        return list(await connection.fetch(sql.devices_all, about))
 
 
 async def add_device(

@@ -30,7 +30,7 @@ class OneDoor:
             core, keys, redis = here.core, here.keys, None
 
         class Group:
-            waiting = 0
+            waiting, strained = 0, False
 
             async def put(self, arrival: Arrival) -> Accepted:
                 return (await accept(here.core, [arrival]))[0]

@@ -225,6 +225,24 @@ def test_history_gives_way_to_live_events_but_does_not_starve() -> None:
     play(scenario, lambda: Rig(batch_max=2, read_max=2, history_patience_s=0.05))
 
 
+@pytest.mark.parametrize(("strained", "least", "most"), [(True, 0.3, 1.0), (False, 0.0, 0.25)])
+def test_history_waits_longer_while_live_commits_take_too_long_and_does_not_starve(
+    strained: bool, least: float, most: float
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        for _ in range(50 * strained):
+            rig.bridge._gap.took(1.0)
+        rig.ledger.gate[False] = asyncio.Event()  # a live event is on its way
+        rig.send(face(1, 1))
+        await rig.until(lambda: rig.ledger.calls == 1)
+        began = asyncio.get_running_loop().time()
+        rig.send(face(100, 100, live=False))
+        await rig.until(lambda: 100 in rig.transport.pubacks)
+        assert least <= asyncio.get_running_loop().time() - began < most
+
+    play(scenario, lambda: Rig(history_patience_s=0.01, history_strained_s=0.3))
+
+
 def test_a_second_commit_begins_only_with_a_full_batch() -> None:
     async def scenario(rig: Rig) -> None:
         rig.ledger.gate[False] = asyncio.Event()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hub.worker.bridge_lanes import is_data_fault
+from hub.worker.bridge_registry import PART, Gates
 from tests.unit.iot.rig import IMAGE, Delivered, Rig, face, native, play
 
 
@@ -53,6 +54,40 @@ def test_on_a_shared_topic_nobody_says_whether_a_gate_is_there(word: str) -> Non
 
     (news,) = play(scenario).told[:1]
     assert news == {"F1": {}}
+
+
+def test_a_whole_city_is_told_of_in_parts_and_the_more_seldom_the_longer_it_takes() -> None:
+    told: list[dict[str, dict[str, Any]]] = []
+    broken = True
+
+    async def touch(news: dict[str, dict[str, Any]]) -> None:
+        if broken:
+            raise OSError
+        told.append(news)
+
+    async def load() -> dict[str, dict[str, Any]]:
+        return {}
+
+    async def go() -> None:
+        nonlocal broken
+        gates = Gates({}, load, touch, 5.0)
+        assert gates.pause(2.0) == 2.0
+        gates._news = {f"G{n}": {"events": 1} for n in range(2 * PART + 10)}
+        assert gates.pause(3.0) == 1.0, "each of three parts in its share of the time"
+        await gates.tell(PART)
+        assert len(gates._news) == 2 * PART + 10, "what could not be told stays"
+        broken = False
+        await gates.tell(PART)
+        assert [len(t) for t in told] == [PART] and len(gates._news) == PART + 10
+        assert not told[0].keys() & gates._news.keys()
+        await gates.tell()
+        assert [len(t) for t in told] == [PART, PART + 10] and not gates._news
+        gates._told_s = 0.2
+        assert gates.pause(2.0) == 5.0
+        gates._told_s = 60.0
+        assert gates.pause(2.0) == 10.0, "but each has its turn"
+
+    asyncio.run(go())
 
 
 def test_counts_are_of_what_was_stored() -> None:

@@ -142,7 +142,7 @@ def test_what_is_remembered_outlives_a_refresh(registry: Registry) -> None:
 class Group:
     """Takes everything, except what it is told not to."""
 
-    waiting = 0
+    waiting, strained = 0, False
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error

@@ -11,7 +11,7 @@ import pytest
 
 from hub.api import device_store
 from hub.api.device_store import DeviceStore
-from hub.kernel.grouping import GroupCommit
+from hub.kernel.grouping import Gap, GroupCommit
 from hub.kernel.intake import Accepted, Arrival, Source, intake_key
 
 GATE = Source("device", "G1")
@@ -111,13 +111,34 @@ def test_many_long_posts_end_one_after_the_other_and_are_not_begun_again_for_eve
     assert all(after < before for before, after in pairwise(rounds)), rounds
 
 
-def test_history_waits_a_moment_for_live_ones_and_no_longer(books: Books) -> None:
+@pytest.mark.parametrize(
+    ("waiting", "strained", "least", "most"),
+    [(1, False, 0.05, 0.24), (0, True, 0.25, 1.0), (1, True, 0.25, 1.0), (0, False, 0.0, 0.05)],
+)
+def test_history_waits_a_moment_for_live_ones_and_no_longer(
+    books: Books, waiting: int, strained: bool, least: float, most: float
+) -> None:
     async def go() -> float:
-        live = SimpleNamespace(waiting=1)
+        live = SimpleNamespace(waiting=waiting, strained=strained)
         store = DeviceStore(object(), live)  # type: ignore[arg-type]
         began = asyncio.get_running_loop().time()
         await store.put([arrival("old", True)])
         return asyncio.get_running_loop().time() - began
 
-    assert 0.05 <= asyncio.run(go()) < 1.0, "it gives way, and does not starve"
+    assert least <= asyncio.run(go()) < most, "it gives way, and does not starve"
     assert len(books.batches) == 1
+
+
+def test_commits_of_long_ago_hold_up_no_history() -> None:
+    async def slow(arrivals: list[Arrival]) -> list[Accepted]:
+        await asyncio.sleep(0.2)
+        return [Accepted(message=n) for n, _ in enumerate(arrivals)]
+
+    async def go() -> tuple[bool, bool]:
+        group = GroupCommit(slow, gap=Gap(0.001, 0.002))
+        await group.put(arrival("now", False))
+        during = group.strained
+        await asyncio.sleep(1.1)
+        return during, group.strained
+
+    assert asyncio.run(go()) == (True, False)

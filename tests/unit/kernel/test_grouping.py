@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hub.kernel.grouping import GroupCommit
+from hub.kernel.grouping import Gap, GroupCommit
 from hub.kernel.intake import Accepted, Overloaded
 
 
@@ -115,7 +115,7 @@ def test_with_a_gap_few_share_a_commit_and_whoever_comes_alone_does_not_wait() -
     batches: list[int] = []
 
     async def go() -> None:
-        group = GroupCommit(accept, batch=50, gap_s=5)
+        group = GroupCommit(accept, batch=50, gap=Gap(5, 5))
         async with asyncio.timeout(2):
             await group.put(0)  # type: ignore[arg-type]
         few = [asyncio.create_task(group.put(n)) for n in range(1, 11)]  # type: ignore[arg-type]
@@ -127,3 +127,21 @@ def test_with_a_gap_few_share_a_commit_and_whoever_comes_alone_does_not_wait() -
         assert batches == [1, 50], "a full batch waits for nothing"
 
     asyncio.run(go())
+
+
+def test_the_gap_grows_with_what_commits_take_and_shrinks_again() -> None:
+    gap = Gap(0.01, 0.04)
+    assert gap.seconds == 0.01
+    for _ in range(40):
+        gap.took(0.004)
+    assert gap.seconds == 0.01, "a machine with cores to spare"
+    for _ in range(40):
+        gap.took(0.015)
+    assert 0.029 < gap.seconds <= 0.03
+    assert not gap.strained
+    gap.took(5.0)
+    assert gap.seconds == 0.04, "a stall is no reason to wait for long"
+    assert gap.strained, "what can wait waits"
+    for _ in range(80):
+        gap.took(0.004)
+    assert gap.seconds == 0.01 and not gap.strained

@@ -23,7 +23,8 @@ LEFT JOIN (SELECT device, jsonb_agg(jsonb_build_object('since', CASE WHEN isfini
     'school', school, 'entrance', entrance, 'direction', direction) ORDER BY since, id) AS places
   FROM gate_places GROUP BY device) p ON p.device = d.id
 LEFT JOIN (SELECT device, max(id) AS trace FROM gate_traces WHERE until > clock_timestamp() GROUP BY device) t ON t.device = d.id
-WHERE d.state = 'active'
+WHERE d.state = 'active' AND ($1::text[] IS NULL OR d.id = ANY ($1) OR (d.signing IS NOT NULL AND d.family IN (
+  SELECT o.family FROM devices o WHERE o.id = ANY ($1) AND o.signing IS NOT NULL)))
 
 -- name: device_add
 INSERT INTO devices (source, id, family, profile, title, school, entrance, direction, zone, secret, signing, namespace)
