@@ -60,7 +60,8 @@ def codec(count: int) -> float:
 
 async def measure(rig: Rig) -> list[Figure]:
     """Two figures against the same bare limits: the target's, codec and client without a ledger, and the whole way, which has none."""
-    lean.seldom()  # as in a worker
+    lean.settle()  # as in a worker: what other measurements left in this process is no part of this one
+    lean.seldom()
     await rig.redis()
     other, url = await counterparty(rig, "population")
     count = short(3_000, 20_000)

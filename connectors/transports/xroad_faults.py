@@ -29,7 +29,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     assumed: bool
     why: str
-    client_proxy_may_follow_delivery: frozenset[str]
+    client_proxy_before_delivery: frozenset[str]
     connect_failed_messages: tuple[str, ...]
     server_proxy_refusals: frozenset[str]
 
@@ -40,7 +40,7 @@ def profile() -> Profile:
     read = msgspec.convert(yaml.safe_load(Path(__file__).with_name("xroad.yaml").read_text("utf-8")), type=Profile)
     return msgspec.structs.replace(
         read,
-        client_proxy_may_follow_delivery=frozenset(map(_plain, read.client_proxy_may_follow_delivery)),
+        client_proxy_before_delivery=frozenset(map(_plain, read.client_proxy_before_delivery)),
         server_proxy_refusals=frozenset(map(_plain, read.server_proxy_refusals)),
     )
 
@@ -73,10 +73,10 @@ def judge(code: str, message: str) -> NotSent | MaybeSent | None:
     if whose == "client":
         return ExchangeRefused(f"the security server refused the request: {said}")
     if whose == "client_proxy":
-        connected = not any(m in message.lower() for m in known.connect_failed_messages)
-        if connected and known.client_proxy_may_follow_delivery.intersection(rest):
-            return MaybeSent(f"our security server lost the answer: {said}")
-        return NotSent(f"our security server did not pass the request on: {said}")
+        unconnected = any(m in message.lower() for m in known.connect_failed_messages)
+        if unconnected or (rest and known.client_proxy_before_delivery.issuperset(rest)):
+            return NotSent(f"our security server did not pass the request on: {said}")
+        return MaybeSent(f"our security server may have passed the request on: {said}")
     if known.server_proxy_refusals.intersection(rest):
         return ServiceRefused(f"the provider's security server does not let us in: {said}")
     return MaybeSent(f"the provider's security server failed: {said}")

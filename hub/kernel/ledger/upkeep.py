@@ -81,9 +81,11 @@ async def carry_current(core: Core, retention_class: int, before: date, *, batch
     which and what each holds, so that the chain goes on proving it when the original's own line is gone.
     """
     carried, after = 0, 0
+    async with core.pool.acquire() as connection:
+        (end,) = await core.ids.take(connection, 1)
     while True:
         async with core.pool.acquire() as connection, connection.transaction():
-            found = await connection.fetch(sql.carry_pick, retention_class, after, before, batch, timeout=300)
+            found = await connection.fetch(sql.carry_pick, retention_class, after, before, batch, end, timeout=300)
             if not found:
                 return carried
             after = found[-1]["id"]

@@ -235,7 +235,10 @@ def test_identifiers_that_are_none(name: str) -> None:
 def test_codes_are_judged_by_origin_alone_where_the_profile_says_nothing() -> None:
     assert profile().assumed and profile().why
     assert isinstance(judge("Server.ServerProxy.Whatever", ""), MaybeSent)
-    assert isinstance(judge("Server.ClientProxy.Whatever", ""), NotSent)
+    assert isinstance(judge("Server.ClientProxy.Whatever", ""), MaybeSent)
+    assert isinstance(judge("Server.ClientProxy", ""), MaybeSent)
+    assert isinstance(judge("Server.ClientProxy.UnknownMember", ""), NotSent)
+    assert isinstance(judge("Server.ClientProxy.UnknownMember.IOError", ""), MaybeSent)
     assert isinstance(judge("Client.Whatever", ""), NotSent)
     assert judge("Server", "") is None and judge("Client", "") is None and judge("", "") is None
     said = judge("Server.ServerProxy.X", "so 031234567890 sai")

@@ -14,8 +14,9 @@ SELECT day FROM days_before($1, $2) day
 SELECT retire_day($1, $2)
 
 -- name: carry_pick
+-- `$5`: an id given before the first copy: none of the copies is copied again.
 SELECT r.id, r.type, r.key, r.message, r.content FROM records r JOIN streams s ON s.type = r.type AND s.key = r.key AND s.record = r.id
-WHERE r.class = $1 AND r.id > $2 AND r.id < id_day($3) AND s.event <> 'CANCEL' ORDER BY r.id LIMIT $4
+WHERE r.class = $1 AND r.id > $2 AND r.id < least(id_day($3), $5::bigint) AND s.event <> 'CANCEL' ORDER BY r.id LIMIT $4
 
 -- name: carry_lock
 SELECT s.type, s.key, s.record FROM unnest($1::text[], $2::text[], $3::bigint[]) w(type, key, record)
