@@ -98,11 +98,11 @@ class GroupCommit:
                 if wait > 0 and len(self._waiting) < self._batch:
                     await asyncio.sleep(wait)
                     continue  # who came meanwhile may have been a full batch, and gone with another committer
-                self._begun = time.monotonic()
+                begun = self._begun = time.monotonic()
                 taken, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
                 await self._take(taken)
                 if self._gap is not None:
-                    self._gap.took(time.monotonic() - self._begun)
+                    self._gap.took(time.monotonic() - begun)
         finally:
             self._running -= 1
 
