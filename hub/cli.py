@@ -7,12 +7,9 @@ nor load for a resident process what only the other commands need.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import signal
 import sys
-from pathlib import Path
 
 import click
 
@@ -127,13 +124,6 @@ def bridge() -> None:
 @main.command()
 def worker() -> None:
     """Tiến trình gửi / a dispatching process."""
-    # Behind the doors: a gate or a school waits for its answer, what is sent on from here waits in the ledger. Where there are
-    # cores for all it changes nothing.
-    os.nice(_BEHIND)
-    if os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):
-            # Linux weighs sessions against each other where it groups by them, and processes only within one.
-            Path("/proc/self/autogroup").write_text(str(_BEHIND), encoding="ascii")
     lean.leave_out()
     import uvloop
 
@@ -152,9 +142,6 @@ def worker() -> None:
 
     uvloop.run(go())
 
-
-_BEHIND = 10
-"""By how much a worker is nicer than the doors: on a machine without a core to spare it has a tenth of what one of them has."""
 
 # ------------------------------------------------------------------------------------------------ papers
 
