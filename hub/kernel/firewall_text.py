@@ -93,7 +93,7 @@ _TEXT = bytes(c for c in range(256) if c not in _CONTROL)
 
 _RUN = re.compile(
     rb"[A-Za-z0-9+/=_-]{20,}+"
-    rb"(?:(?:[\r\n]++[ \t]*+|\\++(?:[/nrt]|u00[0-9A-Fa-f]{2})|%[0-9A-Fa-f]{2}| (?=[A-Za-z0-9+/=_-]{20}))++"
+    rb"(?:(?:[\r\n]++[ \t]*+|\\++(?:[/nrt]|u00[0-9A-Fa-f]{2})|%[0-9A-Fa-f]{2}|[ \t](?=[A-Za-z0-9+/=_-]{20}))++"
     rb"[A-Za-z0-9+/=_-]++)*+"
 )
 _DATA = re.compile(

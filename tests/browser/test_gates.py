@@ -30,6 +30,7 @@ def test_gates_read_well(site: Any, sign_in: Any, lang: str, width: int) -> None
     page.goto("/gates?q=gate-01")
     assert page.locator("table tbody tr").count() == 1
     page.locator("table tbody tr a[href^='/gates/school/']").first.click()
+    page.wait_for_url("**/gates/school/**")
     looked_at(page, f"gates-school-{lang}-{width}")
     page.goto("/gates/gate-01")
     for summary in page.locator("details summary").all():

@@ -224,6 +224,15 @@ DEVICE = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.parametrize("stray", [b"\t", b'"', b" ", b"\n", b"\x00", b"<", b",", b"'"])
+def test_a_stray_byte_anywhere_in_a_picture_leaves_nothing_of_it(stray: bytes) -> None:
+    sample = load("face_http", "cut-off")
+    sample["signing"] = ""
+    raw = bytes_of(sample["body"], 1)
+    for at in range(len(raw) // 4, len(raw), 3):
+        check(run("face_http", sample, raw=raw[:at] + stray + raw[at + 1 :]))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
