@@ -72,6 +72,8 @@ class Gates:
         self._touch = touch
         self._told_s = 0.0
         """How long the last telling took."""
+        self._left = 0
+        """Gates it left for the next."""
         self._gap_s = refresh_gap_s
         self._loaded_at = float("-inf")
         self._entries: dict[str, dict[str, Any]] = {}
@@ -229,7 +231,7 @@ class Gates:
     def pause(self, every_s: float) -> float:
         """Seconds until `PART` more gates are told of, so that each is every `every_s`, or more seldom where telling takes
         long: what it says nobody waits for, and a whole city's at once would hold up what gates do wait for."""
-        parts = max(1, -(-len(self._news) // PART))
+        parts = 1 - (-self._left // PART)
         return max(every_s / parts, min(_TELLING_SHARE * self._told_s, _TELLING_MOST_S / parts))
 
     async def keep_telling(self, every_s: float) -> None:
@@ -240,9 +242,10 @@ class Gates:
 
     async def tell(self, most: int | None = None) -> None:
         """Tell what is new, of so many gates; of all without a number. What could not be told is kept for the next time."""
-        if not self._news:
-            return
         news = {device: self._news.pop(device) for device in list(islice(self._news, most))}
+        self._left = len(self._news)
+        if not news:
+            return
         began = time.monotonic()
         try:
             await self._touch(news)

@@ -14,7 +14,6 @@ import pytest
 from redis.asyncio import Redis
 
 from adapters.ministry.simulator import TOKEN
-from adapters.ministry.simulator import Simulator as Ministry
 from adapters.twin import Fault
 from hub.bell import Bell
 from hub.embedded.redis import find_server as find_redis
@@ -22,21 +21,10 @@ from hub.kernel.ledger.core import Core
 from hub.kernel.router import Router, load_flows
 from hub.wiring import FLOWS, House
 from hub.worker.main import Worker
+from tests.scenario.dispatch.counting import Counting
 
 OPEN_S, FAILURES, CONCURRENCY, LEARNERS = 1.5, 4, 4, 60
 SICK_S = 7.0
-
-
-class Counting(Ministry):
-    """Notes when each request came, also those it refused."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.at: list[float] = []
-
-    def _count(self) -> bool:
-        self.at.append(time.monotonic())
-        return super()._count()
 
 
 @pytest.fixture

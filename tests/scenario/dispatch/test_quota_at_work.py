@@ -7,25 +7,13 @@ import time
 from typing import Any
 
 from adapters.ministry.simulator import TOKEN
-from adapters.ministry.simulator import Simulator as Ministry
 from adapters.twin import Ask, Say
 from hub.bell import Bell
 from hub.kernel.ledger.core import Core
 from hub.kernel.router import Router, load_flows
 from hub.wiring import FLOWS, House
 from hub.worker.main import Worker
-
-
-class Counting(Ministry):
-    """Notes when each call was answered."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.at: list[float] = []
-
-    def answer(self, ask: Ask) -> Say:
-        self.at.append(time.monotonic())
-        return super().answer(ask)
+from tests.scenario.dispatch.counting import Counting
 
 
 def busiest(times: list[float]) -> int:

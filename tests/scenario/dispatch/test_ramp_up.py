@@ -9,23 +9,11 @@ from typing import Any
 import pytest
 
 from adapters.ministry.simulator import TOKEN
-from adapters.ministry.simulator import Simulator as Ministry
 from adapters.twin import Fault
 from hub.kernel.ledger import dispatch
+from tests.scenario.dispatch.counting import Counting
 
 QUOTA = 20
-
-
-class Counting(Ministry):
-    """Notes when each request came, also those it refused."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.at: list[float] = []
-
-    def _count(self) -> bool:
-        self.at.append(time.monotonic())
-        return super()._count()
 
 
 def _within(times: list[float], start: float, seconds: float) -> int:
