@@ -1,8 +1,10 @@
-"""The long run, by `make chaos`: CHAOS_MINUTES of injuries drawn by CHAOS_SEED, every failpoint, every missing safety."""
+"""The long run, by `make chaos`: CHAOS_MINUTES of injuries drawn by CHAOS_SEED, CHAOS_SWEEPS of every failpoint, every missing
+safety."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from pathlib import Path
 
@@ -20,7 +22,7 @@ _SEED = int(os.environ.get("CHAOS_SEED") or 1)
 _PART_S = 75.0
 """Of fire at a time, then all is healed and judged; a shorter rest belongs to the last part."""
 _SWEEP_EVERY_S = 600.0
-"""Of fire between two sweeps of all failpoints, the first after the first part."""
+"""Of fire between two sweeps of all failpoints, where CHAOS_SWEEPS does not say how many there are."""
 _HERD = 1_000
 _STALL_S = 30.0
 """What nobody may be made to wait for longer, whatever is hurt: PostgreSQL stands still for eleven seconds at most (while a process
@@ -37,7 +39,8 @@ def _parts(seconds: float) -> list[float]:
 
 
 _PARTS = _parts(_MINUTES * 60)
-_SWEEPS = 1 + int(max(0.0, _MINUTES * 60 - _PART_S) // _SWEEP_EVERY_S)
+_SWEEPS = int(os.environ.get("CHAOS_SWEEPS") or 1 + max(0.0, _MINUTES * 60 - _PART_S) // _SWEEP_EVERY_S)
+"""Of all failpoints, spread over the parts, the first after the first part."""
 _LONG_S = sum(_PARTS) + len(_PARTS) * _JUDGED_S + _SWEEPS * _SWEPT_S + _FIXED_S
 """The bound of a long run."""
 pytestmark = [
@@ -49,24 +52,23 @@ pytestmark = [
 @pytest.mark.timeout(int(_LONG_S))
 def test_a_long_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """CHAOS_MINUTES under fire, in parts. After the first a thousand gates cut off at once, a sweep of all failpoints, and one
-    counterparty that takes half a minute over every answer; another sweep whenever there were ten minutes of fire since the last."""
+    counterparty that takes half a minute over every answer; the other sweeps spread over the other parts."""
     slow = f"{SYSTEMS[_SEED % len(SYSTEMS)]} slow for {LONG_S:g} s"
 
     async def go() -> harness.Report:
         async with harness.run(tmp_path, "long", _SEED, _MINUTES, people=50_000) as run:
-            sweeps, unswept = 0, _SWEEP_EVERY_S
+            sweeps = 0
             for part, seconds in enumerate(_PARTS, 1):
                 await run.under_fire(f"part {part}", seconds, streams=5, crowd=150 if part % 2 == 0 else 0)
-                unswept += seconds
                 if part == 1:
                     await run.herd(_HERD, within_s=60.0)
-                if unswept >= _SWEEP_EVERY_S:
+                while sweeps < math.ceil(_SWEEPS * part / len(_PARTS)):
                     await run.sweep(ALL)
-                    sweeps, unswept = sweeps + 1, 0.0
+                    sweeps += 1
                 if part == 1:
                     await run.under_fire(slow, LONG_S, injuries=[slow], crowd=0)
             assert [name for name in run.report.verdicts if name.startswith("sweep")] == [
-                f"sweep {n + 1}" for n in range(sweeps)
+                f"sweep {n + 1}" for n in range(_SWEEPS)
             ]
             return run.report
 
