@@ -80,7 +80,7 @@ def _prober(house: House) -> Any:
         from hub.worker.targets import live  # every transport there is: for an administrator's test only
 
         try:
-            connector = live(row, house.keys, addresses)
+            connector = live(row, house.keys, addresses, house.core.clock)
         except ValueError:  # settings that are not there yet, or no longer fit; what is wrong may quote a secret
             return Probe(ok=False, ms=0.0, detail=_UNFIT)
         try:

@@ -77,7 +77,8 @@ _decode = msgspec.json.Decoder(_Known).decode
 
 
 class Breaker:
-    """One connector's breaker in one worker. `redis` None: this worker decides alone. `clock`: epoch seconds."""
+    """One connector's breaker in one worker. `redis` None: this worker decides alone. `clock`: epoch seconds, by a clock all
+    workers share."""
 
     def __init__(
         self,
@@ -95,6 +96,8 @@ class Breaker:
         self._clock = clock
         self._refresh_s = refresh_s
         self._known = _Known("unknown")
+        self._until = 0.0
+        """How long this worker takes an open breaker for open: never longer than the settings allow, whatever another's clock said."""
         self._own: deque[tuple[float, bool]] = deque(maxlen=max(settings.failures * 4, 1024))
         self._unsent = [0, 0]  # successes and failures not yet added to the shared counters
         self._shared = [0, 0]  # the shared counters when last read
@@ -109,7 +112,7 @@ class Breaker:
         """As this worker knows it now."""
         if self._known.state == "closed":
             return "closed"
-        return "open" if self._known.state == "open" and self._clock() < self._known.until else "half_open"
+        return "open" if self._known.state == "open" and self._clock() < self._until else "half_open"
 
     async def allow(self) -> Permit:
         """Whether a call may be made now. In the closed state usually no input or output."""
@@ -118,7 +121,7 @@ class Breaker:
         if state == "closed":
             return Permit(True, epoch=self._known.epoch)
         if state == "open":
-            return Permit(False, epoch=self._known.epoch, after_s=self._known.until - now)
+            return Permit(False, epoch=self._known.epoch, after_s=self._until - now)
         if await self._ticket(now):
             return Permit(True, probe=True, epoch=self._known.epoch)
         return Permit(False, epoch=self._known.epoch, after_s=min(_HALF_OPEN_S, self._s.probe_s))
@@ -156,7 +159,7 @@ class Breaker:
         return bad >= self._s.failures and bad / (bad + good) >= self._s.ratio
 
     def _opened(self, now: float, streak: int) -> _Known:
-        length = min(self._s.open_s * 2.0 ** min(streak - 1, _MAX_STREAK), max(self._s.open_max_s, self._s.open_s))
+        length = min(self._s.open_s * 2.0 ** min(streak - 1, _MAX_STREAK), self._longest_s)
         return _Known("open", self._known.epoch + 1, now + length, streak)
 
     async def _probed(self, now: float, ok: bool) -> None:
@@ -180,12 +183,17 @@ class Breaker:
         self._tickets.append(now)
         return True
 
+    @property
+    def _longest_s(self) -> float:
+        return max(self._s.open_max_s, self._s.open_s)
+
     def _adopt(self, known: _Known) -> None:
         if known.epoch != self._known.epoch or known.state != self._known.state:
             self._own.clear()
             self._tickets.clear()
             self._unsent, self._shared, self._won = [0, 0], [0, 0], 0
         self._known = known
+        self._until = min(known.until, self._clock() + self._longest_s)
 
     # -- speaking with Redis
 

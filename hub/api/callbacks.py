@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import time
 from typing import Any
 
 import orjson
@@ -75,7 +74,7 @@ async def told(request: Request, connector: str, secret: str) -> Response:
             raise Problem(404, "no_address", _MISSING)
         body = await _body(request)
         rule: dict[str, Any] = manifest.profile(row["settings"].get("profile"))["callback"]
-        _signed(request, rule, key, body)
+        _signed(request, rule, key, body, hub.core.clock())
         adapter: Any = manifest.build(row["settings"].get("adapter", {}), row["settings"].get("profile"))
         arrivals = await _arrivals(hub, connector, adapter, body, request.headers.get("content-type", ""))
         accepted = await ledger.accept(hub.core, arrivals)
@@ -109,11 +108,11 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _signed(request: Request, rule: dict[str, Any], key: str, body: bytes) -> None:
+def _signed(request: Request, rule: dict[str, Any], key: str, body: bytes, now: float) -> None:
     stamp = request.headers.get(rule["timestamp_header"], "")
     given = request.headers.get(rule["signature_header"], "").strip().lower()
     good = stamp.isascii() and stamp.isdigit() and len(stamp) < 12
-    if not good or abs(time.time() - int(stamp)) > rule["tolerance_s"]:
+    if not good or abs(now - int(stamp)) > rule["tolerance_s"]:
         raise Problem(401, "not_signed", _UNSIGNED)
     if not hmac.compare_digest(given.encode("utf-8", "replace"), signature(key, stamp, body).encode()):
         raise Problem(401, "not_signed", _UNSIGNED)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -180,7 +179,7 @@ async def hand_out(request: Request, token: str) -> Response:
     grant = grant_of(hub.keys.hmac("file-token"), token)
     if grant is None:
         raise Problem(404, "no_document", _MISSING)
-    if grant.until < time.time():
+    if grant.until < hub.core.clock():
         raise Problem(410, "expired", _EXPIRED)
     try:
         found = await files.find(hub.core, grant.file, hub.keys.decrypt)

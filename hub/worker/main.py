@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -155,7 +154,7 @@ class Worker:
                 try:
                     target = target_of(
                         row, manifests.load(row["system"]), self.core.router, self._maps, self.house.keys, self._addresses,
-                        self.house.redis, self.settings.dispatch.lease_s, self.core.moment, self._file_address,
+                        self.house.redis, self.settings.dispatch.lease_s, self.core.clock, self._file_address,
                     )  # fmt: skip
                 except Exception as error:
                     log.error("%s cannot be set up: %s", name, error)
@@ -201,7 +200,7 @@ class Worker:
         """Where one connector's counterparty can fetch a document, for as long as the settings say."""
         kept, http = self.settings.files, self.settings.http
         base = str(kept.base_url or http.public_url or f"http://{http.host}:{http.port}").rstrip("/")
-        until = int(time.time()) + kept.url_days * 86_400
+        until = int(self.core.clock()) + kept.url_days * 86_400
         return f"{base}/v1/files/{token_of(self.house.keys.hmac('file-token'), UUID(file), connector, until)}"
 
     async def _on_fault(self, connector: str, reason: str) -> None:

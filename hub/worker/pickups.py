@@ -82,7 +82,7 @@ class _Place:
         self.id, self.name, self.revision = int(row["id"]), str(row["name"]), int(row["revision"])
         self.transport: FileSettings = settings.transport
         self.hours = Calendar(settings.policy.calendar)
-        self.connector: LiveConnector = live(row, house.keys, addresses)
+        self.connector: LiveConnector = live(row, house.keys, addresses, house.core.clock)
         inbox = self.connector.inbox()
         assert inbox is not None
         self.inbox: Inbox = inbox

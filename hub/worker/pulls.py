@@ -102,7 +102,7 @@ class Asking:
         self._policy = settings.policy
         self._open = Calendar(settings.policy.calendar)
         self._timeout_s = settings.policy.timeouts.whole_s
-        self._connector: LiveConnector = live(row, keys, addresses)
+        self._connector: LiveConnector = live(row, keys, addresses, core.clock)
         limits = self._policy.quota
         limited = limits.per_second is not None or limits.per_day is not None
         self._quota = Quota(limits.per_second, limits.per_day, self._more) if limited else None

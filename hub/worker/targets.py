@@ -6,9 +6,8 @@ The only place where adapters and connectors meet. It must never send anything.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -38,9 +37,9 @@ def secrets_of(keys: Keys, name: str, sealed: bytes | None) -> dict[str, str]:
     return found
 
 
-def live(row: Mapping[str, Any], keys: Keys, addresses: AddressPolicy) -> LiveConnector:
-    """A connector ready to send, from its row."""
-    return build(validate(row["settings"]), secrets_of(keys, row["name"], row["secrets"]), addresses)
+def live(row: Mapping[str, Any], keys: Keys, addresses: AddressPolicy, clock: Callable[[], float]) -> LiveConnector:
+    """A connector ready to send, from its row. `clock`: epoch seconds, for what it signs and how long tokens hold."""
+    return build(validate(row["settings"]), secrets_of(keys, row["name"], row["secrets"]), addresses, clock)
 
 
 def policy_of(settings: ConnectorSettings, manifest: Manifest, lease_s: float) -> Policy:
@@ -65,9 +64,10 @@ def policy_of(settings: ConnectorSettings, manifest: Manifest, lease_s: float) -
 
 def target_of(
     row: Mapping[str, Any], manifest: Manifest, router: Router, maps: Mapping[str, FieldMap], keys: Keys, addresses: AddressPolicy,
-    redis: Redis | None, lease_s: float, moment: Callable[[], datetime], file_address: Callable[[int, str], str] | None = None,
+    redis: Redis | None, lease_s: float, clock: Callable[[], float], file_address: Callable[[int, str], str] | None = None,
 ) -> Target:  # fmt: skip
-    """Everything the dispatcher of this connector needs. Raises SettingsInvalid or ManifestError for settings that do not fit."""
+    """Everything the dispatcher of this connector needs. `clock`: epoch seconds as the ledger has them: hosts may disagree, and what
+    is shared or signed goes by one. Raises SettingsInvalid or ManifestError for settings that do not fit."""
     settings = validate(row["settings"])
     calendar = Calendar(settings.policy.calendar)
     flows = {flow: target for (flow, number), target in router.targets.items() if number == row["id"]}
@@ -75,16 +75,16 @@ def target_of(
         number=row["id"],
         name=row["name"],
         adapter=manifest.build(settings.adapter, settings.profile),
-        connector=live(row, keys, addresses),
+        connector=live(row, keys, addresses, clock),
         policy=policy_of(settings, manifest, lease_s),
         maps={flow: maps[target.map].allowing(target.allow) for flow, target in flows.items()},
         unmapped={flow: target.unmapped for flow, target in flows.items()},
         inquires=manifest.inquire,
         intents=frozenset(name for name, op in manifest.operations.items() if op.intent or not op.idempotent),
-        breaker=Breaker(row["name"], settings.policy.breaker, redis, time.time),
+        breaker=Breaker(row["name"], settings.policy.breaker, redis, clock),
         guard=settings.policy.guard,
         kept=Kept(redis, keys, row["name"]) if "cache_hours" in manifest.settings.get("properties", {}) else None,
-        open_now=lambda: calendar.open_at(moment()),
+        open_now=lambda: calendar.open_at(datetime.fromtimestamp(clock(), UTC)),
         single=alone(row),
         file_address=partial(file_address, row["id"]) if file_address is not None else None,
     )

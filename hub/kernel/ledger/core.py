@@ -138,6 +138,10 @@ class Core:
                 self._approved = len(approved)
             self._refreshed = time.monotonic()
 
+    def clock(self) -> float:
+        """`moment` now, in epoch seconds: what hosts share, sign, or hand out with an end, goes by it."""
+        return time.time() + self._ahead_s
+
     def moment(self, at: float | None = None) -> datetime:
         """The time of day by the database's clock, as compared at the last refresh. `at`: this host's, in epoch seconds; now
         without it. Hosts may disagree, and gates' clocks are judged by what comes out of here: so all use one."""

@@ -197,6 +197,33 @@ def test_with_redis_gone_it_decides_alone_and_agrees_afterwards(store: Store) ->
     with_redis(store, use)
 
 
+@pytest.mark.parametrize("ahead_s", [86_400.0, -86_400.0])
+def test_a_clock_a_day_off_shuts_nobody_out_for_a_day(store: Store, ahead_s: float) -> None:
+    """Whoever trips it, and however far the clocks are apart: each asks again after the longest the settings allow."""
+
+    async def use(redis: Redis, clock: Clock) -> None:
+        wrong = Clock()
+        wrong.now = clock.now + ahead_s
+        one, other = Breaker("bo", RULES, redis, clock, refresh_s=0), Breaker("bo", RULES, redis, wrong, refresh_s=0)
+        await closed(one)
+        await other.allow()
+        await (other if ahead_s > 0 else one).trip()
+        behind = one if ahead_s > 0 else other
+        assert not (await behind.allow()).ok and behind.state == "open"
+        for step in range(7):  # asking again and again must not put it off
+            clock.now += RULES.open_max_s / 6
+            wrong.now += RULES.open_max_s / 6
+            permit = await behind.allow()
+            assert permit.ok == (step >= 6 - 1), step
+            if permit.ok:
+                break
+        assert permit.probe
+        await behind.record(permit, True)
+        assert behind.state == "closed"
+
+    with_redis(store, use)
+
+
 def test_without_redis_at_all() -> None:
     async def go() -> None:
         clock = Clock()
