@@ -6,6 +6,7 @@ not told sends again and meets its own intake key. It must never answer before t
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -16,7 +17,7 @@ from hub.kernel.intake import Accepted, Arrival, Source, as_uuid, new_key
 from hub.kernel.leaves import message_leaf, rooted
 from hub.kernel.ledger import gate_sightings, given_codes, punches
 from hub.kernel.ledger.core import Core
-from hub.kernel.ledger.records import Found, Work, ask, look, place, retention_class
+from hub.kernel.ledger.records import Found, Work, ask, early, look, place, retention_class
 from hub.kernel.ledger.rows import Rows
 from hub.kernel.ledger.stored import SHOWN, stored
 from hub.kernel.ledger.turns import Turn
@@ -101,14 +102,15 @@ async def accept_within(
     ]
     live = [w for w in works if w is not None]
     special = given_codes.anchor(live)
-    found = await look(connection, _keys(arrivals, ids), ask(core, live))
+    sieve = None if special else early(core, live)
+    found = await look(connection, _keys(arrivals, ids), ask(core, live), sieve)
     states = _states(arrivals, ids, found)
     fresh = [w for w, (state, _) in zip(works, states, strict=True) if w is not None and state == "new"]
     rows = Rows()
     if fresh and (special or given_codes.moved(found)):
         found = await given_codes.follow(core, connection, fresh, found)
     if fresh:
-        await place(core, connection, fresh, found, rows)
+        await place(core, connection, fresh, found, rows, sieve)
     answers: list[Accepted] = []
     told: list[Accepted] = []
     for arrival, message, source, work, (state, first) in zip(arrivals, ids, sources, works, states, strict=True):
@@ -229,6 +231,8 @@ async def warm(connection: Connection) -> None:
     """Take a new connection through an intake of nothing: statements and types it has to learn would hold up the first."""
     await connection.fetchrow(sql.intake_look, [], [], [], [], [], [], [], [])
     await connection.execute(sql.intake_write, [], [], [], [], [])
+    await connection.fetchrow(sql.intake_look_passages, *([],) * 14, timedelta())
+    await connection.execute(sql.intake_write_passages, *([],) * 5, *punches.NOTHING)
     await punches.warm(connection)
 
 

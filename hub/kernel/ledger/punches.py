@@ -1,6 +1,7 @@
 """Check-ins on their way into records: whom a gate's id means, what waits, and which punch of a passage travels.
 
-Runs inside the intake's transaction, in one look and one write for a whole batch. A kill before the commit leaves nothing.
+Runs inside the intake's transaction: what a whole batch asks and writes goes with what the intake asks and writes anyway. A kill
+before the commit leaves nothing.
 It must never drop a check-in: what does not travel is stored like any other, and says why.
 """
 
@@ -98,6 +99,7 @@ class Sieve(Struct):
     """Candidates looked at together, and what is to be written of them."""
 
     window: timedelta
+    asked: list[Candidate] = field(default_factory=list)
     spots: dict[int, Spot] = field(default_factory=dict)
     found: dict[int, Candidate] = field(default_factory=dict)
     """By the identity of the body it was made from."""
@@ -107,34 +109,43 @@ class Sieve(Struct):
     """Check-ins that travelled until now and no longer do."""
 
     @classmethod
-    async def load(cls, core: Core, connection: Connection, candidates: Iterable[Candidate]) -> Sieve:
-        """Look up whom they mean, lock the places they take, and read the punches around them: one round trip."""
-        sieve = cls(window=timedelta(seconds=core.punch_window_s))
-        asked = list(candidates)
-        if not asked:
-            return sieve
-        rows = await connection.fetch(
-            sql.presence_look, [c.device for c in asked], [c.space for c in asked], [c.local for c in asked], [c.spot for c in asked],
-            [c.at for c in asked], [c.received_at for c in asked], sieve.window,
-        )  # fmt: skip
-        for c, row in zip(asked, rows, strict=True):
-            c.namespace, c.link, c.learner, c.place = row["namespace"], row["link"], row["learner"], row["place"]
-            if c.place is not None:
-                spot = sieve.spots.get(c.place)
-                if spot is None:
-                    spot = sieve.spots[c.place] = Spot(sieve.window)
-                for at, record, leader in zip(
-                    row["near_at"] or (), row["near_record"] or (), row["near_leader"] or (), strict=True
-                ):
-                    spot.know(Punch(at, record), leader)
-            sieve.found[id(c.body)] = c
-        return sieve
+    def of(cls, core: Core, candidates: Iterable[Candidate]) -> Sieve:
+        """A sieve that has still to be told what is known of them."""
+        return cls(window=timedelta(seconds=core.punch_window_s), asked=list(candidates))
 
     @classmethod
-    async def of_drafts(cls, core: Core, connection: Connection, drafts: Iterable[Draft]) -> Sieve:
-        """The sieve for an intake's check-ins."""
+    def of_drafts(cls, core: Core, drafts: Iterable[Draft]) -> Sieve:
+        """The same for an intake's check-ins."""
         made = (candidate(d.body, d.updated_at) for d in drafts if d.type == TYPE and d.event != "CANCEL")
-        return await cls.load(core, connection, (c for c in made if c is not None))
+        return cls.of(core, (c for c in made if c is not None))
+
+    def questions(self) -> tuple[Any, ...]:
+        """What `passage_look` is to be asked: whom they mean, which places they take (to be locked), which punches are around them."""
+        asked = self.asked
+        return (
+            [c.device for c in asked], [c.space for c in asked], [c.local for c in asked], [c.spot for c in asked],
+            [c.at for c in asked], [c.received_at for c in asked], self.window,
+        )  # fmt: skip
+
+    def told(self, row: Any) -> None:
+        """Hear the answer: one row, with a value in each column for each of those asked of, and the punches around them."""
+        columns = (row[name] or () for name in ("whose", "links", "learners", "hashes"))
+        for c, namespace, link, learner, place in zip(self.asked, *columns, strict=True):
+            c.namespace, c.link, c.learner, c.place = namespace, link, learner, place
+            if place is not None and place not in self.spots:
+                self.spots[place] = Spot(self.window)
+            self.found[id(c.body)] = c
+        around = (row[name] or () for name in ("near", "near_at", "near_record", "near_leader"))
+        for n, at, record, leader in zip(*around, strict=True):
+            place = self.asked[n - 1].place
+            assert place is not None
+            self.spots[place].know(Punch(at, record), leader)
+
+    async def load(self, connection: Connection) -> Sieve:
+        """Ask and hear in a round trip of its own; none where there is nothing to ask."""
+        if self.asked:
+            self.told(await connection.fetchrow(sql.passage_look, *self.questions()))
+        return self
 
     def judge(self, body: dict[str, Any], record: int, school: str | None) -> tuple[dict[str, Any], int]:
         """Place one check-in under the number of its record. Gives its body as it is to be stored, and its disposition."""
@@ -168,15 +179,26 @@ class Sieve(Struct):
                 disposition, changes["merged_into"] = MERGED, leader
         return ({**body, **changes} if changes else body), disposition
 
+    @property
+    def rows(self) -> tuple[Any, ...]:
+        """What was placed, what waits and what must be judged again, as `passages_write` takes them; empty where there is nothing."""
+        if not (self.punches or self.waits or self.again):
+            return ()
+        punches = list(zip(*self.punches, strict=True)) or [()] * 5
+        waits = list(zip(*self.waits, strict=True)) or [()] * 10
+        return (*punches, *waits, sorted(self.again))
+
     async def write(self, connection: Connection) -> None:
-        """Write down what was placed, what waits and what must be judged again."""
-        if self.punches or self.waits or self.again:
-            punches = list(zip(*self.punches, strict=True)) or [()] * 5
-            waits = list(zip(*self.waits, strict=True)) or [()] * 10
-            await connection.execute(sql.presence_write, *punches, *waits, sorted(self.again))
+        """Write it in a round trip of its own; none where there is nothing."""
+        if rows := self.rows:
+            await connection.execute(sql.passages_write, *rows)
+
+
+NOTHING: tuple[Any, ...] = ([],) * 16
+"""`Sieve.rows` of nothing, as the statement takes it."""
 
 
 async def warm(connection: Connection) -> None:
     """Have a new connection learn the statements above, with nothing to look at or to write."""
-    await connection.fetch(sql.presence_look, [], [], [], [], [], [], timedelta())
-    await connection.execute(sql.presence_write, *([] for _ in range(16)))
+    await connection.fetchrow(sql.passage_look, *([],) * 6, timedelta())
+    await connection.execute(sql.passages_write, *NOTHING)

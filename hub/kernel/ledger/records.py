@@ -28,6 +28,7 @@ __all__ = [
     "Found",
     "Work",
     "ask",
+    "early",
     "know_schools",
     "look",
     "outside",
@@ -109,14 +110,20 @@ def ask(core: Core, works: list[Work]) -> Asked:
     return Asked(sorted(locks), sorted(entities), sorted(pairs))
 
 
-async def look(connection: Connection, keys: list[tuple[Any, int, bytes]], asked: Asked) -> Found:
-    """Claim keys, take locks, read what stands: one round trip. `keys`: digests in order, with message and body digest."""
+async def look(
+    connection: Connection, keys: list[tuple[Any, int, bytes]], asked: Asked, sieve: punches.Sieve | None = None
+) -> Found:
+    """Claim keys, take locks, read what stands: one round trip. `keys`: digests in order, with message and body digest. `sieve`:
+    check-ins to be asked about with it."""
     digests, messages, bodies = zip(*keys, strict=True) if keys else ((), (), ())
     types, names = zip(*asked.entities, strict=True) if asked.entities else ((), ())
     connectors, orders = zip(*asked.pairs, strict=True) if asked.pairs else ((), ())
-    row = await connection.fetchrow(
-        sql.intake_look, digests, messages, bodies, asked.locks, types, names, connectors, orders
-    )
+    questions = digests, messages, bodies, asked.locks, types, names, connectors, orders
+    if sieve is not None:
+        row = await connection.fetchrow(sql.intake_look_passages, *questions, *sieve.questions())
+        sieve.told(row)
+    else:
+        row = await connection.fetchrow(sql.intake_look, *questions)
     streams = {
         (r["type"], r["key"]): Prior(
             version=r["version"], event=r["event"], content=r["content"], identity=r["identity"], record=r["record"],
@@ -155,8 +162,26 @@ def outside(core: Core, work: Work, draft: Draft) -> Reject | None:
     return None
 
 
-async def place(core: Core, connection: Connection, works: list[Work], found: Found, rows: Rows) -> None:
-    """Add the records, streams and deliveries of several messages to `rows`; fill in each `Work`'s counts and rejects.
+def early(core: Core, works: list[Work]) -> punches.Sieve | None:
+    """The sieve for works whose check-ins may be asked about as they are: told by gates. What a school's software says of them is
+    looked at first (`gate_doors`)."""
+    told = [d for w in works if w.scope.whole for d in w.drafts]
+    if len(told) < sum(len(w.drafts) for w in works):
+        return None
+    sieve = punches.Sieve.of_drafts(core, told)
+    return sieve if sieve.asked else None
+
+
+async def place(
+    core: Core,
+    connection: Connection,
+    works: list[Work],
+    found: Found,
+    rows: Rows,
+    sieve: punches.Sieve | None = None,
+) -> None:
+    """Add the records, streams and deliveries of several messages to `rows`; fill in each `Work`'s counts and rejects. `sieve`: what
+    `look` was told of their check-ins.
 
     Any number of these may run at once: what `look` locked, in sorted order, is what they could disagree about.
     """
@@ -165,11 +190,11 @@ async def place(core: Core, connection: Connection, works: list[Work], found: Fo
     widest = {name: 1 + len(core.router.of(name)) for name in {d.type for w in works for d in w.drafts}}
     ids = iter(await core.ids.take(connection, sum(widest[d.type] for w in works for d in w.drafts)))
     tracker = await filings.Tracker.load(connection, works) if widest.keys() & filings.TRACKED else None
-    sieve = doors = None
+    doors = None
     if widest.keys() & {gate_doors.TYPE, punches.TYPE}:
         doors = await gate_doors.Doors.load(core, connection, [(w.scope, d) for w in works for d in w.drafts])
-    if punches.TYPE in widest:
-        sieve = await punches.Sieve.of_drafts(core, connection, (d for w in works for d in w.drafts))
+    if punches.TYPE in widest and sieve is None:
+        sieve = await punches.Sieve.of_drafts(core, (d for w in works for d in w.drafts)).load(connection)
     existing = set(found.streams)
     heads: dict[tuple[str, str], tuple[Any, ...]] = {}
     coalesce: dict[str, set[tuple[int, int]]] = {}
@@ -186,7 +211,7 @@ async def place(core: Core, connection: Connection, works: list[Work], found: Fo
     if tracker is not None:
         await tracker.write(connection)
     if sieve is not None:
-        await sieve.write(connection)
+        rows.passages = sieve.rows
     for flow in sorted(coalesce):
         pairs = sorted(coalesce[flow])
         columns = [c for c, _ in pairs], [o for _, o in pairs]

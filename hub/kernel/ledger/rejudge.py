@@ -134,7 +134,7 @@ async def _judge(core: Core, connection: Connection, source: int, rows: Sequence
         c = again(body, r["updated_at"])
         if c is not None:
             candidates[r["record"]] = c
-    sieve = await Sieve.load(core, connection, candidates.values())
+    sieve = await Sieve.of(core, candidates.values()).load(connection)
     out = Rows()
     kept: list[int] = []
     message = 0
@@ -170,7 +170,7 @@ async def _judge(core: Core, connection: Connection, source: int, rows: Sequence
 
 
 def spot_of_person(body: dict[str, Any]) -> str:
-    """The text a punch's place is the hash of (see `presence_look`)."""
+    """The text a punch's place is the hash of (see `passage_look`)."""
     return f"{body.get('person_code')}\x1f{spot_of(body)}"
 
 

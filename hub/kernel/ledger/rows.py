@@ -50,16 +50,23 @@ class Rows(Struct):
     streams: list[tuple[Any, ...]] = field(default_factory=list)
     """Streams that are there already and move on."""
     deliveries: list[list[Any]] = field(default_factory=list)
+    passages: tuple[Any, ...] = ()
+    """What is kept of check-ins beside their records (`Sieve.rows`)."""
 
     async def write(self, connection: Connection) -> None:
         """Write everything. The order keys and entities spoken of must be locked."""
         if max(len(self.messages), len(self.records), len(self.deliveries)) <= FEW:
-            await connection.execute(
-                sql.intake_write, self.messages, self.journal, self.records, [*self.new_streams, *self.streams],
-                [tuple(d) for d in self.deliveries],
+            rows = (
+                self.messages, self.journal, self.records, [*self.new_streams, *self.streams], [tuple(d) for d in self.deliveries],
             )  # fmt: skip
+            if self.passages:
+                await connection.execute(sql.intake_write_passages, *rows, *self.passages)
+            else:
+                await connection.execute(sql.intake_write, *rows)
             many: tuple[tuple[str, Sequence[Any], tuple[str, ...]], ...] = ()
         else:
+            if self.passages:
+                await connection.execute(sql.passages_write, *self.passages)
             if self.streams:
                 await connection.execute(sql.streams_write, self.streams)
             many = (
@@ -69,11 +76,11 @@ class Rows(Struct):
                 ("messages", self.messages, MESSAGE_COLUMNS),
                 ("journal", self.journal, LEAVED_COLUMNS),
             )
-        for table, rows, columns in (
+        for table, lines, columns in (
             *many,
             ("message_results", self.results, RESULT_COLUMNS),
             ("rejects", self.rejects, REJECT_COLUMNS),
             ("inbox", self.inbox, ("message", "class")),
         ):
-            if rows:
-                await connection.copy_records_to_table(table, records=rows, columns=columns)
+            if lines:
+                await connection.copy_records_to_table(table, records=lines, columns=columns)

@@ -6,6 +6,11 @@ FROM generate_series(1, $1::int) g
 -- name: intake_look
 SELECT * FROM intake_look($1, $2, $3, $4, $5, $6, $7, $8)
 
+-- name: intake_look_passages
+-- The same, and what is asked of check-ins with it: behind the keys and locks, which it is handed so that it comes behind them.
+SELECT i.*, p.* FROM intake_look($1, $2, $3, $4, $5, $6, $7, $8) i
+CROSS JOIN LATERAL passage_look($9, $10, $11, $12, $13, $14, $15, i.taken) p
+
 -- name: intake_write
 -- A few messages with all that belongs to them in one round trip; many go by COPY.
 WITH m AS (
@@ -23,6 +28,34 @@ s AS (
     identity = excluded.identity, record = excluded.record, school = excluded.school)
 INSERT INTO deliveries (id, record, connector, class, state, order_key, rank, due_at, flow, key, school, cause, replay_of)
 SELECT * FROM unnest($5::intake_delivery[])
+
+-- name: intake_write_passages
+-- The same, and what `passages_write` writes.
+WITH m AS (
+  INSERT INTO messages (id, class, source, type, school, content_type, digest, body, removed, attributes, upload, chunk, duplicate_of,
+    outcome, items, rejected, records)
+  SELECT * FROM unnest($1::intake_message[])),
+j AS (
+  INSERT INTO journal (id, class, actor, kind, connector, subject, ids, data, leaves) SELECT * FROM unnest($2::intake_line[])),
+r AS (
+  INSERT INTO records (id, class, message, pointer, type, key, event, version, updated_at, school, body, content, catalogue, disposition, due)
+  SELECT * FROM unnest($3::intake_record[])),
+s AS (
+  INSERT INTO streams (type, key, version, event, content, identity, record, school) SELECT * FROM unnest($4::intake_stream[])
+  ON CONFLICT (type, key) DO UPDATE SET version = excluded.version, event = excluded.event, content = excluded.content,
+    identity = excluded.identity, record = excluded.record, school = excluded.school),
+d AS (
+  INSERT INTO deliveries (id, record, connector, class, state, order_key, rank, due_at, flow, key, school, cause, replay_of)
+  SELECT * FROM unnest($5::intake_delivery[])),
+p AS (
+  INSERT INTO punches (place, at, record, leader, link)
+  SELECT * FROM unnest($6::bigint[], $7::timestamptz[], $8::bigint[], $9::bigint[], $10::bigint[])
+  ON CONFLICT (place, at, record) DO UPDATE SET leader = excluded.leader, link = excluded.link),
+w AS (
+  INSERT INTO checkin_waits (record, reason, device, namespace, local, school, device_time, received_at, happened, live)
+  SELECT * FROM unnest($11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[], $20::boolean[])
+  ON CONFLICT (record) DO UPDATE SET reason = excluded.reason, namespace = excluded.namespace, local = excluded.local, happened = excluded.happened)
+INSERT INTO rejudgements (record) SELECT DISTINCT u FROM unnest($21::bigint[]) u ORDER BY 1 ON CONFLICT DO NOTHING
 
 -- name: message_there
 SELECT EXISTS (SELECT FROM messages WHERE id = $1)

@@ -1,9 +1,9 @@
 -- Who a check-in was, when it happened, and which of several punches of one passage travels.
 
--- name: presence_look
-SELECT * FROM presence_look($1, $2, $3, $4, $5, $6, $7)
+-- name: passage_look
+SELECT * FROM passage_look($1, $2, $3, $4, $5, $6, $7)
 
--- name: presence_write
+-- name: passages_write
 -- Punches put in place, check-ins that wait, and those to be judged again: one statement.
 WITH p AS (
   INSERT INTO punches (place, at, record, leader, link)
@@ -16,7 +16,7 @@ w AS (
 INSERT INTO rejudgements (record) SELECT DISTINCT u FROM unnest($16::bigint[]) u ORDER BY 1 ON CONFLICT DO NOTHING
 
 -- name: punch_leave
--- Take punches out of their old places (named by text, as presence_look does); gives each with the one that stood next behind it.
+-- Take punches out of their old places (named by text, as passage_look does); gives each with the one that stood next behind it.
 WITH w AS (SELECT hashtextextended(u.spot, 17) AS place, u.at, u.record FROM unnest($1::text[], $2::timestamptz[], $3::bigint[]) u(spot, at, record)),
 locked AS (SELECT count(pg_advisory_xact_lock(place)) FROM (SELECT DISTINCT place FROM w ORDER BY place) o),
 gone AS (DELETE FROM punches p USING w, locked WHERE p.place = w.place AND p.at = w.at AND p.record = w.record RETURNING p.*)
