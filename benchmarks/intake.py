@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 from benchmarks import bare, fill
@@ -44,7 +45,7 @@ async def measure(rig: Rig) -> list[Figure]:
                 items = [make(i, f"3{n}" if record_type == "learner" else f"c{n}") for i in range(count)]  # noqa: B023
                 arrivals = fill.arrivals(stage, record_type, items, f"{record_type}{n}")  # noqa: B023
                 since["id"] = await stage.value("SELECT coalesce(max(id), 0) FROM messages")  # noqa: B023
-                meter = Meter(ledger=_own_pid(), postgres=rig.postgres_pid)
+                meter = Meter(ledger=os.getpid(), postgres=rig.postgres_pid)
                 seconds = await store(stage, arrivals)
                 cpu.update(meter.stop())  # noqa: B023
                 return count / seconds
@@ -70,9 +71,3 @@ def _ministry() -> tuple[dict[str, object], dict[str, str]]:
     from benchmarks.delivery import ministry
 
     return ministry("http://127.0.0.1:9", 100)
-
-
-def _own_pid() -> int:
-    import os
-
-    return os.getpid()

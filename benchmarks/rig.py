@@ -86,7 +86,8 @@ class Figure:
 
 
 class Meter:
-    """Processor time of processes and what they started, as shares of one core."""
+    """Processor time of processes and what they started, as shares of one core. The measuring process itself is counted alone: all
+    that it started, the database first of all, is the rig's."""
 
     def __init__(self, **pids: int) -> None:
         self._pids = pids
@@ -117,12 +118,16 @@ def run_delay_s(pid: int | str = "self") -> float:
 
 def _starved_s(pid: int) -> float:
     total = run_delay_s(pid)
+    if pid == os.getpid():
+        return total
     with contextlib.suppress(psutil.Error):
         total += sum(run_delay_s(child.pid) for child in psutil.Process(pid).children(recursive=True))
     return total
 
 
 def _cpu_s(pid: int) -> float:
+    if pid == os.getpid():
+        return time.process_time()
     total = 0.0
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
