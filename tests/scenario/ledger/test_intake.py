@@ -240,6 +240,26 @@ def test_ids_carry_the_day_and_rows_lie_in_its_partition(ledger: Any, make: Any)
     run(go())
 
 
+def test_no_day_has_its_bodies_sampled(ledger: Any, make: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await led.core.pool.fetchval("SELECT make_partitions(20)")  # some that were there, some made now
+            sampled = await led.rows(
+                "SELECT a.attrelid::regclass::text AS part, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+                " WHERE c.relkind = 'r' AND c.relname ~ '_[0-9]{8}$' AND a.attname IN ('body', 'data', 'leaves', 'digest', 'deliveries')"
+                " AND a.attstattarget IS DISTINCT FROM 0"
+            )
+            assert sampled == []
+            assert (
+                await led.value(
+                    "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname ~ '^records_c1_[0-9]{8}$'"
+                )
+                == 22
+            )
+
+    run(go())
+
+
 def test_the_hub_cannot_change_history(ledger: Any, make: Any) -> None:
     async def go() -> None:
         async with ledger() as led:
