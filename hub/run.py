@@ -29,7 +29,7 @@ from hub.embedded.broker import Broker, BrokerLimits, BrokerUser, Tls, choose_br
 from hub.embedded.postgres import AIRFLOW, AIRFLOW_DATABASE, HUB_DATABASE, OWNER, EmbeddedPostgres
 from hub.embedded.process import free_port
 from hub.embedded.redis import EmbeddedRedis
-from hub.embedded.supervisor import ChildSpec, Supervisor
+from hub.embedded.supervisor import ChildFailed, ChildSpec, Supervisor
 from hub.kernel.ledger import people
 from hub.kernel.store.migrate import migrate
 from hub.keys import Keys
@@ -88,28 +88,34 @@ class Runner:
             self.area = open_area(self.settings.data_dir)
         return self.area
 
-    async def database(self) -> EmbeddedPostgres | None:
+    def database_place(self) -> EmbeddedPostgres | None:
+        """Where the database is, or will be, for the processes that wait for it. The embedded one; None: settings name another."""
+        if self.settings.database_url is not None:
+            self.env["LT_DATABASE_URL"] = self.settings.database_url.get_secret_value()
+            return None
+        embedded = EmbeddedPostgres(
+            self._area(),
+            shared_buffers_mb=self.settings.database.shared_buffers_mb,
+            max_connections=self.settings.database.max_connections,
+        )
+        self.env["LT_DATABASE_URL"] = embedded.dsn().url
+        return embedded
+
+    async def database(self, embedded: EmbeddedPostgres | None) -> None:
         """Start PostgreSQL (or use the one settings name) and bring its schema up to date."""
-        embedded: EmbeddedPostgres | None = None
-        if self.settings.database_url is None:
-            embedded = EmbeddedPostgres(
-                self._area(),
-                shared_buffers_mb=self.settings.database.shared_buffers_mb,
-                max_connections=self.settings.database.max_connections,
-            )
+        if embedded is not None:
             await asyncio.to_thread(embedded.prepare)
             await self.supervisor.add(embedded.spec(), wait=True)
             await embedded.create()
-            self.env["LT_DATABASE_URL"] = embedded.dsn().url
             owner = embedded.dsn(HUB_DATABASE, OWNER).url
         else:
-            self.env["LT_DATABASE_URL"] = self.settings.database_url.get_secret_value()
-            owner = (self.settings.database_owner_url or self.settings.database_url).get_secret_value()
+            named = self.settings.database_owner_url or self.settings.database_url
+            assert named is not None
+            owner = named.get_secret_value()
         say("PostgreSQL sẵn sàng", "PostgreSQL is up", self.started)
         applied = await migrate(owner)
         if applied:
             say(f"Đã áp dụng {len(applied)} migration", f"{len(applied)} migrations applied", self.started)
-        return embedded
 
     async def redis(self) -> None:
         """Start Redis, unless settings name one."""
@@ -162,26 +168,24 @@ class Runner:
             screen.print(f"[bold yellow]⚠ {broker.warning.vi} / {broker.warning.en}[/bold yellow]")
         return broker
 
-    def airflow(self, embedded: EmbeddedPostgres | None, control_port: int) -> asyncio.Task[None] | None:
-        """Begin to start Airflow in the background; the hub does not wait for it, nor need it."""
+    def airflow(self, embedded: EmbeddedPostgres | None, control_port: int) -> EmbeddedAirflow | None:
+        """The embedded Airflow, and where it will be for those who speak with it; None: it is off, or settings name another."""
         a = self.settings.airflow
-        if a.mode == "off" or (a.mode == "embedded" and embedded is None):
+        if a.mode != "embedded" or embedded is None:
             return None
-        if a.mode == "embedded":
-            assert embedded is not None
-            own = EmbeddedAirflow(
-                self.settings.data_dir / "airflow", dags=ROOT / "airflow" / "dags", plugins=ROOT / "airflow" / "plugins",
-                database=embedded.dsn(AIRFLOW_DATABASE, AIRFLOW), keys=self.keys, port=a.port or free_port(),
-                control=Control("127.0.0.1", control_port, control_token(self.keys)), parallelism=a.parallelism,
-            )  # fmt: skip
-            self.env |= {
-                "LT_AIRFLOW__MODE": "url", "LT_AIRFLOW__URL": own.link.url, "LT_AIRFLOW__USERNAME": own.link.username,
-                "LT_AIRFLOW__PASSWORD": own.link.password,
-            }  # fmt: skip
-            return asyncio.create_task(self._keep_airflow(own))
-        return None
+        own = EmbeddedAirflow(
+            self.settings.data_dir / "airflow", dags=ROOT / "airflow" / "dags", plugins=ROOT / "airflow" / "plugins",
+            database=embedded.dsn(AIRFLOW_DATABASE, AIRFLOW), keys=self.keys, port=a.port or free_port(),
+            control=Control("127.0.0.1", control_port, control_token(self.keys)), parallelism=a.parallelism,
+        )  # fmt: skip
+        self.env |= {
+            "LT_AIRFLOW__MODE": "url", "LT_AIRFLOW__URL": own.link.url, "LT_AIRFLOW__USERNAME": own.link.username,
+            "LT_AIRFLOW__PASSWORD": own.link.password,
+        }  # fmt: skip
+        return own
 
-    async def _keep_airflow(self, own: EmbeddedAirflow) -> None:
+    async def keep_airflow(self, own: EmbeddedAirflow) -> None:
+        """Start Airflow and keep it: the hub does not wait for it, nor need it."""
         while True:
             try:
                 await own.run(self.supervisor)
@@ -221,14 +225,21 @@ async def run(settings: Settings, work: Callable[[Running], Awaitable[int]]) -> 
     _allow_files()
     async with Supervisor(settings.data_dir) as supervisor:
         runner = Runner(settings, supervisor)
-        embedded = await runner.database()
+        embedded = runner.database_place()
         await runner.redis()
         broker = await runner.broker()
         port = settings.http.port or free_port()
         runner.env["LT_HTTP__PORT"] = str(port)
         url = f"http://{settings.http.host}:{port}"
-        airflow = runner.airflow(embedded, port)
-        await supervisor.add(runner.child("gateway", "gateway", ready=_answers(url)), wait=True)
+        own = runner.airflow(embedded, port)
+        # It reads its code while the database is started, or made; then it waits for the schema by itself.
+        await supervisor.add(runner.child("gateway", "gateway", ready=_answers(url)))
+        await runner.database(embedded)
+        airflow = asyncio.create_task(runner.keep_airflow(own)) if own is not None else None
+        try:
+            await supervisor.wait_ready("gateway")
+        except ChildFailed:  # it waits a minute; a server that died under load may take more to recover
+            await supervisor.restart("gateway")
         say(f"Cổng HTTP sẵn sàng tại {url}", f"gateway is up at {url}", runner.started)
         bridge = runner.child("bridge", "bridge")
         await supervisor.add(replace(bridge, env={**(bridge.env or {}), **lean.LARGE_BODIES}))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import time
@@ -15,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 from redis.asyncio import Redis
 
 from hub.batches import per_call
@@ -27,13 +29,21 @@ from hub.kernel.ledger.intake import warm
 from hub.kernel.ports import Hasher
 from hub.kernel.router import Router, load_flows
 from hub.kernel.store.db import open_pool
+from hub.kernel.store.migrate import SchemaBehind, current
 from hub.keys import Keys
 from hub.settings import Settings
 from mappings.engine import Catalogue
 
+log = logging.getLogger("hub.wiring")
+
 ROOT = Path(__file__).resolve().parent.parent
 FLOWS = ROOT / "flows"
-_DATABASE_PATIENCE_S = 60.0
+_DATABASE_PATIENCE_S, _DATABASE_SAID_S = 60.0, 5.0
+_IN_THE_MAKING = (
+    *TRANSIENT, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, asyncpg.InsufficientPrivilegeError,
+    SchemaBehind,
+)  # fmt: skip
+"""What a database says that is still starting, or whose roles, tables and rights another is just making."""
 _REFRESH_S = 5.0
 _AGAIN_S = 0.5
 _CLOSE_S = 1.0
@@ -105,17 +115,27 @@ def hasher_of(keys: Keys) -> Hasher:
     return lambda data: digest(data).hex()
 
 
+async def _looked_at(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await current(connection)
+    finally:
+        await connection.close()
+
+
 @asynccontextmanager
 async def open_house(
     settings: Settings, application: str, *, pool_min: int = 0, pool_max: int | None = None
 ) -> AsyncIterator[House]:
-    """Open what a process needs, waiting for a database that is still starting. Raises the database's error after a minute."""
+    """Open what a process needs, waiting for a database that is still starting, or still being brought up to date: no code works on
+    a schema older than itself. Raises the database's error, or `SchemaBehind`, after a minute."""
     assert settings.database_url is not None, "the supervisor gives every process its database"
     keys = Keys.open(settings.key_file, settings.data_dir)
     url = settings.database_url.get_secret_value()
-    until = time.monotonic() + _DATABASE_PATIENCE_S
+    began, said = time.monotonic(), False
     while True:
         try:
+            await _looked_at(url)
             pool = await open_pool(
                 url,
                 low=min(max(pool_min, settings.database.pool_min), pool_max or settings.database.pool_max),
@@ -125,10 +145,14 @@ async def open_house(
                 keep=pool_min > 0,
             )
             break
-        except TRANSIENT:
-            if time.monotonic() > until:
+        except _IN_THE_MAKING as error:
+            waited = time.monotonic() - began
+            if waited > _DATABASE_PATIENCE_S:
                 raise
-            await asyncio.sleep(0.2)
+            if waited > _DATABASE_SAID_S and not said:
+                said = True
+                log.warning("still waiting for the database: %s: %s", type(error).__name__, error)
+            await asyncio.sleep(0.1)
     redis = Redis.from_url(settings.redis_url.get_secret_value()) if settings.redis_url else None
     try:
         core = Core(

@@ -261,6 +261,7 @@ class EmbeddedPostgres:
                 self._passwords = json.loads(self._passwords_file.read_text(encoding="utf-8"))
             except FileNotFoundError:
                 self._passwords = {role: secrets.token_urlsafe(24) for role in (ADMIN, OWNER, APP, AIRFLOW)}
+                self._area.folder("postgres", owned=False)
                 # Root's own when the hub runs as root: the server itself keeps only SCRAM verifiers.
                 write_private(self._passwords_file, json.dumps(self._passwords))
         return self._passwords

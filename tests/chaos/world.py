@@ -112,8 +112,9 @@ class World:
 
     async def start(self, people: list[Person], clients: Iterable[str]) -> None:
         """Start all in the order `hub run` does, then connect the simulators and let the clients in."""
-        embedded = await self.runner.database()
+        embedded = self.runner.database_place()
         assert embedded is not None
+        await self.runner.database(embedded)
         self.database = embedded
         await self.runner.redis()
         broker = await self.runner.broker()

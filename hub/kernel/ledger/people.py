@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import re
 import secrets
+from functools import cache
 from typing import Any, Literal
 
 from argon2 import PasswordHasher
@@ -35,8 +36,6 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,31}")
 _READABLE = "abcdefghjkmnpqrstuvwxyz23456789"
 
 _hasher = PasswordHasher()
-_SPARE = _hasher.hash(secrets.token_hex(16))
-"""Verified against when there is no such user, so that the answer takes as long."""
 _at_once = asyncio.Semaphore(2)
 """Argon2 takes 64 MB and a core: a crowd at the door must not take the machine."""
 
@@ -124,6 +123,12 @@ async def _matches(stored: str, password: str) -> bool:
         return await asyncio.to_thread(verify)
 
 
+@cache
+def _spare() -> str:
+    """What is verified against when there is no such user, so that the answer takes as long. Made by whoever signs in first."""
+    return _hasher.hash(secrets.token_hex(16))
+
+
 async def sign_in(core: Core, name: str, password: str, session_s: float) -> tuple[str, Person]:
     """A new session's token and who it is for. Raises `SignInRefused` or `SignInBlocked`.
 
@@ -135,7 +140,9 @@ async def sign_in(core: Core, name: str, password: str, session_s: float) -> tup
         waiting = None if row else await connection.fetchval(sql.user_blocked_s, name)
     if waiting:
         raise SignInBlocked(float(waiting))
-    if not await _matches(row["password_hash"] if row else _SPARE, password) or row is None:
+    async with _at_once:
+        spare = await asyncio.to_thread(_spare)
+    if not await _matches(row["password_hash"] if row else spare, password) or row is None:
         if row is not None and row["failed"] >= _FREE_TRIES:
             async with core.pool.acquire() as connection, connection.transaction():
                 await note(core, connection, name, "sign_in_blocked", failed=row["failed"])

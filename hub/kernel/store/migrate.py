@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -12,6 +13,19 @@ FOLDER = Path(__file__).parent / "migrations"
 
 class MigrationChanged(Exception):
     """Tệp migration đã áp dụng bị sửa. / An applied migration's file was changed: restore it and add a new one."""
+
+
+class SchemaBehind(Exception):
+    """Lược đồ cơ sở dữ liệu chưa có đủ migration của phiên bản này. / The database's schema lacks migrations of this version."""
+
+
+async def current(connection: Any) -> None:
+    """Return where the schema has all that this code knows; more is no harm. Raises `SchemaBehind`."""
+    done = set()
+    if await connection.fetchval("SELECT to_regclass('hub.migrations')") is not None:
+        done = {r["name"] for r in await connection.fetch("SELECT name FROM hub.migrations")}
+    if lacking := sorted({path.name for path in FOLDER.glob("[0-9]*.sql")} - done):
+        raise SchemaBehind(lacking[0])
 
 
 async def migrate(dsn: str) -> list[str]:
