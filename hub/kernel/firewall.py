@@ -256,6 +256,11 @@ def _clean_other(payload: bytes, hasher: Hasher) -> Cleaned:
         return Cleaned(MARK.encode(), [Removed("", hasher(payload), len(payload), "document")])
     wide = from_utf16(payload)
     if wide is not None:
+        found: list[Cut] = []
+        scan_fields(scan_text(payload, found), found)
+        if found:
+            # Two bytes before it say that it is wide, and it is not, or not all of it: of such a body nothing is kept.
+            return Cleaned(MARK.encode(), [Removed("", hasher(payload), len(payload), found[0].reason)])
         cleaned = clean(wide, hasher)
         return cleaned if cleaned.removed else Cleaned(payload, [], cleaned.is_json, cleaned.tree)
     if payload.lstrip()[:1] in (b"{", b"[") and b"\n" in payload:

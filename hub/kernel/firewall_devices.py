@@ -99,6 +99,10 @@ def clean_device(payload: bytes, hasher: Hasher) -> Cleaned:
         cleaned = _without_documents(cleaned, hasher)
         body = cleaned.body
     if not body.startswith(_USUAL) and (narrow := from_utf16(body)) is not None:
+        if hidden := _text(Cleaned(body, []), True, hasher).removed:
+            # As in `clean`: what says that it is wide and holds what is not.
+            gone = Removed("", hasher(body), len(body), hidden[0].reason)
+            return Cleaned(MARK.encode(), [*cleaned.removed, gone])
         found = clean_device(narrow, hasher)
         return found if found.removed else cleaned
     # `find`, not `in`: bytes are asked whether they are a number first, which costs more than the search.

@@ -233,6 +233,17 @@ def test_a_stray_byte_anywhere_in_a_picture_leaves_nothing_of_it(stray: bytes) -
         check(run("face_http", sample, raw=raw[:at] + stray + raw[at + 1 :]))
 
 
+@pytest.mark.parametrize("sign", [b"\xfe\xff", b"\xff\xfe", b"\xff\xfe\0\0", b"\0a\0a", b"a\0a\0", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("instead", [0, 1])
+def test_what_says_that_it_is_wide_and_is_not_hides_no_picture(sign: bytes, instead: int) -> None:
+    sample = load("face_http", "cut-off")
+    sample["signing"] = ""
+    raw = bytes_of(sample["body"], 1)
+    wide = json.dumps({"operator": "VerifyPush"}).encode("utf-16-le")
+    for body in (raw, raw + b" ", raw + wide, wide + raw):
+        check(run("face_http", sample, raw=sign + body[instead:]))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
