@@ -1,8 +1,8 @@
 """What an exchange platform's error says about delivery, where no layer of the connector stands in between to read it.
 
-One concern: from an answer's `x-road-error` to an outcome. It must never call a request undelivered unless `exchange.yaml` names
-the code as one that comes before delivery: what is resent as "not sent" would stand twice at the other side. It is never
-more certain than the layer that reads the same errors (a test holds the two together), and never raises, whatever the bytes.
+One concern: from an answer's `x-road-error` to an outcome. It must never call a request undelivered unless the file the layers
+go by names the code as one that comes before delivery: what is resent as "not sent" would stand twice at the other side. It is
+never more certain than they are (a test holds the two together), and never raises, whatever the bytes.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ REFUSED = Text(
 _BODY_MAX = 65_536
 
 
-class Profile(Struct, frozen=True, forbid_unknown_fields=True):
-    """`exchange.yaml`; its codes in the form they are compared in."""
+_FILE = Path(__file__).parents[1] / "connectors" / "transports" / "xroad.yaml"
+"""What single codes prove: data that adapters and layers share, for neither may import the other."""
 
-    version: str
-    title: Text
-    assumed: bool
-    why: str
+
+class Profile(Struct, frozen=True):
+    """What is read of `xroad.yaml`; its codes in the form they are compared in."""
+
     client_proxy_before_delivery: frozenset[str]
     connect_failed_messages: tuple[str, ...]
     server_proxy_refusals: frozenset[str]
@@ -47,7 +47,7 @@ _said = msgspec.json.Decoder(_Said)
 @cache
 def profile() -> Profile:
     """What is taken for certain."""
-    read = msgspec.convert(yaml.safe_load(Path(__file__).with_name("exchange.yaml").read_text("utf-8")), type=Profile)
+    read = msgspec.convert(yaml.safe_load(_FILE.read_text("utf-8")), type=Profile)
     return msgspec.structs.replace(
         read,
         client_proxy_before_delivery=frozenset(map(_plain, read.client_proxy_before_delivery)),

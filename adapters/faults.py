@@ -13,6 +13,7 @@ FAULTS: dict[str, str] = {
     "slow": "answers after delay_s",
     "down_503": "503 with Retry-After, nothing done",
     "gateway_502": "done, but the gateway in front answers 502",
+    "committed_503": "done, but the gateway in front answers 503 with Retry-After",
     "maintenance_html": "200 with a web page, nothing done",
     "commit_then_timeout": "done, then no answer until the caller gives up",
     "reset_after_read": "request read, connection reset, nothing done",

@@ -6,12 +6,14 @@ contract's reading is written down in. It must never know one particular system,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import msgspec
 import orjson
+from msgspec import Struct
 
 from adapters import exchange
 from hub.kernel.ports import Call, NeedsPerson, NeverTry, Outcome, Reading, Reply, Text, TryLater, Unknown
@@ -122,24 +124,55 @@ def item_of(call: Call, delivery: int) -> tuple[int, list[Any]]:
     raise KeyError(delivery)
 
 
-def http_outcome(reply: Reply, subject: str) -> Outcome | None:
+_LATER, _ACCOUNT, _ADDRESS = frozenset({408, 425, 429, 503}), frozenset({401, 403, 407}), frozenset({404, 405, 410})
+_READ = frozenset({400, 409, 422})
+"""Statuses whose body says more than they do."""
+
+
+class _Named(Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of a profile's `not_carried_out`."""
+
+    name: str
+    statuses: frozenset[int]
+    assumed: bool
+    source: str
+    why: str = ""
+
+
+def not_carried_out(profile: Mapping[str, Any]) -> frozenset[int]:
+    """The statuses a profile names as certain: a call answered by one was not carried out.
+
+    Raises KeyError where it has no `not_carried_out`, ValueError for a line that is wrong or names a status it cannot decide."""
+    named = msgspec.convert(profile["not_carried_out"], list[_Named])
+    statuses: frozenset[int] = frozenset().union(*(one.statuses for one in named))
+    if idle := sorted(s for s in statuses if not (s in _LATER | _ACCOUNT | _ADDRESS or 300 <= s < 400)):
+        raise ValueError(f"not_carried_out: {idle} không quyết định được gì / decide nothing")
+    return statuses
+
+
+def http_outcome(call: Call, reply: Reply, subject: str, certain: Collection[int] = ()) -> Outcome | None:
     """What the status alone decides for a whole call; None when the body must be read (2xx, 400, 409, 422).
 
-    `subject` names the account or system a task is about. 500, 502 and 504 say nothing about what was done; an exchange's
-    error says what `exchange` reads out of it, whatever the status.
+    `subject` names the account or system a task is about. `certain`: the statuses by which a call whose repeat is not harmless
+    is known not to have been carried out; after any other it is in doubt, for what stands in front may answer for a system that
+    has done it. A refusal that waits for a person needs no such proof. 500, 502 and 504 prove nothing; an exchange's error says
+    what `exchange` reads out of it, whatever the status.
     """
     of_exchange = exchange.outcome(reply)
     if of_exchange is not None:
         return of_exchange
-    status = reply.status
-    if 200 <= status < 300 or status in (400, 409, 422):
+    status, told = reply.status, Unknown(reason=f"HTTP {reply.status}")
+    if 200 <= status < 300 or status in _READ:
         return None
-    if status in (401, 403, 407):
-        return NeedsPerson(cause="credentials", subject=subject, message=CREDENTIALS, scope="connector")
-    if status in (408, 425, 429, 503):
-        return TryLater(reason=f"HTTP {status}", after_s=retry_after(reply))
-    if 300 <= status < 400 or status in (404, 405, 410):
-        return NeedsPerson(cause="address", subject=subject, message=ADDRESS, scope="connector")
+    proven = call.idempotent or status in certain
+    if status in _LATER:
+        return TryLater(reason=told.reason, after_s=retry_after(reply)) if proven else told
+    if status in _ACCOUNT:
+        wrong = NeedsPerson(cause="credentials", subject=subject, message=CREDENTIALS, scope="connector")
+        return wrong if proven else told
+    if status in _ADDRESS or 300 <= status < 400:
+        wrong = NeedsPerson(cause="address", subject=subject, message=ADDRESS, scope="connector")
+        return wrong if proven else told
     if 400 <= status < 500:
-        return NeedsPerson(cause="contract_refused", subject=f"HTTP {status}", message=CONTRACT)
-    return Unknown(reason=f"HTTP {status}")
+        return NeedsPerson(cause="contract_refused", subject=told.reason, message=CONTRACT)
+    return told

@@ -227,7 +227,7 @@ class Twin(ABC):
             await asyncio.sleep(fault.delay_s)
         say = Say() if kind in BEFORE else self._done(ask)
         match kind:
-            case "down_503":
+            case "down_503" | "committed_503":
                 return _response(Say(503, b"", "text/plain", {"Retry-After": "2"}))
             case "gateway_502":
                 return _response(Say(502, b"<html><body>Bad Gateway</body></html>", "text/html"))

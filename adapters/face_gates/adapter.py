@@ -139,7 +139,7 @@ class FaceGates:
         device, operator = str(call.meta.get("device", "")), str(call.meta.get("operator", ""))
         if reply.headers.get(_SILENT):
             return TryLater(reason="gate_silent", after_s=self._profile["silent_s"])
-        if (outcome := http_outcome(reply, device)) is not None:
+        if (outcome := http_outcome(call, reply, device)) is not None:
             return outcome
         said = json_object(reply.body) or {}
         info = said.get("info")

@@ -93,7 +93,7 @@ class Ministry:
 
         Where a learner sent under a temporary code was given a lasting one, that is a record of its own.
         """
-        whole = http_outcome(reply, "ministry")
+        whole = http_outcome(call, reply, "ministry")
         if whole is not None:
             return everyone(call, whole)
         answer = json_object(reply.body)

@@ -42,7 +42,7 @@ class Holdings:
 
     def page(self, what: str, reply: Reply, call: Call) -> Pulled:
         """The rows of an answer; `cursor` and `next` while it says there are more."""
-        whole = http_outcome(reply, "ministry")
+        whole = http_outcome(call, reply, "ministry")
         if whole is not None:
             return Pulled(fault=whole)
         answer = json_object(reply.body)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.kit import CREDENTIALS, everyone, http_outcome
+from adapters.kit import CREDENTIALS, everyone, http_outcome, not_carried_out
 from adapters.population import envelope
 from adapters.population.answers import Answer, Fault, understand
 from adapters.population.identity import Address, Asked
 from adapters.population.judging import Judge, answered
-from adapters.population.questions import DELETE, HISTORY, RESULT, STATUS, SUBMIT, asked_in
+from adapters.population.questions import DELETE, RESULT, STATUS, SUBMIT, asked_in
 from adapters.population.requests import Conversation, state_of
 from hub.kernel.ports import (
     Call,
@@ -43,11 +43,12 @@ class Reader:
         self._faults: dict[str, str] = {str(code): str(kind) for code, kind in profile["fault_codes"].items()}
         self._fault_default = str(profile["fault_default"])
         self._trust_count = bool(profile["trust_count"])
+        self._certain = not_carried_out(profile)
         self._conversation = Conversation(profile)
 
     def read(self, call: Call, reply: Reply) -> Reading:
         """The verdict as a receipt and a `population_check` record, the next step, or why there is none. Raises nothing."""
-        found = self._understood(call.operation, reply)
+        found = self._understood(call, reply)
         if not isinstance(found, Answer):
             return everyone(call, self._fault(call, found) if isinstance(found, Fault) else found)
         outcome, records = self._meaning(call, reply, found)
@@ -57,19 +58,19 @@ class Reader:
 
     def settled(self, inquiry: Call, reply: Reply) -> Settlement:
         """What the history of the unit's requests says about a question."""
-        found = self._understood(HISTORY, reply)
+        found = self._understood(inquiry, reply)
         if not isinstance(found, Answer):
             return Settlement(verdict="unclear", detail=str(getattr(found, "reason", found))[:200])
         return self._conversation.settle(str(inquiry.key), inquiry.meta.get("of") == SUBMIT, found)
 
-    def _understood(self, operation: str, reply: Reply) -> Answer | Fault | Outcome:
+    def _understood(self, call: Call, reply: Reply) -> Answer | Fault | Outcome:
         # SOAP 1.1 sends its faults with 500, REST callers with any status: the body may say more.
         told = reply.status == 500 and "x-road-error" not in reply.headers
-        early = None if told else http_outcome(reply, self._officer)
+        early = None if told else http_outcome(call, reply, self._officer, self._certain)
         if early is not None:
             return early
         try:
-            found = understand(operation, reply.body, json=self._json, trust_count=self._trust_count)
+            found = understand(call.operation, reply.body, json=self._json, trust_count=self._trust_count)
         except envelope.Unreadable as error:
             return _without_answer(reply.status, str(error))
         if isinstance(found, Answer) and not 200 <= reply.status < 300:

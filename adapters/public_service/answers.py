@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.kit import CONTRACT, code_of, everyone, http_outcome, json_object, ruled, text_of
+from adapters.kit import CONTRACT, code_of, everyone, http_outcome, json_object, not_carried_out, ruled, text_of
 from adapters.public_service.shapes import agrees, rows_of, says, upper
 from hub.kernel.ports import Call, NeedsPerson, Outcome, Reading, Receipt, Reply, Settlement, Unknown
 
@@ -17,19 +17,20 @@ class Answers:
     """The portal's answers as a profile reads them."""
 
     def __init__(self, profile: Mapping[str, Any]) -> None:
-        """Raises KeyError when the profile lacks what it must say."""
+        """Raises KeyError or ValueError when the profile lacks what it must say."""
         self.success = frozenset(profile["success"])
         self._progress_list: str = profile["progress_list"]
         self._exists, self._absent = profile["already_exists"], profile["not_found"]
         self.refusals: dict[str, dict[str, Any]] = profile["refusals"]
+        self._certain = not_carried_out(profile)
 
     def says_exists(self, row: Mapping[str, Any]) -> bool:
         """Whether a row says "đã tồn tại"."""
         return says(self._exists, row, self.success, self.refusals)
 
-    def told(self, reply: Reply) -> tuple[dict[str, Any], list[dict[str, Any]]] | Outcome:
+    def told(self, call: Call, reply: Reply) -> tuple[dict[str, Any], list[dict[str, Any]]] | Outcome:
         """(head, rows) of an answer that can be read, else the outcome it is."""
-        whole = http_outcome(reply, "public_service")
+        whole = http_outcome(call, reply, "public_service", self._certain)
         if whole is not None:
             return whole
         answer = json_object(reply.body)
@@ -40,7 +41,7 @@ class Answers:
 
     def filing(self, call: Call, reply: Reply) -> Reading | None:
         """What became of one filing; None: the portal has it already, and the caller goes on with an update."""
-        told = self.told(reply)
+        told = self.told(call, reply)
         if not isinstance(told, tuple):
             return everyone(call, told)
         head, rows = told
@@ -56,7 +57,7 @@ class Answers:
 
     def progress(self, call: Call, reply: Reply) -> Reading:
         """What became of each notice of a call; one the answer does not name stays unknown."""
-        told = self.told(reply)
+        told = self.told(call, reply)
         if not isinstance(told, tuple):
             return everyone(call, told)
         head, rows = told

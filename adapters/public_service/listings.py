@@ -64,7 +64,7 @@ class Listings:
 
     def page(self, what: str, call: Call, reply: Reply) -> tuple[Pulled, Asked | None]:
         """What a page brought, and the question for the next one while this one was full."""
-        told = self._answers.told(reply)
+        told = self._answers.told(call, reply)
         if not isinstance(told, tuple):
             return Pulled(fault=told), None
         head, rows = told

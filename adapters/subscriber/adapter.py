@@ -83,7 +83,7 @@ class Subscriber:
     def _outcome(self, call: Call, reply: Reply) -> Outcome:
         if reply.status == 410:
             return NeedsPerson(cause="endpoint_gone", subject=self._source, message=_GONE, scope="connector")
-        if (outcome := http_outcome(reply, self._source)) is not None:
+        if (outcome := http_outcome(call, reply, self._source)) is not None:
             return outcome
         number = str(call.meta.get("id", ""))
         said = json_object(reply.body) or {}

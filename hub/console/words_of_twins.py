@@ -39,6 +39,10 @@ TWIN_WORDS: dict[str, tuple[str, str]] = {
     "fault.slow": ("Chậm", "Slow"),
     "fault.down_503": ("Ngừng phục vụ (503)", "Out of service (503)"),
     "fault.gateway_502": ("Cổng trung gian lỗi (502), việc đã làm", "Gateway fails (502), done all the same"),
+    "fault.committed_503": (
+        "Cổng trung gian báo ngừng phục vụ (503), việc đã làm",
+        "Gateway says out of service (503), done all the same",
+    ),
     "fault.maintenance_html": ("Trang bảo trì HTML với mã 200", "Maintenance page in HTML with status 200"),
     "fault.commit_then_timeout": ("Đã nhận rồi im lặng", "Taken, then silence"),
     "fault.reset_after_read": ("Ngắt sau khi đọc yêu cầu", "Reset after the request was read"),

@@ -1,6 +1,6 @@
 """An exchange's error read by an adapter, and by the connector's layer: never more certain here than there.
 
-The truth is the layer's own list, read from its file; adapters may not import it, so they keep a list of what is harmless.
+Both go by one file of codes; how they read them is written down twice, for neither may import the other.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ from adapters.kit import http_outcome
 from adapters.manifest import load
 from adapters.samples import samples
 from connectors.errors import ServiceRefused
+from connectors.transports import xroad_faults
 from connectors.transports.xroad_faults import judge
-from hub.kernel.ports import MaybeSent, NeedsPerson, NotSent, Outcome, Reply, TryLater, Unknown
+from hub.kernel.ports import Call, MaybeSent, NeedsPerson, NotSent, Outcome, Reply, TryLater, Unknown
 
 ROOT = Path(__file__).parents[3]
-LAYER: dict[str, Any] = yaml.safe_load((ROOT / "connectors" / "transports" / "xroad.yaml").read_text("utf-8"))
-OURS: dict[str, Any] = yaml.safe_load((ROOT / "adapters" / "exchange.yaml").read_text("utf-8"))
+PROFILE: dict[str, Any] = yaml.safe_load((ROOT / "connectors" / "transports" / "xroad.yaml").read_text("utf-8"))
+CALL = Call(operation="o", deliveries=(1,), body=b"", content_type="", idempotent=False)
 DOUBTFUL = [
     "IOError", "HttpError", "NetworkError", "InternalError", "InvalidResponse", "InconsistentResponse", "InvalidSoap", "InvalidXml",
     "InvalidContentType", "MimeParsingFailed", "MissingBody", "MissingSignature", "InvalidSignatureValue", "CertValidation",
     "LoggingFailed", "Timestamping", "OfTomorrow",
 ]  # fmt: skip
 """What a security server also says after it passed a request on, and what nobody has named yet."""
-HARMLESS: list[str] = OURS["client_proxy_before_delivery"]
-UNCONNECTED: str = LAYER["connect_failed_messages"][0]
+HARMLESS: list[str] = PROFILE["client_proxy_before_delivery"]
+UNCONNECTED: str = PROFILE["connect_failed_messages"][0]
 
 
 def read(code: str, message: str = "", status: int = 500) -> Outcome:
     body = orjson.dumps({"type": code, "message": message, "detail": ""})
-    found = http_outcome(Reply(status=status, body=body, headers={"x-road-error": code}), "anyone")
+    found = http_outcome(CALL, Reply(status=status, body=body, headers={"x-road-error": code}), "anyone")
     assert found is not None
     return found
 
@@ -62,8 +63,9 @@ def test_what_is_harmless_here_is_so_there(code: str) -> None:
 
 
 def test_layer_and_adapters_go_by_the_same_codes() -> None:
+    ours, layers = exchange.profile(), xroad_faults.profile()
     for what in ("client_proxy_before_delivery", "connect_failed_messages", "server_proxy_refusals"):
-        assert LAYER[what] == OURS[what], what
+        assert getattr(ours, what) == getattr(layers, what) and PROFILE[what], what
     assert not set(HARMLESS) & set(DOUBTFUL)
 
 
@@ -94,7 +96,7 @@ def test_no_connection_is_not_sent_and_a_refusal_is_a_persons() -> None:
 
 
 PARTS = st.sampled_from(["Server", "client", "ClientProxy", "client_proxy", "ServerProxy", *DOUBTFUL, *HARMLESS])
-REFUSING = st.sampled_from(LAYER["server_proxy_refusals"])
+REFUSING = st.sampled_from(PROFILE["server_proxy_refusals"])
 MESSAGES = st.sampled_from(["", UNCONNECTED, f"… {UNCONNECTED.upper()} ([https://10.0.0.5:5500/])"]) | st.text(
     max_size=20
 )

@@ -13,9 +13,11 @@ import pytest
 import yaml
 
 from adapters import manifest as manifests
+from adapters.kit import not_carried_out
 from adapters.manifest import Manifest, ManifestError
 from adapters.samples import GOLDEN, Sample, example_settings, plain_call, samples
 from adapters.twin import FAULTS, Twin
+from hub.kernel.ports import Reply, TryLater
 
 READ_KINDS = {"Receipt", "TryLater", "NeverTry", "NeedsPerson", "Unknown", "next"}
 
@@ -77,6 +79,27 @@ def test_profiles_say_that_and_why_they_assume(manifest: Manifest) -> None:
         manifest.build(example_settings(manifest), name)
     lying = {p.name for p in manifest.folder.glob("profile-*.yaml")} - set(manifest.profiles)
     assert not lying, f"profiles nobody can choose: {lying}"
+
+
+def test_only_a_named_status_sends_again_what_must_not_stand_twice(manifest: Manifest) -> None:
+    """Nothing is taken for not carried out that its profile does not name with a source; what may be repeated needs no name."""
+    rendered = [s for s in samples(manifest) if s.case.what == "render"]
+    for name in manifest.profiles:
+        profile = manifest.profile(name)
+        certain = not_carried_out(profile) if "not_carried_out" in profile else frozenset()
+        assert certain or all(o.idempotent for o in manifest.operations.values())
+        for line in profile.get("not_carried_out", []):
+            by_rfc = re.match(r"RFC \d{4}, \d", line["source"])
+            assert len(line["source"]) > 10 or by_rfc, line
+            assert not (by_rfc and {408, 503} & set(line["statuses"])), "no RFC says so of these"
+        for sample in rendered:
+            adapter = manifest.build(example_settings(manifest) | sample.case.settings, name)
+            for call in sample.calls(adapter):
+                for status in range(300, 600):
+                    told = adapter.read(call, Reply(status=status, body=b"")).outcomes.values()
+                    again = [o for o in told if isinstance(o, TryLater) or getattr(o, "scope", "") == "connector"]
+                    assert call.idempotent or status in certain or not again, (sample.name, status)
+                    assert status not in (429, 503) or not call.idempotent or again, (sample.name, status)
 
 
 def test_every_outcome_has_a_sample_and_every_sample_an_outcome(manifest: Manifest) -> None:

@@ -92,9 +92,9 @@ def test_a_publication_refused_for_its_own_sake_is_an_answer_about_it_alone(
             reply = await transport.exchange(Request(method="PUBLISH", url="t", body=bytes(60), headers=headers), 8)
             assert asyncio.get_running_loop().time() - began < 4, "no receiver's answer is waited for"
             assert reply.status == status and reply.body.startswith(b"MQTT: ") and levels == [5]
-            outcome = http_outcome(reply, "x")
-            assert isinstance(outcome, NeedsPerson) and outcome.scope == "delivery"
             call = Call(operation="o", deliveries=(1, 2), body=b"", content_type="", idempotent=True)
+            outcome = http_outcome(call, reply, "x")
+            assert isinstance(outcome, NeedsPerson) and outcome.scope == "delivery"
             batch = Exchange(id=1, klass=1, connector=1, call=call, mapping="", reply=reply)
             assert refused_whole(batch, everyone(call, outcome)) == (status == 413), "one too large is halved"
             await transport.close()

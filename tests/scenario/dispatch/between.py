@@ -66,17 +66,32 @@ class SecurityServer(Between):
 
 
 class Forwarder(Between):
-    """`/XrdAdapter/RestService/forward/<path>?dstcode=…&providerurl=…`."""
+    """`/XrdAdapter/RestService/forward/<path>?dstcode=…&providerurl=…`: method, path, further parameters, body and the caller's own
+    access go on as they are. A provider that breaks off is a 504."""
+
+    def __init__(self, target: str, dstcode: str = "VN:GOV:G22:portal") -> None:
+        super().__init__(target)
+        self.dstcode = dstcode
 
     async def serve(self, request: web.Request) -> web.Response:
         self.seen.append(request)
-        start = "/XrdAdapter/RestService/forward"
-        if not request.path.startswith(start) or request.query.get("dstcode") != "VN:GOV:G22:portal":
+        start, asked = "/XrdAdapter/RestService/forward", dict(request.query)
+        if not request.path.startswith(start) or asked.pop("dstcode", "") != self.dstcode:
             self.refused.append(str(request.rel_url))
             return web.Response(status=404)
-        at = request.query["providerurl"] + request.path.removeprefix(start)
-        status, answer, kind = await self.post(at, await request.read(), {"Content-Type": request.content_type})
-        return web.Response(status=status, body=answer, headers={"Content-Type": kind})
+        path = request.rel_url.raw_path.removeprefix(start)
+        at = URL(asked.pop("providerurl") + path, encoded=True).with_query(asked)
+        own = {n: request.headers[n] for n in ("Content-Type", "Accept", "Authorization") if n in request.headers}
+        body = await request.read() or None
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.request(request.method, at, data=body, headers=own) as reply,
+            ):
+                kind = {"Content-Type": reply.headers["Content-Type"]}
+                return web.Response(status=reply.status, body=await reply.read(), headers=kind)
+        except aiohttp.ClientError:
+            return web.Response(status=504)
 
 
 class Gateway(Between):

@@ -127,21 +127,6 @@ def test_a_request_lost_on_the_way_is_asked_about_twice_and_the_same_bytes_go_ag
     run(go())
 
 
-def test_an_outage_makes_deliveries_wait_and_the_ticker_brings_them_back(stage: Any, items: Any) -> None:
-    async def go() -> None:
-        async with stage() as s:
-            twin = await s.portal({"breaker": {"failures": 3, "open_s": 0.3, "open_max_s": 0.5}})
-            twin.set_fault(Fault(kind="down_503", for_s=3))
-            await s.push("filing", *(items.filing(f"000.00.12.H24-261122-{n:04d}") for n in range(12)))
-            await s.work()
-            await s.until(lambda: s.led.value("SELECT count(*) > 0 FROM recoveries WHERE state = 'open'"))
-            await s.settled(30, delivered=12)
-            assert len(effects(twin)) == 12
-            await s.until(lambda: s.led.value("SELECT state = 'idle' FROM recoveries"), 15)
-
-    run(go())
-
-
 def test_already_there_becomes_an_update(stage: Any, items: Any) -> None:
     async def go() -> None:
         async with stage() as s:

@@ -233,7 +233,8 @@ def test_a_request_is_put_once_and_its_answer_fetched_when_due(stage: Any, items
 
 
 @pytest.mark.parametrize(
-    "fault", ["commit_then_timeout", "commit_then_500", "fault_500", "garbage", "reset_after_read"]
+    "fault",
+    ["commit_then_timeout", "commit_then_500", "fault_500", "garbage", "reset_after_read", "committed_503", "down_503"],
 )
 def test_a_submission_without_an_answer_is_looked_for_before_it_is_made_again(
     stage: Any, items: Any, fault: str

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.kit import WAIT_MAX_S, http_outcome, retry_after
-from hub.kernel.ports import Reply, TryLater
+from hub.kernel.ports import Call, Reply, TryLater
 
 NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
 
@@ -43,5 +43,6 @@ def test_nothing_raises_and_no_wait_is_without_end(wait: str, date: str) -> None
 
 
 def test_it_is_what_a_busy_counterparty_is_given() -> None:
-    busy = http_outcome(Reply(status=429, body=b"", headers={"retry-after": "999999999"}), "x")
+    call = Call(operation="o", deliveries=(1,), body=b"", content_type="", idempotent=True)
+    busy = http_outcome(call, Reply(status=429, body=b"", headers={"retry-after": "999999999"}), "x")
     assert isinstance(busy, TryLater) and busy.after_s == WAIT_MAX_S

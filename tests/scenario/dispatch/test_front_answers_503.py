@@ -1,0 +1,132 @@
+"""A front that answers 503: where the portal's profile does not name it, nothing says that the portal behind did nothing. Judged by the
+books of a portal that takes a second creation and a second notice as well."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from adapters import manifest as manifests
+from adapters.twin import Fault
+from tests.scenario.dispatch.conftest import SCHOOL
+
+NUMBER = "000.00.12.H24-261122-0001"
+FILING, NOTICE = "DongBoHoSoMC", "CapNhatTienDoHoSoMC"
+BREAKER = {"breaker": {"failures": 3, "open_s": 0.3, "open_max_s": 0.5}}
+
+
+def _notice() -> dict[str, Any]:
+    data = {
+        "file_number": NUMBER, "handler": "Lê Thị Thử", "handled_at": "2026-11-21T09:00:00+07:00", "content": "Bước xử lý",
+        "status": "4", "department": "Phòng Giáo dục trung học", "school_code": SCHOOL,
+    }  # fmt: skip
+    return {"data": data}
+
+
+async def _attempts(s: Any) -> list[tuple[str, str]]:
+    return [(r["kind"], r["outcome"]) for r in await s.led.rows("SELECT kind, outcome FROM attempts ORDER BY id")]
+
+
+def test_what_was_done_behind_a_503_is_asked_about_and_stands_once(stage: Any, items: Any) -> None:
+    async def work() -> None:
+        async with stage() as s:
+            twin = await s.portal(takes_twice=True)
+            for service in (FILING, NOTICE):
+                twin.set_fault(Fault(kind="committed_503", count=1, match=service))
+            await s.push("filing", items.filing(NUMBER))
+            await s.push("filing_progress", _notice())
+            await s.work()
+            await s.settled(30, delivered=2)
+            assert [(e.type, e.event) for e in twin.books.effects] == [("filing", "NEW"), ("progress", "NOTICE")]
+            assert twin.summary()["doubles"] == []
+            assert await _attempts(s) == [("send", "Unknown"), ("inquire", "present")] * 2
+            await s.rest()
+
+    asyncio.run(work())
+
+
+def test_what_a_503_kept_from_being_done_is_sent_again_after_two_inquiries(stage: Any, items: Any) -> None:
+    async def work() -> None:
+        async with stage() as s:
+            twin = await s.portal(takes_twice=True)
+            twin.set_fault(Fault(kind="down_503", count=1, match=FILING))
+            await s.push("filing", items.filing(NUMBER))
+            await s.work()
+            await s.settled(30, delivered=1)
+            absent = ("inquire", "absent")
+            assert await _attempts(s) == [("send", "Unknown"), absent, absent, ("send", "Receipt")]
+            bodies = await s.led.rows("SELECT body FROM calls WHERE operation = 'create'")
+            assert len(bodies) == 2 and len({bytes(b["body"]) for b in bodies}) == 1
+            assert len(twin.books.effects) == 1
+            await s.rest()
+
+    asyncio.run(work())
+
+
+def test_an_update_met_by_a_503_is_sent_again_without_asking(stage: Any, items: Any) -> None:
+    async def work() -> None:
+        async with stage() as s:
+            twin = await s.portal()
+            await s.push("filing", items.filing(NUMBER))
+            await s.work()
+            await s.settled(delivered=1)
+            twin.set_fault(Fault(kind="committed_503", count=1, match=FILING))
+            await s.push("filing", items.filing(NUMBER, content="lần 2"))
+            await s.settled(delivered=2)
+            assert await _attempts(s) == [("send", "Receipt"), ("send", "TryLater"), ("send", "Receipt")]
+            assert twin.summary()["doubles"] == []
+            await s.rest()
+
+    asyncio.run(work())
+
+
+def test_an_outage_leaves_few_in_doubt_and_all_arrive_once(stage: Any, items: Any) -> None:
+    """The breaker keeps most from being begun; inquiries the outage leaves unanswered make nothing a person's."""
+
+    async def work() -> None:
+        async with stage() as s:
+            twin = await s.portal(BREAKER, takes_twice=True)
+            await s.work()
+            # So that there is a session: a log-in answered 503 leaves nothing in doubt.
+            await s.push("filing", items.filing())
+            await s.settled(delivered=1)
+            twin.set_fault(Fault(kind="down_503", for_s=3))
+            await s.push("filing", *(items.filing(f"000.00.12.H24-261122-{n:04d}") for n in range(2, 201)))
+            await s.settled(60, delivered=200)
+            assert len({e.key for e in twin.books.effects}) == len(twin.books.effects) == 200
+            doubted = await s.led.value("SELECT count(DISTINCT delivery) FROM attempts WHERE outcome = 'Unknown'")
+            assert 0 < doubted < 120, "one claim and the probes: what was not begun is in no doubt"
+            assert await s.led.value("SELECT count(*) FROM tasks") == 0
+            await s.rest()
+
+    asyncio.run(work())
+
+
+def test_where_the_profile_names_503_an_outage_makes_deliveries_wait_and_the_ticker_brings_them_back(
+    stage: Any, items: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal = manifests.load("public_service").profile()
+    named = {"name": "HTTP 503", "statuses": [503], "assumed": False, "source": "the portal's operators"}
+    portal["not_carried_out"] = [*portal["not_carried_out"], named]
+    real = manifests._profile
+    monkeypatch.setattr(
+        manifests, "_profile", lambda path: portal if path.parent.name == "public_service" else real(path)
+    )
+
+    async def work() -> None:
+        async with stage() as s:
+            twin = await s.portal(BREAKER)
+            await s.work()
+            await s.push("filing", items.filing())
+            await s.settled(delivered=1)
+            twin.set_fault(Fault(kind="down_503", for_s=3))
+            await s.push("filing", *(items.filing(f"000.00.12.H24-261122-{n:04d}") for n in range(2, 13)))
+            await s.until(lambda: s.led.value("SELECT count(*) > 0 FROM recoveries WHERE state = 'open'"))
+            await s.settled(30, delivered=12)
+            assert len({e.key for e in twin.books.effects}) == len(twin.books.effects) == 12
+            assert await s.led.value("SELECT count(*) FROM attempts WHERE kind = 'inquire'") == 0
+            await s.until(lambda: s.led.value("SELECT state = 'idle' FROM recoveries"), 15)
+
+    asyncio.run(work())
