@@ -6,7 +6,7 @@ a clock, see a secret, or take a list that goes round in circles for one that go
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct, field
@@ -66,6 +66,11 @@ class Lister(Protocol):
         devices: Mapping[str, Mapping[str, Any]],
     ) -> Listed:
         """Read a page. `reply.body` and `tree` (its JSON, None when it is none) have been through the firewall."""
+        ...
+
+    def reach(self, owner: Mapping[str, Any]) -> timedelta | None:
+        """How far back the list can still tell, where it speaks for several devices of a vendor's account: one that is
+        registered late is asked for from there. None: it speaks for the owner alone."""
         ...
 
     def settled(self, owner: Mapping[str, Any], hub: str) -> Call | None:

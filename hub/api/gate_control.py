@@ -18,7 +18,7 @@ from hub.api.control import require_control
 from hub.api.devices import door_of
 from hub.api.problems import Problem
 from hub.kernel.firewall_names import NO_REASON, stated
-from hub.kernel.ledger import gate_commands, gate_lists, parties
+from hub.kernel.ledger import gate_accounts, gate_commands, gate_lists, parties
 from hub.kernel.ledger.core import TRANSIENT
 from hub.kernel.ports import Text
 from hub.worker.catchup import LISTERS
@@ -128,7 +128,10 @@ async def drop_list(request: Request, device: str, why: str = "") -> Response:
 
 @router.get("/lists")
 async def lists(request: Request) -> dict[str, Any]:
-    """Every gate whose list is read: how far, what it brought that was never pushed, and what ails it."""
-    rows = await gate_lists.standing(door_of(request).hub.core)
+    """Every gate whose list is read: how far, what it brought that was never pushed, and what ails it. `gates`: of an account's
+    list, whom it was asked for and from when."""
+    core = door_of(request).hub.core
+    rows = await gate_lists.standing(core)
+    spoken = await gate_accounts.spoken_for(core, [row["device"] for row in rows])
     shown = ("device", "done_to", "finished_at", "due_at", "told_at", "page", "listed", "missed", "fault")
-    return {"items": [{name: row[name] for name in shown} for row in rows]}
+    return {"items": [{name: row[name] for name in shown} | {"gates": spoken.get(row["device"], {})} for row in rows]}

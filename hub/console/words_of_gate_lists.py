@@ -63,6 +63,9 @@ GATE_LIST_WORDS: dict[str, tuple[str, str]] = {
     "kind.gate_pictures_on": ("Bật giữ ảnh ở cổng", "Gate's pictures kept"),
     "kind.gate_pictures_off": ("Tắt giữ ảnh ở cổng", "Gate's pictures no longer kept"),
     "kind.gate_picture_seen": ("Xem ảnh từ cổng", "Picture of a gate seen"),
+    "gate.list_from": ("hỏi lại từ", "asked from"),
     "kind.gate_list": ("Đặt cách hỏi danh sách của cổng", "How a gate is asked for its list"),
     "kind.gate_list_dropped": ("Thôi hỏi danh sách của cổng", "Gate no longer asked for its list"),
+    "kind.gate_listed": ("Hỏi danh sách của tài khoản cho cổng mới", "Account's list asked for a gate new to it"),
+    "kind.gate_unlisted": ("Danh sách của tài khoản bỏ qua cổng", "Account's list passes the gate over"),
 }

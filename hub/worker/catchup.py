@@ -21,13 +21,14 @@ from msgspec import Struct, field
 from connectors.connector import LiveConnector, build
 from connectors.errors import AddressRefused, CredentialsRefused, SettingsInvalid
 from hub.kernel.intake import Accepted, Arrival
-from hub.kernel.ledger import alarms, gate_lists, gate_memory, parties
+from hub.kernel.ledger import alarms, gate_accounts, gate_lists, gate_memory, parties
 from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ledger.gate_lists import Asking, Hole, ListLost
 from hub.kernel.ports import Call, Draft, MaybeSent, NotSent, Numbers, Reply, Text
 from hub.keys import CannotDecrypt, Keys
 from hub.worker.list_clocks import offset_told
 from hub.worker.list_entries import entries, of_account, set_right, turn_of
+from hub.worker.list_members import Start, hurry, start_of, those_in
 from hub.worker.list_news import news_of
 from hub.worker.list_pages import Entries, Listing, Page, arrivals_of, read_page
 from hub.worker.list_settings import BadListSettings, ListSettings, connector_settings, policy_of
@@ -47,6 +48,8 @@ _CLOUD = frozenset({HANET.name})
 """Families a vendor's cloud answers for: that it answers says nothing of the device."""
 _LEASE_S = 60.0
 _AT_ONCE = 8
+_LOOK_S = 30.0
+"""How often it is looked whether a list has somebody new to ask for."""
 _DEADLINE_S = 20.0
 _PATIENT_S, _PERSON_S = 30.0, 1800.0
 _OFFSET = "offset_s"
@@ -103,15 +106,20 @@ class _Run(Struct, kw_only=True):
 class CatchUp:
     """Asks gates whose time has come. One per worker."""
 
-    def __init__(self, core: Core, keys: Keys, networks: Iterable[str]) -> None:
+    def __init__(self, core: Core, keys: Keys, networks: Iterable[str], kept_days: int = 30) -> None:
+        """`kept_days`: how long check-ins are kept; what is older would be stored again."""
+        self._kept = timedelta(days=kept_days - 1)
         self._core = core
         self._keys = keys
         self._networks = tuple(networks)
-        self._alarmed_at = float("-inf")
+        self._alarmed_at = self._looked_at = float("-inf")
 
     async def work(self, for_s: float) -> int:
         """Ask what is due, round after round for about `for_s` seconds, each gate for at most as long; how many were asked."""
         asked, ends = 0, time.monotonic() + for_s
+        if time.monotonic() - self._looked_at > _LOOK_S:
+            self._looked_at = time.monotonic()
+            await hurry(self._core, self._keys, LISTERS)
         while found := await gate_lists.claim(self._core, self._core.worker, _LEASE_S, _AT_ONCE):
             devices = entries(await parties.devices(self._core, [asking.device for asking in found]))
             until = time.monotonic() + for_s
@@ -160,9 +168,9 @@ class CatchUp:
         run = _Run(asking=asking, settings=settings, lister=lister, entry=entry, devices=others, connector=connector)
         try:
             await self._tell(run)
+            start = await self._start(run)
             if asking.span_end is None:
-                start = asking.done_to - timedelta(seconds=settings.overlap_s)
-                await gate_lists.begin(core, asking, owner, start, asking.now)
+                await gate_lists.begin(core, asking, owner, start.at, asking.now, start.joined, back=start.back)
             going = True
             while going and time.monotonic() < until:
                 going = await self._page(run)
@@ -174,6 +182,17 @@ class CatchUp:
             await gate_lists.let_go(core, asking, owner)
         finally:
             await connector.close()
+
+    async def _start(self, run: _Run) -> Start:
+        """Where a run of this list begins. Before any page is read it is noted whom the list passes over that it spoke for."""
+        asking, overlap_s = run.asking, run.settings.overlap_s
+        if (reach := run.lister.reach(run.entry)) is None:
+            return Start(asking.done_to - timedelta(seconds=overlap_s))
+        there = those_in(run.devices)
+        spoken = (await gate_accounts.spoken_for(self._core, [asking.device])).get(asking.device, {})
+        if gone := spoken.keys() - there:
+            await gate_lists.passes_over(self._core, asking, self._core.worker, sorted(gone))
+        return start_of(asking, overlap_s, there, spoken, min(reach, self._kept))
 
     def _connector(self, asking: Asking, settings: ListSettings) -> LiveConnector:
         secrets: dict[str, str] = {}

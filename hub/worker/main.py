@@ -58,7 +58,9 @@ class Worker:
         self._maps: dict[str, FieldMap] = load_field_maps()
         self._addresses = AddressPolicy(house.settings.outward.allow_private, house.settings.outward.folders)
         self._recovery = RecoveryLoop(self.core, airflow, house.settings)
-        self._catch_up = CatchUp(self.core, house.keys, house.settings.outward.gate_networks)
+        self._catch_up = CatchUp(
+            self.core, house.keys, house.settings.outward.gate_networks, house.settings.retention.short_days
+        )
         self._pickups = Pickups(house, self._addresses)
         self._serving = Serving(self.core)
         self._hourly = Hourly(self.core, house.settings)

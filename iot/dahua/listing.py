@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,10 @@ class DahuaList:
             if (item := _passage(name, record, span, received_at, owner, settings)) is not None:
                 page.items.append((name, item))
         return page
+
+    def reach(self, owner: Mapping[str, Any]) -> timedelta | None:
+        """A device lists itself alone."""
+        return None
 
     def settled(self, owner: Mapping[str, Any], hub: str) -> Call | None:
         """It pushes nowhere."""

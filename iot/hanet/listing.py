@@ -5,7 +5,7 @@ One concern: that list. Pure. It must never keep a picture's address, or store a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -100,6 +100,10 @@ class HanetList:
             item.body = orjson.dumps(kept)
             page.items.append((name, item))
         return page
+
+    def reach(self, owner: Mapping[str, Any]) -> timedelta | None:
+        """A place's list tells of all its cameras."""
+        return timedelta(days=PROFILES.get(owner.get("profile")).settings["list_days"])
 
     def settled(self, owner: Mapping[str, Any], hub: str) -> Call | None:
         """The webhook's address is kept in the vendor's cloud by a person."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -164,13 +164,14 @@ class HanetPlace(ListGate):
     """The vendor's list of a place: `person/getCheckinByPlaceIdInTimestamp`. It does not tell the ids its webhook told.
 
     `aliases` False: of a person it tells the vendor's own number alone, as cameras at a broker do. `numbers`: which alias and which
-    number of the vendor's it tells of a passage instead."""
+    number of the vendor's it tells of a passage instead. `camera`: which saw a passage, where there are several. `spans`: what it
+    was asked for, page by page: from, to."""
 
     def __init__(
         self,
         stored: list[Stored],
         *,
-        camera: str,
+        camera: str | Callable[[Stored], str],
         place: str = "12345",
         aliases: bool = True,
         numbers: Callable[[Stored], tuple[str, str]] | None = None,
@@ -178,14 +179,16 @@ class HanetPlace(ListGate):
     ) -> None:
         super().__init__(stored, **more)
         self._numbers = numbers or (lambda s: (s.person, "2390481234567890") if aliases else ("", s.person))
-        self._camera = camera
+        self._camera = camera if callable(camera) else lambda _: camera
         self._place = place
+        self.spans: list[tuple[datetime, datetime]] = []
 
     def answer(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> tuple[int, str, bytes]:
         asked = dict(parse_qsl(body.decode()))
         if not path.endswith("getCheckinByPlaceIdInTimestamp") or asked.get("placeID") != self._place:
             return 200, "application/json", b'{"returnCode": -1, "returnMessage": "placeID"}'
         start, end = int(asked["from"]), int(asked["to"])
+        self.spans.append((datetime.fromtimestamp(start / 1000, UTC), datetime.fromtimestamp(end / 1000, UTC)))
         found = [s for s in self.stored if start <= s.at.timestamp() * 1000 < end]
         size, number = int(asked["size"]), 1 if self.circling else int(asked["page"])
         data = [
@@ -194,7 +197,7 @@ class HanetPlace(ListGate):
                 "personID": self._numbers(s)[1],
                 "personName": "Trần Thị Mẫu",
                 "type": "0" if s.passed else "2",
-                "deviceID": self._camera,
+                "deviceID": self._camera(s),
                 "checkinTime": int(s.at.timestamp() * 1000),
                 "avatar": f"https://pictures.example/{s.number}.jpg",
             }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
@@ -84,6 +84,10 @@ class HikvisionList:
         """One page, as by time. Entries with other numbers are left out; a page of nothing else is a fault, and what comes
         on pages with some of both is bounded by the entries the terminal says it has."""
         return _read(owner, numbers, place, reply, tree, received_at)
+
+    def reach(self, owner: Mapping[str, Any]) -> timedelta | None:
+        """A device lists itself alone."""
+        return None
 
     def settled(self, owner: Mapping[str, Any], hub: str) -> Call | None:
         """`httpHosts/1`: push events as JSON to the hub's address; firmware loses this with an update or a reset."""

@@ -27,7 +27,7 @@ KINDS = (
     "day_off", "day_off_removed", "sessions", "rehearse", "query_granted", "query_withdrawn",
     "gate_registered", "gate_code", "gate_enrolled", "gate_rotated", "gate_signing", "gate_moved", "gate_replaced", "gate_revoked", "gate_traced",
     "gate_pictures_on", "gate_pictures_off", "gate_picture_seen",
-    "gate_list", "gate_list_dropped", "devices", "devices_revoked",
+    "gate_list", "gate_list_dropped", "gate_listed", "devices", "devices_revoked",
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from hub.kernel.failpoints import reach
 from hub.kernel.intake import Accepted, Arrival
-from hub.kernel.ledger import gate_sightings
+from hub.kernel.ledger import gate_accounts, gate_sightings
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.intake import accept_within
 from hub.kernel.ledger.operations import because, note
@@ -51,6 +51,8 @@ class Asking(Struct, kw_only=True):
     """The database's clock when it was claimed."""
     told_s: float | None
     """Seconds since the gate was last told where to push; None: never."""
+    finished: bool
+    """Whether a run has ever come to its end."""
 
 
 class Hole(Struct, frozen=True):
@@ -87,12 +89,33 @@ async def claim(core: Core, owner: str, lease_s: float, most: int) -> list[Askin
     return [Asking(**dict(r)) for r in rows]
 
 
-async def begin(core: Core, asking: Asking, owner: str, start: datetime, end: datetime) -> None:
-    """Fix the span of a run. Raises `ListLost`."""
-    async with core.pool.acquire() as connection:
-        if not await connection.fetchval(sql.gate_list_begin, asking.device, owner, asking.run, start, end):
+async def begin(
+    core: Core,
+    asking: Asking,
+    owner: str,
+    start: datetime,
+    end: datetime,
+    joined: Sequence[str] = (),
+    *,
+    back: bool = False,
+) -> None:
+    """Fix the span of a run. `joined`: gates new to the list, which it asks for from here on; `back`: for them it begins before
+    all that was asked for until now, and is not done from there on before it ends. Raises `ListLost`."""
+    done_to = min(asking.done_to, start) if back else asking.done_to
+    async with core.pool.acquire() as connection, connection.transaction():
+        if not await connection.fetchval(sql.gate_list_begin, asking.device, owner, asking.run, start, end, done_to):
             raise ListLost(asking.device)
+        if joined:
+            await gate_accounts.joined(core, connection, asking.device, joined, start)
     asking.span_start, asking.span_end, asking.place, asking.page = start, end, None, 0
+
+
+async def passes_over(core: Core, asking: Asking, owner: str, gates: Sequence[str]) -> None:
+    """From here on the list passes over these, which it has spoken for. Raises `ListLost`."""
+    async with core.pool.acquire() as connection, connection.transaction():
+        if not await connection.fetchval(sql.gate_list_held, asking.device, owner, asking.run, asking.page):
+            raise ListLost(asking.device)
+        await gate_accounts.left(connection, asking.device, gates)
 
 
 async def store_page(

@@ -17,14 +17,31 @@ FROM (SELECT l.device FROM gate_lists l JOIN devices d ON d.id = l.device AND d.
   ORDER BY l.due_at LIMIT $3 FOR UPDATE OF l SKIP LOCKED) w
 WHERE g.device = w.device
 RETURNING g.device, g.settings, g.secrets, g.done_to, g.span_start, g.span_end, g.place, g.page, g.run, g.faults, clock_timestamp() AS now,
+  g.finished_at IS NOT NULL AS finished,
   extract(epoch FROM clock_timestamp() - g.told_at)::float8 AS told_s
 
 -- name: gate_list_begin
-UPDATE gate_lists SET span_start = $4, span_end = $5, place = NULL, page = 0
+-- `done_to` ($6) goes back where gates are new to the list: a run that has to begin anew begins there.
+UPDATE gate_lists SET span_start = $4, span_end = $5, place = NULL, page = 0, done_to = least(done_to, $6)
 WHERE device = $1 AND owner = $2 AND run = $3 AND span_end IS NULL RETURNING device
 
 -- name: gate_list_held
 SELECT device FROM gate_lists WHERE device = $1 AND owner = $2 AND run = $3 AND page = $4 AND until > clock_timestamp() FOR UPDATE
+
+-- name: gate_list_spoken
+-- Of each list the gates whose newest line about it says that it speaks for them.
+SELECT o.list, o.device, o.since FROM (
+  SELECT DISTINCT ON (h.data->>'by', h.device) h.data->>'by' AS list, h.device, h.kind, (h.data->>'since')::timestamptz AS since
+  FROM gate_history h JOIN devices d ON d.id = h.device
+  WHERE h.kind IN ('listed', 'unlisted') AND h.data->>'by' = ANY ($1::text[])
+    AND d.family IN (SELECT a.family FROM devices a WHERE a.id = ANY ($1))
+  ORDER BY h.data->>'by', h.device, h.id DESC) o
+WHERE o.kind = 'listed' ORDER BY o.list, o.device
+
+-- name: gate_lists_resting
+SELECT l.device FROM gate_lists l JOIN devices d ON d.id = l.device AND d.state = 'active' AND d.signing IS NOT NULL
+WHERE d.family = ANY ($1::text[]) AND l.finished_at IS NOT NULL AND l.span_end IS NULL AND l.fault IS NULL AND l.due_at > clock_timestamp()
+ORDER BY l.device
 
 -- name: gate_list_page
 -- A fault of the kind `circle` is one of the whole list: a page says nothing against it, for the pages before it could be read the last
