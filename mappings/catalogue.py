@@ -26,14 +26,15 @@ from mappings.tables import (
     RESOLVING,
     CodeSystem,
     Crosswalk,
+    Files,
     MapEntry,
     TableError,
     UnmappedPolicy,
     clean,
-    files_hash,
     fold,
     load_crosswalks,
     load_systems,
+    read_files,
 )
 
 Reason = Literal[
@@ -100,14 +101,14 @@ class Catalogue:
         self,
         systems: dict[str, CodeSystem],
         crosswalks: dict[str, Crosswalk],
-        files_version: str,
+        files: Files,
         overlay: Sequence[Approval] = (),
     ) -> None:
         self.systems = systems
         self.crosswalks = crosswalks
         self.overlay = tuple(overlay)
-        self._files_version = files_version
-        digest = hashlib.sha256(files_version.encode())
+        self.files = files
+        digest = hashlib.sha256(files.digest.encode())
         for row in sorted(self.overlay, key=lambda r: msgspec.json.encode(r)):
             digest.update(msgspec.json.encode(row))
         self.version: str = digest.hexdigest()[:16]
@@ -139,11 +140,17 @@ class Catalogue:
         for walk in walks.values():
             if walk.source not in systems or walk.target not in systems:
                 raise TableError(f"{walk.id}: {walk.source} or {walk.target} is not a known code system")
-        return cls(systems, walks, files_hash(folder / "codes", folder / "crosswalks"), approvals(overlay))
+        return cls(systems, walks, read_files(folder / "codes", folder / "crosswalks"), approvals(overlay))
 
     def with_overlay(self, overlay: Iterable[Any]) -> Catalogue:
         """The same tables with other approved entries: what to call after an approval. Cheap."""
-        return Catalogue(self.systems, self.crosswalks, self._files_version, approvals(overlay))
+        return Catalogue(self.systems, self.crosswalks, self.files, approvals(overlay))
+
+    def ways_into(self, systems: Iterable[str]) -> tuple[set[str], set[str]]:
+        """The code systems and the crosswalks (by id) a code may be looked up in on its way into one of these systems."""
+        walks = [w for system in systems for w in self._into.get(system, ())]
+        walks += [self.crosswalks[w.unmapped.table] for w in walks if w.unmapped.table is not None]
+        return {*systems, *(s for w in walks for s in (w.source, w.target))}, {w.id for w in walks}
 
     def _boundaries(self) -> list[date]:
         """First days of all periods any table knows: between two of them no answer changes."""

@@ -6,7 +6,6 @@ code lookups, defaults, formats and named functions; it never computes. Nothing 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -20,7 +19,7 @@ from hub.kernel.ports import Text
 from mappings.canonical.messages import title as field_title
 from mappings.canonical.registry import TYPES, TypeSpec
 from mappings.catalogue import Catalogue
-from mappings.functions import FORMATS, FUNCTIONS, Context
+from mappings.functions import FORMATS, FUNCTIONS, TURNS_INTO, Context
 from mappings.tables import HERE
 
 _LOCAL = timezone(timedelta(hours=7))
@@ -88,9 +87,9 @@ Step = Callable[[dict[str, Any], Context], Any]
 
 
 class FieldMap:
-    """A compiled field map. Immutable; `version` changes with the file."""
+    """A compiled field map. Immutable; `raw` is its file, `allowed` what a flow lets travel besides."""
 
-    def __init__(self, document: _Document, version: str, allowed: frozenset[str] = frozenset()) -> None:
+    def __init__(self, document: _Document, raw: bytes, allowed: frozenset[str] = frozenset()) -> None:
         spec = TYPES.get(document.type)
         if spec is None:
             raise FieldMapError(f"{document.map}: no record type {document.type}")
@@ -102,7 +101,8 @@ class FieldMap:
         self.assumed = document.assumed
         self.why = document.why
         self.origin = document.origin
-        self.version = version
+        self.raw = raw
+        self.allowed = allowed
         self._document = document
         self._health = frozenset(spec.health_fields)
         fields = _permitted(document.fields, allowed)
@@ -121,14 +121,14 @@ class FieldMap:
             raise FieldMapError(f"{path.name}: {error}") from error
         if document.map != path.stem:
             raise FieldMapError(f"{path.name}: the map calls itself {document.map}")
-        return cls(document, hashlib.sha256(raw).hexdigest()[:16])
+        return cls(document, raw)
 
     def allowing(self, allowed: Iterable[str]) -> FieldMap:
-        """The same map with what a flow's target allows to travel. The version names it."""
+        """The same map with what a flow's target allows to travel."""
         granted = frozenset(allowed)
         if not granted:
             return self
-        return FieldMap(self._document, "+".join((self.version, *sorted(granted))), granted)
+        return FieldMap(self._document, self.raw, granted)
 
     def apply(self, body: dict[str, Any], meta: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
         """The counterparty's fields of a record. `meta`: `event`, `version`, `updated_at` (datetime), `key`.
@@ -147,6 +147,13 @@ class FieldMap:
     def code_systems(self) -> set[str]:
         """Code systems of the counterparty this map turns codes into."""
         return {rule.code for rule in _rules(self._document.fields) if rule.code}
+
+    def turns_into(self) -> set[str]:
+        """Every code system its codes are turned into: canonical ones, the counterparty's, and those of its functions."""
+        held = TYPES[self.type].code_fields
+        canonical = {held[path][1] for _, path, kind in self.lineage() if kind == "code" and path is not None}
+        functions = {rule.function for rule in _rules(self._document.fields) if rule.function}
+        return canonical.union(self.code_systems(), *(TURNS_INTO.get(name, ()) for name in functions))
 
 
 def _permitted(fields: Mapping[str, Rule], allowed: frozenset[str]) -> dict[str, Rule]:

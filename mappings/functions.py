@@ -140,3 +140,6 @@ FUNCTIONS: dict[str, Function] = {
     "document_address": document_address,
 }
 """Functions by the name field maps call them."""
+
+TURNS_INTO: dict[str, frozenset[str]] = {"province_of": frozenset({"vn-province", "vn-ward"})}
+"""Code systems a function looks codes up in; one that is not here knows no tables."""

@@ -79,6 +79,8 @@ class CodeSystem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Exact titles (NFC, lower case) to codes."""
     by_fold: dict[str, tuple[str, ...]] = {}
     """Titles without diacritics, case and punctuation to codes."""
+    files: tuple[str, ...] = ()
+    """Names of the files it is read from (see `Files`)."""
 
     def row(self, code: str, on: date | None = None) -> CodeRow | None:
         """The row of a code, in force on `on` when given; None when there is none."""
@@ -135,6 +137,15 @@ class Crosswalk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by_name: dict[str, tuple[str, ...]] = {}
     """Exact source spellings (NFC, lower case) to source values; only where source and target are one system."""
     by_fold: dict[str, tuple[str, ...]] = {}
+    files: tuple[str, ...] = ()
+    """Names of the files it is read from (see `Files`)."""
+
+
+class Files(Struct, frozen=True):
+    """The bytes of table files by name (`codes/….yaml`, `crosswalks/….csv`), and a hash (hex) over all: it changes when any does."""
+
+    contents: dict[str, bytes]
+    digest: str
 
 
 @lru_cache(maxsize=65536)
@@ -166,6 +177,11 @@ def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, document
 
 
+def _files(path: Path, document: dict[str, Any]) -> tuple[str, ...]:
+    """Names of a table's files: the document's, and that of its rows where they are apart."""
+    return tuple(f"{path.parent.name}/{name}" for name in (path.name, document.get("file")) if name)
+
+
 def _rows(path: Path, document: dict[str, Any], inline: str) -> list[dict[str, Any]]:
     if name := document.pop("file", None):
         with (path.parent / name).open(encoding="utf-8", newline="") as stream:
@@ -179,6 +195,7 @@ def load_systems(folder: Path = HERE / "codes") -> dict[str, CodeSystem]:
     systems: dict[str, CodeSystem] = {}
     known = {"code", "vi", "en", "effective_from", "effective_to"}
     for path, document in _documents(folder):
+        files = _files(path, document)
         try:
             rows = tuple(
                 msgspec.convert(
@@ -199,6 +216,7 @@ def load_systems(folder: Path = HERE / "codes") -> dict[str, CodeSystem]:
                 by_code=by_code,
                 by_name=_index((clean(t).lower(), c) for t, c in names),
                 by_fold=_index((fold(t), c) for t, c in names),
+                files=files,
             )
         except (msgspec.ValidationError, KeyError, OSError) as error:
             raise TableError(f"{path.name}: {error}") from error
@@ -222,6 +240,7 @@ def load_crosswalks(folder: Path = HERE / "crosswalks") -> dict[str, Crosswalk]:
     """Every crosswalk of a folder, by id. Raises `TableError` naming the file at fault."""
     walks: dict[str, Crosswalk] = {}
     for path, document in _documents(folder):
+        files = _files(path, document)
         try:
             entries = tuple(msgspec.convert(raw, MapEntry, strict=False) for raw in _rows(path, document, "entries"))
             walk = msgspec.convert(document | {"entries": entries}, Crosswalk, from_attributes=True)
@@ -239,15 +258,17 @@ def load_crosswalks(folder: Path = HERE / "crosswalks") -> dict[str, Crosswalk]:
             by_source=by_source,
             by_name=_index((s.lower(), s) for s in spelled),
             by_fold=_index((fold(s), s) for s in spelled),
+            files=files,
         )
     return walks
 
 
-def files_hash(*folders: Path) -> str:
-    """Hash (hex) over the names and bytes of every table file: it changes when any table does."""
+def read_files(*folders: Path) -> Files:
+    """Every table file of these folders."""
+    paths = [p for folder in folders for p in sorted(folder.iterdir()) if p.suffix in {".yaml", ".csv"}]
+    contents = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in paths}
     digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(p for p in folder.iterdir() if p.suffix in {".yaml", ".csv"}):
-            digest.update(f"{folder.name}/{path.name}\0".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    for name, data in contents.items():
+        digest.update(f"{name}\0".encode())
+        digest.update(data)
+    return Files(contents, digest.hexdigest())

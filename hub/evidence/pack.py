@@ -14,6 +14,7 @@ from typing import Any
 from hub.evidence import verify
 from hub.kernel.ledger.core import content_hash, sorted_json
 from hub.kernel.ledger.evidence import Gathered, Whole
+from hub.kernel.ledger.mappings import digest_of
 from hub.kernel.ledger.upkeep import entry_bytes
 from hub.kernel.lifecycle import State
 
@@ -29,17 +30,18 @@ Kiểm tra, không cần mạng / check it, without a network:
 message/   thông điệp như đã nhận và lưu (ảnh khuôn mặt đã bị loại trước khi lưu) / the message as received and stored (faces were taken out before)
 record/    bản ghi chuẩn hóa / the canonical record
 calls/     yêu cầu đã gửi và trả lời đã nhận / requests as sent and replies as received
+mappings/  ánh xạ đã tạo ra yêu cầu (“mapping” trong call.json): bảng ghép trường, bảng mã, bảng quy đổi, mã đã duyệt / what made the requests ("mapping" in
+           call.json): field map, code tables, crosswalks, approved codes
 timeline.json   các lần gửi và kết quả / tries and outcomes
 chain/     các dòng nhật ký, niêm phong và chuỗi tới mốc neo / the journal's entries, their seals, and the chain to the anchor
 
-Chuỗi chứng minh thông điệp, nội dung bản ghi, yêu cầu, trả lời và kết quả, và kết quả của bản ghi nào (“record” trong timeline.json;
-dòng nhật ký cũ không nói: đọc trong chính yêu cầu). Các phần khác chỉ kèm theo cho dễ đọc. Phiên bản ánh xạ (“mapping” trong call.json) chỉ được ghi lại,
-chưa được chuỗi chứng minh; điều nó tạo ra, chính yêu cầu, thì được.
+Chuỗi chứng minh thông điệp, nội dung bản ghi, yêu cầu, ánh xạ đã tạo ra nó, trả lời và kết quả, và kết quả của bản ghi nào (“record” trong timeline.json;
+dòng nhật ký cũ không nói về bản ghi và ánh xạ: đọc trong chính yêu cầu). Các phần khác chỉ kèm theo cho dễ đọc.
 Khi ngày nhận bản ghi hết hạn lưu, bản ghi được sao sang số mới: nhật ký ghi số cũ, số mới, nội dung và thông điệp nào tạo ra nó
 (dòng cũ chỉ ghi hai số), nên lượt gửi mang số mới vẫn dẫn về đúng bản ghi này.
-The chain proves message, record's content, requests, replies and outcomes, and whose outcome each is ("record" in timeline.json;
-older entries do not say it: read that in the request itself). Everything else is there to be read. The mapping's version
-("mapping" in call.json) is stated, not proven by the chain; what it made, the request itself, is.
+The chain proves message, record's content, requests, the mappings that made them, replies and outcomes, and whose outcome each is
+("record" in timeline.json; older entries say neither this nor the mapping: read it in the request itself). Everything else is
+there to be read.
 When the day a record came on is dropped, it is copied under a new number: the journal holds the old and the new one, the content
 and which message it was made of (older entries the two numbers alone), so what was sent under the new one leads to this record.
 """
@@ -109,11 +111,18 @@ def _of_record(found: Gathered) -> bytes:
         missing.append("record/canonical.json")
     _message(found, files, missing)
     _calls(found, files, missing)
+    outcomes = _outcomes(found)
+    for mapping in sorted({said["mapping"] for said in outcomes if "mapping" in said}):
+        parts = found.mappings.get(bytes.fromhex(mapping))
+        if parts is None:
+            missing.append(f"mappings/{mapping}")
+        else:
+            files |= {f"mappings/{mapping}/{name}": data for name, data in parts.items()}
     files["timeline.json"] = verify.written(
         {
             "deliveries": [_plain(d) | {"state": State(d["state"]).word} for d in found.deliveries],
             "attempts": [_plain(a) for a in found.attempts],
-            "outcomes": _outcomes(found),
+            "outcomes": outcomes,
         }
     )
     files["chain/entries.json"] = verify.written(
@@ -224,16 +233,17 @@ def _fitting(
     leaf: bytes, delivery: int, record: int, tried: list[int | None], calls: dict[int, Any],
     digests: dict[int | None, list[bytes]],
 ) -> dict[str, Any] | None:  # fmt: skip
-    """What a leaf says of a delivery, in the form of its time: older entries do not say which record it is of."""
+    """What a leaf says of a delivery, in the form of its time: older entries do not say which record it is of, nor what mapped it."""
     for call in dict.fromkeys((*tried, None)):
         request = bytes(calls[call]["digest"]) if call in calls else b""
+        mapped = digest_of(calls[call]["mapping"]) if call in calls else b""
         for reply in digests.get(call, [b""]):
             for state in State:
-                forms = (
-                    r for r in (record, None) if verify.outcome_leaf(delivery, r, int(state), request, reply) == leaf
-                )
-                for named in forms:
-                    return ({"record": named} if named is not None else {}) | {
+                for named, mapping in dict.fromkeys(((record, mapped), (record, b""), (None, b""))):
+                    if verify.outcome_leaf(delivery, named, int(state), request, reply, mapping) != leaf:
+                        continue
+                    said = {"record": named, "mapping": mapping.hex()}
+                    return {k: v for k, v in said.items() if v} | {
                         "call": call if call in calls else None, "state": int(state), "word": state.word,
                         "request": request.hex(), "reply": reply.hex(),
                     }  # fmt: skip

@@ -32,11 +32,11 @@ import zipfile
 import zlib
 from typing import Any
 
-FORMAT = "lien-thong-evidence/2"
-FORMATS = ("lien-thong-evidence/1", FORMAT)
-"""In packs of the first one no outcome names the record it is of."""
-FILING = "lien-thong-evidence-filing/2"
-FILINGS = ("lien-thong-evidence-filing/1", FILING)
+FORMAT = "lien-thong-evidence/3"
+FORMATS = ("lien-thong-evidence/1", "lien-thong-evidence/2", FORMAT)
+"""In packs of the first one no outcome names the record it is of, in those of the first two none what mapped it."""
+FILING = "lien-thong-evidence-filing/3"
+FILINGS = ("lien-thong-evidence-filing/1", "lien-thong-evidence-filing/2", FILING)
 """Of a whole filing: packs of single records, oldest first."""
 
 
@@ -90,11 +90,15 @@ def message_leaf(message: int, digest: bytes, body: bytes, records: list[tuple[i
     return sha256(b"message", number(message), digest, body, sha256(made))
 
 
-def outcome_leaf(delivery: int, record: int | None, state: int, request: bytes, reply: bytes) -> bytes:
+def outcome_leaf(
+    delivery: int, record: int | None, state: int, request: bytes, reply: bytes, mapping: bytes = b""
+) -> bytes:
     """What the journal holds of a delivery's outcome: the record it is of (not in older entries: None), the state it went to,
-    the SHA-256 of request and reply (or nothing)."""
+    the SHA-256 of request and reply (or nothing), and of the document of what mapped the request (not in older entries)."""
     if record is None:
         return sha256(b"outcome", number(delivery), bytes([state]), request, reply)
+    if mapping:
+        return sha256(b"mapped", number(delivery), number(record), bytes([state]), request, reply, mapping)
     return sha256(b"concluded", number(delivery), number(record), bytes([state]), request, reply)
 
 
@@ -254,7 +258,7 @@ def _record(pack: Pack, found: Found, anchors: tuple[str, ...]) -> None:
     _message(pack, found, journal, record)
     _calls(pack, found, journal, record)
     others = pack.files.keys() - _PLAIN - set(_SUBJECT)
-    found.unproven += sorted(n for n in others if not n.startswith("calls/"))
+    found.unproven += sorted(n for n in others if not n.startswith(("calls/", "mappings/")))
 
 
 def _filing(pack: Pack, found: Found, anchors: tuple[str, ...]) -> None:
@@ -433,9 +437,12 @@ def _calls(pack: Pack, found: Found, journal: Journal, record: Any) -> None:
     _whose(pack, found, journal, timeline, record)
     proofs: dict[tuple[Any, str, bytes], set[str]] = {}  # (call, request or reply, SHA-256): how it is proven
     ended: set[tuple[Any, str]] = set()
+    mapped: dict[Any, dict[str, set[str]]] = {}  # call: what mapped it: how it is proven
     proven = 0
     for said in timeline["outcomes"]:
         request, reply, proof = _outcome(said, journal)
+        if said.get("mapping"):
+            mapped.setdefault(said["call"], {}).setdefault(said["mapping"], set()).add(proof)
         found.note(proof, f"timeline.json: {said['delivery']} {said['word']}")
         proven += proof == "sealed"
         ended.add((said["delivery"], said["word"]))
@@ -448,6 +455,7 @@ def _calls(pack: Pack, found: Found, journal: Journal, record: Any) -> None:
     calls |= {str(said["call"]) for said in timeline["outcomes"] if said["call"] is not None}
     for call in sorted(calls):
         _call(pack, found, call, proofs)
+    _mappings(pack, found, calls, mapped)
     held = f"{proven}/{len(timeline['outcomes'])}"
     found.lines.append(f"• {held} kết quả gửi đúng như nhật ký / outcomes are the journal's")
 
@@ -489,12 +497,13 @@ def _whose(pack: Pack, found: Found, journal: Journal, timeline: Any, record: An
 
 def _outcome(said: Any, journal: Journal) -> tuple[bytes, bytes, str]:
     """An outcome's request and reply (their SHA-256, or nothing), and its proof."""
-    request, reply = bytes.fromhex(said["request"]), bytes.fromhex(said["reply"])
-    # The leaf holds both end to end: could a call's request be nothing, its reply alone would hash as a request alone.
-    sizes = (32, (0, 32)) if said["call"] is not None else (0, (0,))
-    if said["word"] != _WORDS.get(said["state"]) or len(request) != sizes[0] or len(reply) not in sizes[1]:
+    request, reply, mapping = (bytes.fromhex(said.get(k, "")) for k in ("request", "reply", "mapping"))
+    # The leaf holds them end to end: could a call's request be nothing, its reply alone would hash as a request alone.
+    sizes = (32, (0, 32), (0, 32)) if said["call"] is not None else (0, (0,), (0,))
+    fit = len(request) == sizes[0] and len(reply) in sizes[1] and len(mapping) in sizes[2]
+    if said["word"] != _WORDS.get(said["state"]) or not fit or (mapping and said.get("record") is None):
         raise Altered(f"timeline.json: an outcome of delivery {said['delivery']} is not as it was written")
-    leaf = outcome_leaf(said["delivery"], said.get("record"), said["state"], request, reply)
+    leaf = outcome_leaf(said["delivery"], said.get("record"), said["state"], request, reply, mapping)
     proof = journal.proof(("conclude",), said["delivery"], leaf)
     if proof == "other":
         raise Altered(f"timeline.json: the journal holds another outcome of delivery {said['delivery']}")
@@ -519,6 +528,44 @@ def _call(pack: Pack, found: Found, call: str, proofs: dict[tuple[Any, str, byte
         found.note(next((p for p in ("sealed", "unsealed") if p in proof), "none"), f"{place}/{name}")
     own = {f"{place}/{name}" for name in ("call.json", *files)}
     found.unproven += sorted(n for n in pack.files if n.startswith(f"{place}/") and n not in own)
+
+
+def _mappings(pack: Pack, found: Found, calls: set[str], mapped: dict[Any, dict[str, set[str]]]) -> None:
+    """What mapped the calls: each must be called in its call.json what an outcome names, and its files must be what its document
+    says, which is what it is called by. A call whose outcomes name none only states it, as older entries do."""
+    proofs: dict[str, set[str]] = {}
+    names: dict[str, str] = {}
+    proven = 0
+    for call, by in mapped.items():
+        name = pack.json(f"calls/{call}/call.json")["mapping"]
+        for digest, how in by.items():
+            proofs.setdefault(digest, set()).update(how)
+            proven += "sealed" in how
+            if name.rpartition("@")[2] != digest or names.setdefault(digest, name) != name:
+                raise Altered(f"calls/{call}/call.json: not what the request was mapped by")
+    for digest in sorted(names.keys() | {n.split("/")[1] for n in pack.files if n.startswith("mappings/")}):
+        place = f"mappings/{digest}"
+        if not any(n.startswith(f"{place}/") for n in pack.files):
+            found.lines.append(f"• {names[digest]}: không có trong gói / not in the pack")
+            continue
+        document = pack.raw(f"{place}/mapping.json")
+        if sha256(document).hex() != digest:
+            raise Altered(f"{place}/mapping.json: not what its name says")
+        told = json.loads(document)
+        if names.get(digest, f"{told['map']}@{digest}") != f"{told['map']}@{digest}":
+            raise Altered(f"{place}/mapping.json: the calls name another map")
+        for name, hashed in told["files"].items():
+            if sha256(pack.raw(f"{place}/{name}")).hex() != hashed:
+                raise Altered(f"{place}/{name}: not what the mapping consists of")
+        proof = proofs.get(digest, set())
+        own = {f"{place}/{name}" for name in ("mapping.json", *told["files"])}
+        for name in sorted(own):
+            found.note(next((p for p in ("sealed", "unsealed") if p in proof), "none"), name)
+        found.unproven += sorted(n for n in pack.files if n.startswith(f"{place}/") and n not in own)
+    if calls:
+        found.lines.append(
+            f"• {proven}/{len(calls)} lời gọi: nhật ký nói rõ ánh xạ nào đã tạo ra / calls: their entries say what mapped them"
+        )
 
 
 def _exactly(text: str, size: int) -> bytes:

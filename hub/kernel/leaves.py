@@ -21,11 +21,14 @@ def message_leaf(message: int, digest: bytes, body: bytes | None, made: Sequence
     return _sha256(b"message" + message.to_bytes(8, "big") + digest + stored + records).digest()
 
 
-def outcome_leaf(delivery: int, record: int, state: int, request: bytes, reply: bytes) -> bytes:
+def outcome_leaf(delivery: int, record: int, state: int, request: bytes, reply: bytes, mapping: bytes) -> bytes:
     """32 bytes for an outcome: delivery and the record it owes, the state it went to, SHA-256 of request and reply (empty: there
-    was none). Entries before this form said nothing of the record; the verifier knows both, by what they begin with."""
+    was none), and of what mapped the request (empty: no request, or one named before versions of mappings were kept). Entries
+    before these forms said nothing of the record; the verifier knows all, by what they begin with."""
     told = delivery.to_bytes(8, "big") + record.to_bytes(8, "big") + bytes((state,))
-    return _sha256(b"concluded" + told + request + reply).digest()
+    if not mapping:
+        return _sha256(b"concluded" + told + request + reply).digest()
+    return _sha256(b"mapped" + told + request + reply + mapping).digest()
 
 
 def carried_leaf(copy: int, old: int, message: int, content: bytes) -> bytes:

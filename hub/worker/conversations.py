@@ -65,7 +65,9 @@ class Conversations:
     def _together(self, begun: list[Claimed]) -> list[tuple[Call, Claimed]] | None:
         """Calls that several share; None where each goes on by itself: one that cannot must hold up no other."""
         adapter = self._target.adapter
-        if len(begun) < 2 or not hasattr(adapter, "resume_many"):
+        # A call is mapped by one version, which it names.
+        alike = len({d.mapping for d in begun}) == 1
+        if len(begun) < 2 or not alike or not hasattr(adapter, "resume_many"):
             return None
         by_id = {d.id: d for d in begun}
         states = [(d.outgoing, self._states[d.id]) for d in begun]

@@ -19,6 +19,7 @@ from hub.worker import judge
 from hub.worker.admission import Admission
 from hub.worker.conversations import Conversations
 from hub.worker.target import Target
+from hub.worker.versions import Versions
 from mappings.engine import Unmapped
 
 log = logging.getLogger("hub.dispatch")
@@ -38,6 +39,7 @@ class Renderer:
         self.target = target
         self._admission = Admission(core, target)
         self._conversations = Conversations(core, target)
+        self._versions = Versions(core)
 
     async def render(self, batch: Batch) -> tuple[list[Rendered], list[Conclusion]]:
         """Calls for a batch, and conclusions for what cannot become one."""
@@ -71,15 +73,13 @@ class Renderer:
                     continue
                 old, mapping = stored[number]
                 calls.append((readdressed(old, group), mapping, group[0]))
-        by_id = {d.id: d for d in fresh}
         rendered, failed = self._render(fresh)
-        for call in rendered:
-            first = by_id[call.deliveries[0]]
-            calls.append((call, self._mapping_version(first.flow), first))
+        calls += rendered
         if going_on:
             resumed, stuck = self._conversations.resumed(going_on, self._map)
-            calls += [(call, self._mapping_version(d.flow), d) for call, d in resumed]
+            calls += [(call, d.mapping, d) for call, d in resumed]
             ended += stuck
+        await self._versions.keep()
         return calls, ended + failed
 
     def halved(self, deliveries: list[Claimed]) -> list[Rendered]:
@@ -87,24 +87,17 @@ class Renderer:
         begun (it would begin anew), or one cannot go alone."""
         if any(d.resend is not None or d.talking for d in deliveries):
             return []
-        by_id = {d.id: d for d in deliveries}
         middle = (len(deliveries) + 1) // 2
         calls: list[Rendered] = []
         for part in (deliveries[:middle], deliveries[middle:]):
             rendered, failed = self._render(part)
             if failed:
                 return []
-            for call in rendered:
-                first = by_id[call.deliveries[0]]
-                calls.append((call, self._mapping_version(first.flow), first))
+            calls += rendered
         return calls
 
-    def _mapping_version(self, flow: str) -> str:
-        field_map = self.target.maps.get(flow)
-        return f"{field_map.name}@{field_map.version}+{self.core.catalogue.version}" if field_map else "-"
-
     def _map(self, d: Claimed) -> Conclusion | None:
-        """Fill in `mapped`; a conclusion when the record cannot go out as it is."""
+        """Fill in `mapped` and what mapped it; a conclusion when the record cannot go out as it is."""
         out = d.outgoing
         assert out is not None
         if (stale := self._stale(d)) is not None:
@@ -117,13 +110,15 @@ class Renderer:
                 "event": out.event, "version": out.version, "updated_at": out.updated_at, "key": out.key,
                 "file_address": self.target.file_address,
             }  # fmt: skip
-            mapped = field_map.apply(out.body, meta, self.core.catalogue)
+            catalogue = self.core.catalogue
+            mapped = field_map.apply(out.body, meta, catalogue)
         except Unmapped as unmapped:
             return judge.conclude_unmapped(d, self.target.number, unmapped, self.target.unmapped.get(d.flow, "park"))
         except Exception as error:
             log.exception("%s: mapping %s failed", self.target.name, d.id)
             return judge.conclude_unrenderable(d, self.target.number, error)
         d.outgoing = replace(out, mapped=mapped)
+        d.mapping = self._versions.name(d.flow, field_map, catalogue)
         return None
 
     def _stale(self, d: Claimed) -> Conclusion | None:
@@ -148,7 +143,18 @@ class Renderer:
                 still.append(again)
         return still
 
-    def _render(self, fresh: list[Claimed]) -> tuple[list[Call], list[Conclusion]]:
+    def _render(self, fresh: list[Claimed]) -> tuple[list[Rendered], list[Conclusion]]:
+        """Calls of what was mapped: a call is mapped by one version, which it names."""
+        by_id = {d.id: d for d in fresh}
+        calls: list[Rendered] = []
+        ended: list[Conclusion] = []
+        for mapping in dict.fromkeys(d.mapping for d in fresh):
+            rendered, failed = self._render_alike([d for d in fresh if d.mapping == mapping])
+            calls += [(call, mapping, by_id[call.deliveries[0]]) for call in rendered]
+            ended += failed
+        return calls, ended
+
+    def _render_alike(self, fresh: list[Claimed]) -> tuple[list[Call], list[Conclusion]]:
         """Render a batch; when that fails, one by one, so that a single record cannot hold up the others."""
         outgoing = [d.outgoing for d in fresh if d.outgoing is not None]
         if not outgoing:

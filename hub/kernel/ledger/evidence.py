@@ -17,6 +17,7 @@ from hub.kernel.breath import breathing
 from hub.kernel.ledger import upkeep
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.given_codes import kept_key
+from hub.kernel.ledger.mappings import digest_of, kept
 from hub.kernel.ledger.shapes import Chain, Seal
 from hub.kernel.store.db import Connection, sql
 
@@ -46,6 +47,8 @@ class Gathered(Struct, kw_only=True):
     calls: list[Any]
     replies: list[Any]
     withheld: set[str]
+    mappings: dict[bytes, dict[str, bytes]] = field(default_factory=dict)
+    """Files of what its calls were mapped by, by the hash their mapping ends with."""
     copies: list[int] = field(default_factory=list)
     """Numbers it had later, when days were dropped, up to the last one anything was sent under: their lines say that it is the same."""
     entries: list[Any] = field(default_factory=list)
@@ -71,8 +74,9 @@ class Gathered(Struct, kw_only=True):
 
     @property
     def size(self) -> int:
-        """Bytes of its bodies."""
-        return sum(len(r["body"]) for r in (self.message, *self.calls, *self.replies) if r is not None and r["body"])
+        """Bytes of its bodies and mappings."""
+        bodies = sum(len(r["body"]) for r in (self.message, *self.calls, *self.replies) if r is not None and r["body"])
+        return bodies + sum(len(data) for files in self.mappings.values() for data in files.values())
 
 
 class Whole(Struct, frozen=True, kw_only=True):
@@ -217,6 +221,7 @@ async def _of(core: Core, connection: Connection, records: list[int], scope: Sco
     classes = list({d["class"] for each in deliveries.values() for d in each} | set(classes))
     calls = {c["id"]: c for c in await connection.fetch(sql.evidence_calls, numbers, classes)}
     replies = _by(await connection.fetch(sql.evidence_replies, numbers), "call")
+    versions = await kept(connection, {c["mapping"] for c in calls.values()})
     seen = {r["id"]: set(r["schools"]) for r in await connection.fetch(sql.evidence_schools, numbers, classes)}
     found: list[Gathered] = []
     for row in (rows[n] for n in records if n in rows):
@@ -234,6 +239,7 @@ async def _of(core: Core, connection: Connection, records: list[int], scope: Sco
             siblings=[(s["id"], s["content"]) for s in beside], deliveries=owes, attempts=tried,
             copies=sorted(c for c, o in copies.items() if o == row["id"] and c <= max((d["record"] for d in owes), default=0)),
             calls=[calls[c] for c in made if c in calls], withheld=withheld,
+            mappings={m: versions[m] for c in made if c in calls and (m := digest_of(calls[c]["mapping"])) in versions},
             replies=sorted((r for c in made for r in replies.get(c, ())), key=lambda r: r["id"]),
         )  # fmt: skip
         found.append(one)

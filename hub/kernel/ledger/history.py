@@ -12,6 +12,7 @@ import msgspec
 
 from hub.kernel.leaves import outcome_leaf, rooted
 from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.mappings import digest_of
 from hub.kernel.ledger.rows import FEW, LEAVED_COLUMNS
 from hub.kernel.ledger.shapes import Conclusion, Exchange
 from hub.kernel.lifecycle import State
@@ -29,7 +30,7 @@ ATTEMPT_COLUMNS = (
 )  # fmt: skip
 
 
-_NOTHING = (b"", b"")
+_NOTHING = (b"", b"", b"")
 
 UNSTORED = frozenset({"lookup_of", "asked", "cache_of"})
 """Members of a call's `meta` that serve while it is under way and are never written down: they may be personal."""
@@ -124,8 +125,8 @@ async def _attempts(
 async def _lines(
     core: Core, connection: Connection, connector: int, conclusions: list[Conclusion], exchanges: list[Exchange], done: set[int]
 ) -> list[tuple[Any, ...]]:  # fmt: skip
-    """The journal's: one line per class for the batch with a root over requests and replies; one line each for what people will ask about."""
-    digests = {e.id: (request_digest(e), reply_digest(e)) for e in exchanges}
+    """The journal's: one line per class for the batch with a root over requests, mappings and replies; one line each for what people will ask about."""
+    digests = {e.id: (request_digest(e), reply_digest(e), digest_of(e.mapping)) for e in exchanges}
     groups: dict[int, list[Conclusion]] = {}
     for c in conclusions:
         groups.setdefault(c.delivery.klass, []).append(c)

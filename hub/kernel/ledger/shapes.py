@@ -30,6 +30,8 @@ class Claimed(Struct, kw_only=True):
     absent: int = 0
     age_s: float = 0.0
     outgoing: Outgoing | None = None
+    mapping: str = "-"
+    """The version that filled in the outgoing record's `mapped` (see `mappings.versions`)."""
     talking: bool = False
     """Whether a conversation about it has begun (see `lookups`)."""
     content: bytes | None = None

@@ -102,11 +102,3 @@ def test_a_wrong_map_is_refused_when_read(tmp_path: Path, line: str, says: str) 
     path.write_text(HEAD + line + "\n")
     with pytest.raises(FieldMapError, match=says):
         FieldMap.read(path)
-
-
-def test_the_version_follows_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "t.yaml"
-    path.write_text(HEAD + "  a: {from: full_name}\n")
-    first = FieldMap.read(path).version
-    path.write_text(HEAD + "  b: {from: full_name}\n")
-    assert FieldMap.read(path).version != first
