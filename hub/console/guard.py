@@ -26,6 +26,8 @@ from hub.kernel.ledger.people import Person, Session
 COOKIE = "lt_session"
 IDLE_S = 3600.0
 """A session nobody uses for this long ends."""
+LANG = "lang"
+"""Field of the button that has a refused form shown in the other language; what it asks for is in the request's state."""
 LIVE_HEADER = "x-live"
 """Set by pages that refresh themselves: such a request keeps no session alive."""
 _LARGEST_FORM = 262_144
@@ -135,7 +137,10 @@ async def read_form(request: Request) -> FormData:
         raise Refused(403, "error.csrf")
     if int(request.headers.get("content-length") or _LARGEST_FORM + 1) > _LARGEST_FORM:
         raise Refused(413, "error.large")
-    return await request.form(max_files=0, max_fields=2000)
+    form = await request.form(max_files=0, max_fields=2000)
+    if (wanted := text(form, LANG)) in ("vi", "en"):
+        setattr(request.state, LANG, wanted)
+    return form
 
 
 async def taken(request: Request, guest: Guest, role: str = "operator", *, whole: bool = False) -> FormData:
@@ -145,6 +150,11 @@ async def taken(request: Request, guest: Guest, role: str = "operator", *, whole
         raise Refused(403, "error.csrf")
     needs(guest, role, whole=whole)
     return form
+
+
+def again(request: Request) -> bool:
+    """Whether a form is sent only to be shown as it is typed, in the other language: then nothing is to be done."""
+    return hasattr(request.state, LANG)
 
 
 def text(form: FormData, name: str, longest: int = 2000) -> str:
@@ -164,17 +174,17 @@ def purpose(form: FormData, name: str = "purpose") -> str | None:
 
 def reason(request: Request, form: FormData, name: str = "why") -> str | None:
     """Why somebody orders what a form asks, as it is journaled: the one rule of everything that changes something for others. None
-    when it is no sentence: nothing is to be done then, and the page, given again, has the form as it was typed, the error at its
-    field."""
+    when it is no sentence, or the form is sent for the other language alone: nothing is to be done then, and the page, given again,
+    has the form as it was typed, the error at its field."""
     said = purpose(form, name)
     keep(request, form, wrong=said is None)
-    return said
+    return None if again(request) else said
 
 
 def keep(request: Request, form: FormData, *, wrong: bool = False) -> None:
     """Have the page that says what is wrong with a form give it back as it was typed."""
-    values = {k: text(form, k) for k in form if k != "csrf"}
-    request.state.sent = Sent(path=request.scope["path"], values=values, wrong=wrong)
+    values = {k: text(form, k) for k in form if k not in ("csrf", LANG)}
+    request.state.sent = Sent(path=request.scope["path"], values=values, wrong=wrong, again=again(request))
 
 
 def _typed(form: FormData, name: str) -> str:

@@ -13,11 +13,13 @@ from msgspec import Struct
 
 
 class Sent(Struct, frozen=True, kw_only=True):
-    """What came with a form: its address, its fields, and whether its reason is none (`wrong`)."""
+    """What came with a form: its address, its fields, whether its reason is none (`wrong`), and whether it was sent only to be
+    shown in the other language (`again`)."""
 
     path: str
     values: dict[str, str]
     wrong: bool
+    again: bool = False
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -32,6 +34,11 @@ class Kept(Struct, frozen=True, kw_only=True):
     """Whether it is the form that was sent."""
     wrong: bool = False
     """Whether its reason was none."""
+
+    @property
+    def form(self) -> str:
+        """The form's own id."""
+        return f"{self.id}-form"
 
     def get(self, name: str, otherwise: object = "") -> object:
         """What was typed in a field; `otherwise` where the form is as the page has it."""

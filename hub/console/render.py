@@ -30,6 +30,7 @@ from hub.kernel.ports import Text
 FOLDER = Path(__file__).parent
 LANG_COOKIE = "lt_lang"
 _LANG_S = 365 * 86_400
+_TONGUES: dict[Lang, str] = {"vi": "Tiếng Việt", "en": "English"}
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -46,9 +47,14 @@ HEADERS = {
 
 
 def lang_of(request: Request) -> Lang:
-    """The language asked for now (`?lang=`), else the one chosen before, else Vietnamese."""
-    asked = request.query_params.get("lang") or request.cookies.get(LANG_COOKIE)
+    """The language asked for now, else the one chosen before, else Vietnamese."""
+    asked = _asked(request) or request.cookies.get(LANG_COOKIE)
     return "en" if asked == "en" else "vi"
+
+
+def _asked(request: Request) -> str | None:
+    """The language asked for now: by the button of a refused form (see `guard.again`), or by `?lang=`."""
+    return getattr(request.state, "lang", None) or request.query_params.get("lang")
 
 
 def secure(request: Request) -> bool:
@@ -94,13 +100,20 @@ class _Helpers:
         self._sent = sent
         self._forms = 0
         self._told = False
+        self._refused: str | None = None
 
     def kept(self, action: str, **hidden: object) -> Kept:
         """A form of the page, by its address and what it hides: as it was typed when it is the one that was refused."""
         self._forms += 1
         form = kept(self._sent, self._forms, action, hidden)
         self._told = self._told or form.typed
+        if form.typed and self._refused is None:
+            self._refused = form.form
         return form
+
+    def refused(self) -> str | None:
+        """The id of the page's form that is given back as it was typed, if any: what the other language must not lose."""
+        return self._refused
 
     def untold(self) -> bool:
         """Whether a reason was none and the page, as things stand by now, has no field any more to say so at."""
@@ -209,19 +222,20 @@ def render(request: Request, template: str, lang: Lang, sent: Sent | None, **con
     helpers = _Helpers(lang, sent)
     names = {name: getattr(helpers, name) for name in dir(helpers) if not name.startswith("_")}
     base = {"request": request, "path": request.url.path, "link": _query(request), "visitor": None, "title": ""}
+    base |= {"tongues": _TONGUES, "tongue": "en" if lang == "vi" else "vi"}
     return _environment().get_template(template).render(base | names | context)
 
 
 def respond(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-    """A whole page with the console's headers; a language chosen by `?lang=` is remembered. As the answer to an order without a
+    """A whole page with the console's headers; a language asked for is remembered. As the answer to an order without a
     reason (see `guard.reason`) it is 422, and any page that refuses a form gives it back as it was typed."""
     lang = lang_of(request)
     sent: Sent | None = getattr(request.state, "sent", None)
-    if sent is not None and sent.wrong and status == 200:
+    if sent is not None and (sent.wrong or sent.again) and status == 200:
         status = 422
     content = render(request, template, lang, sent if status >= 400 else None, **context)
     response = HTMLResponse(content, status_code=status, headers=HEADERS)
-    if request.query_params.get("lang") in ("vi", "en"):
+    if _asked(request) in ("vi", "en"):
         response.set_cookie(LANG_COOKIE, lang, max_age=_LANG_S, httponly=True, samesite="lax", secure=secure(request))
     return response
 

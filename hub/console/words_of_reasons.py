@@ -7,9 +7,12 @@ from __future__ import annotations
 
 REASON_WORDS: dict[str, tuple[str, str]] = {
     "why.label": ("Lý do", "Reason"),
-    "why.hint": ("(một câu {least}–{most} ký tự, ghi vào nhật ký)", "(a sentence of {least}–{most} characters; journaled)"),
+    "why.hint": (
+        "(một câu {least}–{most} ký tự, không ghi số của ai; vào nhật ký)",
+        "(a sentence of {least}–{most} characters, no personal numbers; journaled)",
+    ),
     "why.needed": (
-        "Hãy viết một câu từ {least} đến {most} ký tự. Chưa làm gì.",
-        "Write a sentence of {least} to {most} characters. Nothing was done.",
+        "Hãy viết một câu từ {least} đến {most} ký tự, không ghi số định danh, số CMND hay số điện thoại của ai. Chưa làm gì.",
+        "Write a sentence of {least} to {most} characters, without anybody's personal, identity card or phone number. Nothing was done.",
     ),
 }  # fmt: skip

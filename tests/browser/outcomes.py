@@ -47,7 +47,14 @@ async def send(
         idempotent=idempotent, path="/api/v1/goi-du-lieu", headers={"Accept": "application/json"}, key=mine[0].key,
     )  # fmt: skip
     exchange = Exchange(
-        id=call_id, klass=klass, connector=connector, call=call, mapping="m1", reply=reply, error=error, elapsed_ms=41.5
+        id=call_id,
+        klass=klass,
+        connector=connector,
+        call=call,
+        mapping=f"ministry.learner@{'0f' * 32}",
+        reply=reply,
+        error=error,
+        elapsed_ms=41.5,
     )
     await dispatch.conclude(core, connector, [make(d, call_id) for d in mine], [exchange])
     rest = [d for d in batch.deliveries if d.klass != klass]

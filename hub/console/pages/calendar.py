@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from hub.console.guard import Guest, Refused, Visitor, core_of, keep, known_id, reason, taken, text
+from hub.console.guard import Guest, Refused, Visitor, again, core_of, keep, known_id, reason, taken, text
 from hub.console.render import redirect, respond
 from hub.kernel.ledger import silence
 from hub.kernel.silence import ZONE
@@ -62,6 +62,8 @@ async def add(request: Request, visitor: Visitor) -> Response:
     title = text(form, "title", 120)
     if not title or not timedelta(0) <= until - since <= timedelta(days=_LONGEST_DAYS):
         return await _page(request, visitor, error="calendar.bad_dates")
+    if again(request):
+        return await _page(request, visitor)
     await silence.add_day_off(core_of(request), visitor.person.name, school, since, until, title)
     return redirect("/calendar", done="done.calendar")
 

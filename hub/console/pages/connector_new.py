@@ -13,7 +13,7 @@ from fastapi.responses import Response
 
 from hub.connector_settings import MADE, TAKEN, told
 from hub.console import forms
-from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, purpose, taken, text
+from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, purpose, reason, taken, text
 from hub.console.pages.connectors import checked, schema_of, unplaced, ways
 from hub.console.render import redirect, respond
 from hub.kernel.firewall_names import NO_REASON
@@ -83,8 +83,8 @@ async def make(request: Request, visitor: Visitor) -> Response:
         errors |= {p: e for p, e in told(error).items() if not errors or p == "/name"}
     if name in core_of(request).connectors:
         errors["/name"] = TAKEN
-    why = purpose(form, name="why")
-    if why is None:
+    why = reason(request, form)
+    if purpose(form, "why") is None:
         errors["/why"] = NO_REASON
     if why is not None and not errors:
         made = await operations.add_connector(

@@ -297,7 +297,7 @@ async def save(request: Request, visitor: Visitor, name: str) -> Response:
             "Có người vừa sửa kết nối này: hãy tải lại trang.",
             "Somebody has just changed this connector: reload the page.",
         )
-    why = purpose(form, name="why")
+    why = reason(request, form)
     stored: dict[str, Any] = {}
     secrets: dict[str, str] | None = None
     if not errors:
@@ -309,7 +309,7 @@ async def save(request: Request, visitor: Visitor, name: str) -> Response:
             stored = checked(request, row["name"], row["system"], kind, scheme, data, merged)
         except ValueError as error:
             errors = told(error)
-    if why is None:
+    if purpose(form, "why") is None:
         errors["/why"] = NO_REASON
     if why is None or errors:
         return _edit_page(request, visitor, row, schema, data, errors, kind, scheme, text(form, "why", 250))

@@ -10,7 +10,7 @@ from collections import deque
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from hub.console.guard import COOKIE, Visitor, core_of, hub_of, read_form, taken, text
+from hub.console.guard import COOKIE, Visitor, again, core_of, hub_of, read_form, taken, text
 from hub.console.render import redirect, respond, secure
 from hub.kernel.ledger import people
 
@@ -63,10 +63,9 @@ def _inside(address: str) -> str:
 
 
 def _form(
-    request: Request, *, status: int = 200, name: str = "", error: str | None = None, wait_s: float = 0
+    request: Request, after: str, *, status: int = 200, name: str = "", error: str | None = None, wait_s: float = 0
 ) -> Response:
     nonce = request.cookies.get(_FORM_COOKIE) or secrets.token_urlsafe(24)
-    after = _inside(request.query_params.get("next", "/"))
     response = respond(
         request,
         "login.html",
@@ -75,7 +74,8 @@ def _form(
         name=name,
         error=error,
         wait_s=wait_s,
-        after=after,
+        after=_inside(after),
+        typed=request.method == "POST",
     )
     response.set_cookie(
         _FORM_COOKIE, nonce, max_age=_FORM_S, httponly=True, samesite="strict", secure=secure(request), path="/login"
@@ -86,7 +86,7 @@ def _form(
 @router.get("/login")
 async def show(request: Request) -> Response:
     """The sign-in form."""
-    return _form(request)
+    return _form(request, request.query_params.get("next", "/"))
 
 
 @router.post("/login")
@@ -94,12 +94,14 @@ async def sign_in(request: Request) -> Response:
     """Check name and password and start a session."""
     form = await read_form(request)
     nonce = request.cookies.get(_FORM_COOKIE, "")
-    name = text(form, "name", 64).lower()
+    name, after = text(form, "name", 64).lower(), text(form, "next")
+    if again(request):
+        return _form(request, after, name=name)
     if not nonce or not hmac.compare_digest(text(form, "proof"), _proof(request, nonce)):
-        return _form(request, status=403, name=name, error="login.stale")
+        return _form(request, after, status=403, name=name, error="login.stale")
     address = request.client.host if request.client else "-"
     if wait := _crowd.too_many(address):
-        return _form(request, status=429, name=name, error="login.blocked", wait_s=wait)
+        return _form(request, after, status=429, name=name, error="login.blocked", wait_s=wait)
     session_s = float(hub_of(request).settings.http.session_hours) * 3600
     password = form.get("password")
     try:
@@ -108,11 +110,11 @@ async def sign_in(request: Request) -> Response:
         )
     except people.SignInBlocked as blocked:
         _crowd.failed(address)
-        return _form(request, status=429, name=name, error="login.blocked", wait_s=blocked.after_s)
+        return _form(request, after, status=429, name=name, error="login.blocked", wait_s=blocked.after_s)
     except people.SignInRefused:
         _crowd.failed(address)
-        return _form(request, status=401, name=name, error="login.wrong")
-    response = redirect("/password" if person.must_change else _inside(text(form, "next") or "/"))
+        return _form(request, after, status=401, name=name, error="login.wrong")
+    response = redirect("/password" if person.must_change else _inside(after))
     # A new token at every sign-in: one planted in the browser before is worth nothing.
     response.set_cookie(COOKIE, token, max_age=int(session_s), httponly=True, samesite="lax", secure=secure(request))
     response.delete_cookie(_FORM_COOKIE, path="/login")

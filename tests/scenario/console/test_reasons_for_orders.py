@@ -60,7 +60,14 @@ def test_an_order_carries_its_reason(
             there = path.replace("{day}", str(await one.value("SELECT max(id) FROM days_off")))
             sent = {"csrf": await one.value("SELECT csrf FROM sessions"), **form}
             before = await one.value("SELECT count(*) FROM journal")
-            for why in ({}, {field: ""}, {field: "ngắn"}, {field: "  \t ngắn  \u200b "}, {field: "x" * 300}):
+            for why in (
+                {},
+                {field: ""},
+                {field: "ngắn"},
+                {field: "  \t ngắn  \u200b "},
+                {field: "x" * 300},
+                {field: "Sửa cho em 079204001234"},
+            ):
                 answer = await client.post(there, data=sent | why)
                 assert answer.status_code == 422 and answer.text.count(TOLD) == 1, (why, answer.status_code)
                 typed = why.get(field, "").strip(" \t\u200b")

@@ -103,7 +103,10 @@ def _sent(request: Request) -> Sent:
     return found
 
 
-@pytest.mark.parametrize("typed", ["", "   ", "ngắn", "x" * 251, "data:image/jpeg;base64," + "/9j/4AAQSkZJRgABAQ" * 12])
+@pytest.mark.parametrize(
+    "typed",
+    ["", "   ", "ngắn", "x" * 251, "Sửa cho em 079204001234", "data:image/jpeg;base64," + "/9j/4AAQSkZJRgABAQ" * 12],
+)
 def test_what_is_no_sentence_is_none_and_is_kept(typed: str) -> None:
     request = _request("/connectors/a/pause")
     assert reason(request, FormData([("csrf", "t"), ("reason", typed), ("more", "điều khác")]), "reason") is None

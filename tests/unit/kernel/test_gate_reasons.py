@@ -47,7 +47,9 @@ differs, and what is looked up asks for a purpose of its own."""
 
 
 @pytest.mark.parametrize("order", [["gates", *o] for o in _GATES] + _OTHERS, ids=" ".join)
-@pytest.mark.parametrize("why", ["", "hỏng", " \t hỏng   \n ", "x" * 300, None])
+@pytest.mark.parametrize(
+    "why", ["", "hỏng", " \t hỏng   \n ", "x" * 300, "Theo yêu cầu của chị Hà, 0912 345 678", None]
+)
 def test_nothing_is_ordered_without_a_reason(
     order: list[str], why: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
