@@ -57,7 +57,9 @@ def test_a_long_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
 
     async def go() -> harness.Report:
         async with harness.run(tmp_path, "long", _SEED, _MINUTES, people=50_000) as run:
-            assert run.world.broker.warning is None, "the stand-in broker promises less than what is judged: install Mosquitto"
+            assert run.world.broker.warning is None, (
+                "the stand-in broker promises less than what is judged: install Mosquitto"
+            )
             sweeps = 0
             for part, seconds in enumerate(_PARTS, 1):
                 await run.under_fire(f"part {part}", seconds, streams=5, crowd=150 if part % 2 == 0 else 0)
