@@ -14,7 +14,8 @@ from benchmarks.rig import Figure, Meter, Rig, alternate, short
 
 async def measure(rig: Rig) -> list[Figure]:
     """Answers a second, one thread."""
-    count = short(4_000, 20_000)
+    # Turns of milliseconds: the machine's own speed changes by half within seconds, and has to fall on both alike.
+    count = short(200, 1_000)
     question = envelope.RequestTemplate({"MaDVC": "D", "MaCanBo": "C", "MaTichHop": "037"}).fill(
         "r", "031214000001", "Nguyễn Văn Mẫu", "20140305"
     )
@@ -38,7 +39,7 @@ async def measure(rig: Rig) -> list[Figure]:
             schema.validate(etree.fromstring(body)[0][0])
         return count / (time.perf_counter() - started)
 
-    value, alone = await alternate(25, ours, limit)
+    value, alone = await alternate(501, ours, limit)
     return [
         Figure(path=f"XML parse + XSD of an answer ({len(body)} bytes)", unit="answers/s", value=value, bare=alone, bare_is="libxml2 alone (lxml, no guards)",
                target="≥ 0.8", met=value / alone >= 0.8, cpu=cpu),
