@@ -33,7 +33,7 @@ async def measure(rig: Rig) -> list[Figure]:
     """One figure for learners (an entity's stream, order, one delivery), one for check-ins (events, one delivery)."""
     lean.seldom()  # as in a process of the hub
     figures = []
-    count, rounds = short(6_000, 30_000), short(2, 3)
+    count, rounds = short(3_000, 15_000), short(9, 7)
     for record_type in ("learner", "checkin"):
         async with rig.stage() as stage:
             await bare.prepare(stage)

@@ -63,7 +63,7 @@ async def measure(rig: Rig) -> list[Figure]:
 
 
 async def _single(rig: Rig, stage: Stage, process: Proc, url: str) -> list[Figure]:
-    seconds = short(3, 15)
+    seconds = short(2, 8)
     shares: dict[str, float] = {}
 
     async def drive(
@@ -95,7 +95,7 @@ async def _single(rig: Rig, stage: Stage, process: Proc, url: str) -> list[Figur
         shares.update(used)
         return float(told["per_s"])
 
-    value, floor = await alternate(2, ours, limit)
+    value, floor = await alternate(5, ours, limit)
     calm, calm_used = await drive("/v1/messages/learner", "q", 5, "open", rate=500, connections=64)
     return [
         Figure(path="REST single push, durable", unit="pushes/s", value=value, bare=floor, bare_is="same server, one INSERT + commit a request, nothing else",
@@ -137,7 +137,7 @@ async def _bulk(rig: Rig, stage: Stage, process: Proc, url: str) -> Figure:
         decoding = time.perf_counter() - started
         return count / (decoding + await bare.copy(stage, batches, 1))
 
-    value, floor = await alternate(2, ours, limit)
+    value, floor = await alternate(short(4, 3), ours, limit)
     return Figure(
         path=f"bulk push of {count:,} learners: validated, standardised, routed, durable", unit="learners/s", value=value, bare=floor,
         bare_is="decode + COPY of the same rows, one lane", target="≥ 0.35; ≥ 8,000/s", met=at_full_size(value / floor >= 0.35 and value >= 8000), cpu=cpu,

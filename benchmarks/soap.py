@@ -64,7 +64,7 @@ async def measure(rig: Rig) -> list[Figure]:
     lean.seldom()
     await rig.redis()
     other, url = await counterparty(rig, "population")
-    count = short(3_000, 20_000)
+    count = short(2_000, 20_000)
     headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'}
     settings, secrets = population(url)
     adapter = manifests.load("population").build(settings["adapter"])
@@ -105,7 +105,7 @@ async def measure(rig: Rig) -> list[Figure]:
             return await clients.limit(url + "/", path, headers)
 
         await sent(0)  # templates and schema are made at the first question
-        value, fastest = await alternate(short(2, 3), sent, limit)
+        value, fastest = await alternate(short(5, 3), sent, limit)
     await other.stop()
     said = f"codec alone (render + read): {codec(count):,.0f}/s; {clients.said(value)}"
     return [
