@@ -258,8 +258,11 @@ class Dispatcher:
                 self._out -= 1
 
     def _barred(self, job: Job) -> bool:
-        """Whether a call must not begin any more."""
-        return self.paused or self._stopping or self._guard.bars(job.exchange, self._hand)
+        """Whether a call must not begin any more. While the breaker is not closed only a probe may: what was claimed before it opened
+        is given back."""
+        if self.paused or self._stopping or (self.target.breaker.state != "closed" and not job.permit.probe):
+            return True
+        return self._guard.bars(job.exchange, self._hand)
 
     def _forget(self, exchange: Exchange) -> None:
         for d in exchange.call.deliveries:
