@@ -29,6 +29,7 @@ from hub.kernel.firewall_text import (
     Cut,
     is_document,
     is_proof,
+    left,
     levels,
     looks_encoded,
     remove_images,
@@ -271,7 +272,10 @@ def _clean_other(payload: bytes, hasher: Hasher) -> Cleaned:
     body = remove_images(scan_large(payload, cuts), cuts)
     body = scan_text(body, cuts)
     body = scan_fields(body, cuts)
-    return Cleaned(body, report(cuts, hasher)) if cuts else Cleaned(payload, [])
+    if not cuts:
+        return Cleaned(payload, [])
+    body = left(body, cuts)
+    return Cleaned(body, report(cuts, hasher))
 
 
 def _clean_lines(payload: bytes, hasher: Hasher) -> Cleaned | None:

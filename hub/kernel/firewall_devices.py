@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from hub.kernel.firewall import EMBEDDING_NAMED, Cleaned, clean, dump, escape, from_utf16, report, spaced
-from hub.kernel.firewall_text import MARK, Cut, cut_documents, levels
+from hub.kernel.firewall_text import MARK, Cut, cut_documents, left, levels
 from hub.kernel.ports import Hasher, Removed
 
 VECTOR = 48
@@ -159,7 +159,10 @@ def _text(cleaned: Cleaned, addresses: bool, hasher: Hasher) -> Cleaned:
     cuts: list[Cut] = []
     body = cut_addresses(cleaned.body, cuts) if addresses else cleaned.body
     body = cut_vectors(body, cuts)
-    return Cleaned(body, cleaned.removed + report(cuts, hasher)) if cuts else cleaned
+    if not cuts:
+        return cleaned
+    body = left(body, cuts)
+    return Cleaned(body, cleaned.removed + report(cuts, hasher))
 
 
 def _tree(cleaned: Cleaned, addresses: bool, hasher: Hasher) -> Cleaned:

@@ -293,6 +293,11 @@ def remove_images(data: bytes, cuts: list[Cut]) -> bytes:
         done = end
     if parts:
         data = b"".join((*parts, data[done:]))
+    return left(data, cuts)
+
+
+def left(data: bytes, cuts: list[Cut]) -> bytes:
+    """What cuts have left of a body, unless that is mostly not text: then it goes too."""
     if len(data.translate(None, _TEXT)) * 20 > len(data):
         cuts.append(Cut(0, data, "binary"))
         return _MARK

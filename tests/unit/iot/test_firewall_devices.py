@@ -49,7 +49,7 @@ def test_an_address_of_a_picture_goes_wherever_it_stands(address: str) -> None:
     gone(json.dumps({"link": address}).replace("/", "\\/").encode(), address.replace("/", "\\/"))
     gone(json.dumps({"link": address}).replace("/", "\\u002f").encode(), address.replace("/", "\\u002f"))
     gone(json.dumps({"link": address}).encode("utf-16"), address)
-    for sign in (b"\xfe\xff", b"\xff\xfe"):  # says that it is wide, and is not
+    for sign in (b"\xfe\xff", b"\xff\xfe", b"\xff\xfe\0\0"):  # says that it is wide, and is not
         for more in ("", " "):
             gone(sign + f"found=1\r\nPath={address}{more}\r\n".encode(), address)
     gone(json.dumps({"told": json.dumps({"link": address})}).encode())
