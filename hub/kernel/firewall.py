@@ -52,6 +52,9 @@ EMBEDDING = 64
 EMBEDDING_NAMED = 16
 """The same inside a field named after biometrics, where landmarks and boxes are shorter."""
 
+_WIDE = 20
+"""So many NULs before a text is read without them."""
+
 _B64_LINE = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
 _DATA_URIS = ("data:", "DATA:", "Data:")
 
@@ -256,12 +259,17 @@ def _clean_other(payload: bytes, hasher: Hasher) -> Cleaned:
     if is_document(payload):
         return Cleaned(MARK.encode(), [Removed("", hasher(payload), len(payload), "document")])
     wide = from_utf16(payload)
+    found: list[Cut] = []
     if wide is not None:
-        found: list[Cut] = []
+        # Two bytes before it say that it is wide: it may not be, or not all of it.
         scan_fields(scan_text(payload, found), found)
-        if found:
-            # Two bytes before it say that it is wide, and it is not, or not all of it: of such a body nothing is kept.
-            return Cleaned(MARK.encode(), [Removed("", hasher(payload), len(payload), found[0].reason)])
+    elif payload.count(b"\0") >= _WIDE:
+        # Wide text that nothing says so of: what it holds stands with a NUL between its letters, wherever they begin.
+        narrow = payload.replace(b"\0", b"")
+        scan_fields(scan_text(narrow, found), found)
+    if found:
+        return Cleaned(MARK.encode(), [Removed("", hasher(payload), len(payload), found[0].reason)])
+    if wide is not None:
         cleaned = clean(wide, hasher)
         return cleaned if cleaned.removed else Cleaned(payload, [], cleaned.is_json, cleaned.tree)
     if payload.lstrip()[:1] in (b"{", b"[") and b"\n" in payload:
@@ -275,7 +283,12 @@ def _clean_other(payload: bytes, hasher: Hasher) -> Cleaned:
     if not cuts:
         return Cleaned(payload, [])
     body = left(body, cuts)
-    return Cleaned(body, report(cuts, hasher))
+    removed = report(cuts, hasher)
+    if body[:1] in (b"{", b"["):
+        # What the cuts have left may be JSON, in which more can be told.
+        again = clean(body, hasher)
+        return Cleaned(again.body, removed + again.removed, again.is_json, again.tree)
+    return Cleaned(body, removed)
 
 
 def _clean_lines(payload: bytes, hasher: Hasher) -> Cleaned | None:

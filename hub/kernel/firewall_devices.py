@@ -93,7 +93,7 @@ def clean_device(payload: bytes, hasher: Hasher) -> Cleaned:
 
     Never raises for any bytes; cleaning a cleaned body changes nothing.
     """
-    cleaned = _ended(clean(payload, hasher))
+    cleaned = _ended(clean(payload, hasher), hasher)
     body = cleaned.body
     if len(body) >= _ENCLOSED_FROM:
         cleaned = _without_documents(cleaned, hasher)
@@ -126,13 +126,17 @@ def clean_device(payload: bytes, hasher: Hasher) -> Cleaned:
     return _tree(cleaned, addresses, hasher) if cleaned.is_json else _text(cleaned, addresses, hasher)
 
 
-def _ended(cleaned: Cleaned) -> Cleaned:
+def _ended(cleaned: Cleaned, hasher: Hasher) -> Cleaned:
     """Of what begins like JSON and is none nothing behind the first cut: where a picture ends cannot be told there, and a few
     stray bytes in it would leave its tail."""
     if cleaned.is_json or not cleaned.removed or cleaned.body.lstrip()[:1] not in (b"{", b"["):
         return cleaned
     at = cleaned.body.find(MARK.encode())
-    return Cleaned(cleaned.body[: at + len(MARK)], cleaned.removed) if at >= 0 else cleaned
+    if at < 0:
+        return cleaned
+    cuts: list[Cut] = []
+    body = left(cleaned.body[: at + len(MARK)], cuts)
+    return Cleaned(body, cleaned.removed + report(cuts, hasher))
 
 
 def _may_hide(body: bytes) -> bool:

@@ -3,6 +3,8 @@ and what a device may honestly say stays."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import hmac
 import json
 import random
@@ -162,3 +164,18 @@ def test_hostile_bodies_take_linear_time(hostile: bytes) -> None:
     started = time.process_time()
     clean_device(hostile, hasher)
     assert time.process_time() - started < 4
+
+
+@pytest.mark.parametrize("before", [b"", b"\xff\xfe\x41\xd8", b"\xfe\xff\xd8\x41", b"\0", b"x"])
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_wide_text_that_nothing_says_so_of_holds_no_picture(before: bytes, order: str) -> None:
+    picture = base64.b64encode(b"\xff\xd8\xff\xe0\0\x10JFIF" + hashlib.shake_128(b"x").digest(6_000)).decode()
+    letters = "".join(chr(0x4E21 + 256 * (n % 60) + n % 90) for n in range(60_000))
+    for body in (letters + " " + picture, picture, picture + letters):
+        cleaned = gone(before + body.encode(order))
+        assert picture[500:600].encode(order) not in cleaned.body and picture[500:600].encode() not in cleaned.body
+
+
+def test_what_a_cut_leaves_of_broken_json_is_looked_at_as_json() -> None:
+    vector = ",".join(f"0.{n:03d}" for n in range(20))
+    gone(b'{"photo":"\xff\xd8\xff\xe0' + b"\x01" * 40 + f'"v":[{vector}]"}}'.encode())
