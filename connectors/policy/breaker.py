@@ -11,6 +11,7 @@ epoch in their name, so a new epoch starts clean. No scripting: MULTI, and WATCH
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
@@ -78,7 +79,7 @@ _decode = msgspec.json.Decoder(_Known).decode
 
 class Breaker:
     """One connector's breaker in one worker. `redis` None: this worker decides alone. `clock`: epoch seconds, by a clock all
-    workers share."""
+    workers share; `steady`: seconds that pass evenly, whatever that clock is set to."""
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class Breaker:
         redis: Redis | None,
         clock: Callable[[], float],
         *,
+        steady: Callable[[], float] = time.monotonic,
         prefix: str = "lt:breaker",
         refresh_s: float = 0.2,
     ) -> None:
@@ -94,10 +96,12 @@ class Breaker:
         self._s = settings
         self._redis = redis
         self._clock = clock
+        self._steady = steady
         self._refresh_s = refresh_s
         self._known = _Known("unknown")
         self._until = 0.0
-        """How long this worker takes an open breaker for open: never longer than the settings allow, whatever another's clock said."""
+        """How long this worker takes an open breaker for open: never longer than the settings allow, whatever another's clock said.
+        Like all that is this worker's alone in time that is measured, not read: a clock that is set must shut nobody out."""
         self._own: deque[tuple[float, bool]] = deque(maxlen=max(settings.failures * 4, 1024))
         self._unsent = [0, 0]  # successes and failures not yet added to the shared counters
         self._shared = [0, 0]  # the shared counters when last read
@@ -112,12 +116,12 @@ class Breaker:
         """As this worker knows it now."""
         if self._known.state == "closed":
             return "closed"
-        return "open" if self._known.state == "open" and self._clock() < self._until else "half_open"
+        return "open" if self._known.state == "open" and self._steady() < self._until else "half_open"
 
     async def allow(self) -> Permit:
         """Whether a call may be made now. In the closed state usually no input or output."""
         await self._sync()
-        now, state = self._clock(), self.state
+        now, state = self._steady(), self.state
         if state == "closed":
             return Permit(True, epoch=self._known.epoch)
         if state == "open":
@@ -126,14 +130,18 @@ class Breaker:
             return Permit(True, probe=True, epoch=self._known.epoch)
         return Permit(False, epoch=self._known.epoch, after_s=min(_HALF_OPEN_S, self._s.probe_s))
 
+    def stands(self, permit: Permit) -> bool:
+        """Whether a probe's leave that was not used may be used now."""
+        return self.state == "half_open" and permit.epoch == self._known.epoch
+
     async def record(self, permit: Permit, ok: bool) -> None:
         """What became of an allowed call. Failures are those of the counterparty's reachability (`NotSent`,
         `MaybeSent`, 5xx), not refusals of content or credentials. Late news of an earlier epoch is ignored."""
         if permit.epoch != self._known.epoch:
             return
-        now = self._clock()
+        now = self._steady()
         if permit.probe or self._known.state != "closed":
-            await self._probed(now, ok)
+            await self._probed(ok)
             return
         self._own.append((now, ok))
         if self._redis is not None:
@@ -141,11 +149,11 @@ class Breaker:
         if not ok:
             await self._sync(force=True)
             if self._known.state == "closed" and self._too_many(now):
-                await self._change(self._opened(now, 1))
+                await self._change(self._opened(1))
 
     async def trip(self) -> None:
         """Open now, whatever was counted."""
-        await self._change(self._opened(self._clock(), self._known.streak + 1))
+        await self._change(self._opened(self._known.streak + 1))
 
     # -- deciding
 
@@ -158,13 +166,13 @@ class Breaker:
         bad = max(self._shared[1] + self._unsent[1], own_bad)
         return bad >= self._s.failures and bad / (bad + good) >= self._s.ratio
 
-    def _opened(self, now: float, streak: int) -> _Known:
+    def _opened(self, streak: int) -> _Known:
         length = min(self._s.open_s * 2.0 ** min(streak - 1, _MAX_STREAK), self._longest_s)
-        return _Known("open", self._known.epoch + 1, now + length, streak)
+        return _Known("open", self._known.epoch + 1, self._clock() + length, streak)
 
-    async def _probed(self, now: float, ok: bool) -> None:
+    async def _probed(self, ok: bool) -> None:
         if not ok:
-            await self._change(self._opened(now, self._known.streak + 1))
+            await self._change(self._opened(self._known.streak + 1))
             return
         self._won += 1
         won = await self._count(f"{self._key}:won:{self._known.epoch}")
@@ -193,7 +201,7 @@ class Breaker:
             self._tickets.clear()
             self._unsent, self._shared, self._won = [0, 0], [0, 0], 0
         self._known = known
-        self._until = min(known.until, self._clock() + self._longest_s)
+        self._until = self._steady() + min(known.until - self._clock(), self._longest_s)
 
     # -- speaking with Redis
 
@@ -210,7 +218,7 @@ class Breaker:
                 # Nobody to have known better: a worker alone starts closed.
                 self._adopt(_Known("closed", self._known.epoch + 1))
             return
-        if not force and self._clock() - self._synced_at < self._refresh_s:
+        if not force and self._steady() - self._synced_at < self._refresh_s:
             return
         if self._syncing.locked() and not force:
             return
@@ -234,7 +242,7 @@ class Breaker:
             for name in names:
                 pipe.hmget(name, "ok", "bad")
             answers = await pipe.execute()
-        self._synced_at = now
+        self._synced_at = self._steady()
         if self._known.epoch != epoch:
             return
         self._unsent = [self._unsent[0] - good, self._unsent[1] - bad]
@@ -274,14 +282,14 @@ class Breaker:
 
     async def _talk(self, say: Callable[[Redis], Any]) -> Any:
         """Speak with Redis; None when it cannot be spoken with, and then not again for a moment."""
-        if self._redis is None or self._clock() < self._redis_again_at:
+        if self._redis is None or self._steady() < self._redis_again_at:
             return None
         try:
             async with asyncio.timeout(_REDIS_S):
                 return await say(self._redis)
         except (RedisError, OSError, TimeoutError):
-            self._redis_again_at = self._clock() + _REDIS_AGAIN_S
-            self._synced_at = self._clock()
+            self._redis_again_at = self._steady() + _REDIS_AGAIN_S
+            self._synced_at = self._steady()
             # What was shared is no longer known and grows old; from here on this worker's own window speaks alone.
             self._unsent, self._shared = [0, 0], [0, 0]
             return None

@@ -104,7 +104,7 @@ async def fail(breaker: Breaker, times: int) -> None:
 
 def test_failures_of_several_workers_count_together_and_open_for_all(store: Store) -> None:
     async def use(redis: Redis, clock: Clock) -> None:
-        one, two = (Breaker("bo", RULES, redis, clock, refresh_s=0) for _ in range(2))
+        one, two = (Breaker("bo", RULES, redis, clock, steady=clock, refresh_s=0) for _ in range(2))
         await closed(one)
         assert (await two.allow()).ok and two.state == "closed"
         await fail(one, 3)
@@ -119,7 +119,7 @@ def test_failures_of_several_workers_count_together_and_open_for_all(store: Stor
 
 def test_half_open_lets_few_through_over_all_workers_and_comes_back(store: Store) -> None:
     async def use(redis: Redis, clock: Clock) -> None:
-        workers = [Breaker("bo", RULES, redis, clock, refresh_s=0) for _ in range(4)]
+        workers = [Breaker("bo", RULES, redis, clock, steady=clock, refresh_s=0) for _ in range(4)]
         await closed(workers[0])
         await workers[0].trip()
         clock.now += 10.1
@@ -135,7 +135,7 @@ def test_half_open_lets_few_through_over_all_workers_and_comes_back(store: Store
 
 def test_a_failed_probe_opens_longer_and_lost_probes_come_back(store: Store) -> None:
     async def use(redis: Redis, clock: Clock) -> None:
-        breaker = await closed(Breaker("bo", RULES, redis, clock, refresh_s=0))
+        breaker = await closed(Breaker("bo", RULES, redis, clock, steady=clock, refresh_s=0))
         await breaker.trip()
         lengths = []
         for _ in range(5):
@@ -156,10 +156,10 @@ def test_a_failed_probe_opens_longer_and_lost_probes_come_back(store: Store) -> 
 
 def test_a_flush_opens_no_gate(store: Store) -> None:
     async def use(redis: Redis, clock: Clock) -> None:
-        old = await closed(Breaker("bo", RULES, redis, clock, refresh_s=0))
+        old = await closed(Breaker("bo", RULES, redis, clock, steady=clock, refresh_s=0))
         await old.trip()
         await redis.flushall()
-        fresh = Breaker("bo", RULES, redis, clock, refresh_s=0)
+        fresh = Breaker("bo", RULES, redis, clock, steady=clock, refresh_s=0)
         permits = [await fresh.allow() for _ in range(10)]
         assert sum(p.ok for p in permits) == RULES.probes, "one who knows nothing only probes"
         assert not (await old.allow()).ok, "one who knows stays closed to calls"
@@ -172,7 +172,7 @@ def test_a_flush_opens_no_gate(store: Store) -> None:
 
 def test_a_flush_while_closed_costs_nothing(store: Store) -> None:
     async def use(redis: Redis, clock: Clock) -> None:
-        breaker = await closed(Breaker("bo", RULES, redis, clock, refresh_s=0))
+        breaker = await closed(Breaker("bo", RULES, redis, clock, steady=clock, refresh_s=0))
         await redis.flushall()
         assert all([(await breaker.allow()).ok for _ in range(20)])
 
@@ -181,7 +181,7 @@ def test_a_flush_while_closed_costs_nothing(store: Store) -> None:
 
 def test_with_redis_gone_it_decides_alone_and_agrees_afterwards(store: Store) -> None:
     async def use(redis: Redis, clock: Clock) -> None:
-        one, two = (Breaker("bo", RULES, redis, clock, refresh_s=0) for _ in range(2))
+        one, two = (Breaker("bo", RULES, redis, clock, steady=clock, refresh_s=0) for _ in range(2))
         await closed(one)
         await two.allow()
         store.stop()
@@ -204,7 +204,10 @@ def test_a_clock_a_day_off_shuts_nobody_out_for_a_day(store: Store, ahead_s: flo
     async def use(redis: Redis, clock: Clock) -> None:
         wrong = Clock()
         wrong.now = clock.now + ahead_s
-        one, other = Breaker("bo", RULES, redis, clock, refresh_s=0), Breaker("bo", RULES, redis, wrong, refresh_s=0)
+        one, other = (
+            Breaker("bo", RULES, redis, clock, steady=clock, refresh_s=0),
+            Breaker("bo", RULES, redis, wrong, steady=wrong, refresh_s=0),
+        )
         await closed(one)
         await other.allow()
         await (other if ahead_s > 0 else one).trip()
@@ -224,10 +227,40 @@ def test_a_clock_a_day_off_shuts_nobody_out_for_a_day(store: Store, ahead_s: flo
     with_redis(store, use)
 
 
+def test_a_clock_that_is_set_back_shuts_nobody_out_and_nobody_up(store: Store) -> None:
+    """A host's clock, or the database's, is a day ahead for a moment, within which one trips and the other looks."""
+
+    async def use(redis: Redis, clock: Clock) -> None:
+        steady = Clock()
+        one, other = (Breaker("bo", RULES, redis, clock, steady=steady, refresh_s=0.1) for _ in range(2))
+        await closed(one)
+        await other.allow()
+        clock.now += 86_400
+        await one.trip()
+        steady.now += 0.2
+        assert not (await other.allow()).ok
+        clock.now -= 86_400
+        for breaker in (one, other):
+            assert breaker.state == "open"
+        allowed = []
+        for _ in range(10):
+            clock.now += RULES.open_max_s / 10
+            steady.now += RULES.open_max_s / 10
+            allowed = [await breaker.allow() for breaker in (one, other)]
+            if any(p.ok for p in allowed):
+                break
+        assert 1 <= sum(p.ok for p in allowed) <= RULES.probes and all(p.probe for p in allowed if p.ok)
+        await one.record(next(p for p in allowed if p.ok), False)
+        steady.now += 0.2
+        assert not (await other.allow()).ok and other.state == "open", "what one learns the other hears"
+
+    with_redis(store, use)
+
+
 def test_without_redis_at_all() -> None:
     async def go() -> None:
         clock = Clock()
-        breaker = Breaker("bo", RULES, None, clock)
+        breaker = Breaker("bo", RULES, None, clock, steady=clock)
         assert [(await breaker.allow()).ok for _ in range(5)] == [True] * 5
         await fail(breaker, 5)
         assert breaker.state == "open"
@@ -244,7 +277,7 @@ def test_without_redis_at_all() -> None:
 def test_old_failures_and_a_small_share_do_not_trip() -> None:
     async def go() -> None:
         clock = Clock()
-        breaker = Breaker("bo", RULES, None, clock)
+        breaker = Breaker("bo", RULES, None, clock, steady=clock)
         await fail(breaker, 4)
         clock.now += 31
         await fail(breaker, 4)
@@ -262,7 +295,7 @@ def test_old_failures_and_a_small_share_do_not_trip() -> None:
 def test_while_open_nothing_is_ever_let_through(steps: list[str]) -> None:
     async def go() -> None:
         clock = Clock()
-        breaker = Breaker("bo", RULES, None, clock)
+        breaker = Breaker("bo", RULES, None, clock, steady=clock)
         for step in steps:
             if step == "trip":
                 await breaker.trip()
