@@ -99,8 +99,11 @@ def gateway() -> None:
     import uvicorn
 
     from hub.app import create
+    from hub.wiring import database_ready
 
     settings = _settings()
+    # Here, where a signal ends it at once: the server hears none before its application has started.
+    asyncio.run(database_ready(settings))
     config = uvicorn.Config(
         create(settings), host=settings.http.host, port=settings.http.port, loop="uvloop", http="httptools", access_log=False,
         log_level="warning", timeout_graceful_shutdown=7, server_header=False,

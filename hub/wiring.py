@@ -38,7 +38,7 @@ log = logging.getLogger("hub.wiring")
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOWS = ROOT / "flows"
-_DATABASE_PATIENCE_S, _DATABASE_SAID_S = 60.0, 5.0
+_DATABASE_PATIENCE_S, _DATABASE_SAID_S, _LOOK_S = 60.0, 5.0, 10.0
 _IN_THE_MAKING = (
     *TRANSIENT, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, asyncpg.InsufficientPrivilegeError,
     SchemaBehind,
@@ -116,11 +116,33 @@ def hasher_of(keys: Keys) -> Hasher:
 
 
 async def _looked_at(url: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await current(connection)
-    finally:
-        await connection.close()
+    # A server that greets and then stands still is asked again like one that is not there.
+    async with asyncio.timeout(_LOOK_S):
+        connection = await asyncpg.connect(url)
+        try:
+            await current(connection)
+        finally:
+            await connection.close()
+
+
+async def database_ready(settings: Settings) -> None:
+    """Wait for the database to be there and its schema to be as new as this code. Raises the database's error, `SchemaBehind` or
+    `TimeoutError` after a minute."""
+    assert settings.database_url is not None, "the supervisor gives every process its database"
+    url = settings.database_url.get_secret_value()
+    began, said = time.monotonic(), False
+    while True:
+        try:
+            await _looked_at(url)
+            return
+        except _IN_THE_MAKING as error:
+            waited = time.monotonic() - began
+            if waited > _DATABASE_PATIENCE_S:
+                raise
+            if waited > _DATABASE_SAID_S and not said:
+                said = True
+                log.warning("still waiting for the database: %s: %s", type(error).__name__, error)
+            await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
@@ -132,10 +154,10 @@ async def open_house(
     assert settings.database_url is not None, "the supervisor gives every process its database"
     keys = Keys.open(settings.key_file, settings.data_dir)
     url = settings.database_url.get_secret_value()
-    began, said = time.monotonic(), False
+    until = time.monotonic() + _DATABASE_PATIENCE_S
     while True:
+        await database_ready(settings)
         try:
-            await _looked_at(url)
             pool = await open_pool(
                 url,
                 low=min(max(pool_min, settings.database.pool_min), pool_max or settings.database.pool_max),
@@ -145,14 +167,10 @@ async def open_house(
                 keep=pool_min > 0,
             )
             break
-        except _IN_THE_MAKING as error:
-            waited = time.monotonic() - began
-            if waited > _DATABASE_PATIENCE_S:
+        except TRANSIENT:  # it went away again
+            if time.monotonic() > until:
                 raise
-            if waited > _DATABASE_SAID_S and not said:
-                said = True
-                log.warning("still waiting for the database: %s: %s", type(error).__name__, error)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
     redis = Redis.from_url(settings.redis_url.get_secret_value()) if settings.redis_url else None
     try:
         core = Core(
