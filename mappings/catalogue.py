@@ -56,7 +56,8 @@ _CACHE_LIMIT = 100_000
 
 
 class Approval(Struct, frozen=True, kw_only=True):
-    """An entry a person approved. It overrules the files from `effective_from` on."""
+    """An entry a person approved. It overrules the files from `effective_from` on (None: always), and any entry approved before it
+    for the same code from the same day."""
 
     source_system: str
     code: str
@@ -106,13 +107,14 @@ class Catalogue:
     ) -> None:
         self.systems = systems
         self.crosswalks = crosswalks
-        self.overlay = tuple(overlay)
+        self.overlay = _in_force(overlay)
+        """The approved entries that can count, by code and day, however they were ordered among those of others."""
         self.files = files
         digest = hashlib.sha256(files.digest.encode())
-        for row in sorted(self.overlay, key=lambda r: msgspec.json.encode(r)):
+        for row in self.overlay:
             digest.update(msgspec.json.encode(row))
         self.version: str = digest.hexdigest()[:16]
-        """Changes with any table and any approval."""
+        """Changes with any table and any approval that can count."""
         self._walks: dict[tuple[str, str], list[Crosswalk]] = {}
         self._into: dict[str, list[Crosswalk]] = {}
         for walk in crosswalks.values():
@@ -121,11 +123,8 @@ class Catalogue:
             if walk.unmapped.policy == "other_table" and walk.unmapped.table not in crosswalks:
                 raise TableError(f"{walk.id}: unmapped codes go to {walk.unmapped.table}, which is not there")
         self._approved: dict[tuple[str, str, str], list[Approval]] = {}
-        for row in self.overlay:
-            key = (row.source_system, clean(row.code), row.target_system)
-            self._approved.setdefault(key, []).append(row)
-        for rows in self._approved.values():
-            rows.sort(key=lambda r: r.effective_from or date.min, reverse=True)
+        for row in reversed(self.overlay):
+            self._approved.setdefault(_approved_for(row), []).append(row)
         self._bounds = self._boundaries()
         self._cache: dict[tuple[str, str, str, int], Resolution] = {}
 
@@ -133,7 +132,7 @@ class Catalogue:
     def load(cls, folder: Path = HERE, overlay: Iterable[Any] = ()) -> Catalogue:
         """Read the tables under `folder` (`codes/`, `crosswalks/`) and lay `overlay` over them.
 
-        `overlay`: `Approval`s, mappings with its fields, or tuples in the order of its fields. Raises `TableError`.
+        `overlay`: `Approval`s, mappings with its fields, or tuples in the order of its fields; oldest first. Raises `TableError`.
         """
         systems = load_systems(folder / "codes")
         walks = load_crosswalks(folder / "crosswalks")
@@ -143,7 +142,7 @@ class Catalogue:
         return cls(systems, walks, read_files(folder / "codes", folder / "crosswalks"), approvals(overlay))
 
     def with_overlay(self, overlay: Iterable[Any]) -> Catalogue:
-        """The same tables with other approved entries: what to call after an approval. Cheap."""
+        """The same tables with other approved entries, oldest first: what to call after an approval. Cheap."""
         return Catalogue(self.systems, self.crosswalks, self.files, approvals(overlay))
 
     def ways_into(self, systems: Iterable[str]) -> tuple[set[str], set[str]]:
@@ -332,6 +331,16 @@ class Catalogue:
 def _placed(name: str) -> bool:
     """True for a name given with its district, which is unique where the bare name is not."""
     return "," in name
+
+
+def _approved_for(row: Approval) -> tuple[str, str, str]:
+    return row.source_system, clean(row.code), row.target_system
+
+
+def _in_force(overlay: Iterable[Approval]) -> tuple[Approval, ...]:
+    """Of entries for one code from one day the last; sorted by code and day, so that what maps alike is written alike."""
+    last = {(*_approved_for(row), row.effective_from or date.min): row for row in overlay}
+    return tuple(last[key] for key in sorted(last))
 
 
 def approvals(rows: Iterable[Any]) -> list[Approval]:

@@ -28,7 +28,7 @@ class Version(Struct, frozen=True):
 def version_of(field_map: FieldMap, catalogue: Catalogue) -> Version:
     """The version a record is mapped by with this map and this catalogue. Its document says what the map is called, what was
     allowed to travel, and the SHA-256 of each file: the map's, the table files its codes may be looked up in, and the approved
-    entries that may count."""
+    entries that may count: of one code from one day there is one, so their order decides nothing."""
     systems, walks = catalogue.ways_into(field_map.turns_into())
     tables = [table.files for name, table in catalogue.systems.items() if name in systems]
     tables += [table.files for name, table in catalogue.crosswalks.items() if name in walks]

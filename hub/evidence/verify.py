@@ -532,7 +532,8 @@ def _call(pack: Pack, found: Found, call: str, proofs: dict[tuple[Any, str, byte
 
 def _mappings(pack: Pack, found: Found, calls: set[str], mapped: dict[Any, dict[str, set[str]]]) -> None:
     """What mapped the calls: each must be called in its call.json what an outcome names, and its files must be what its document
-    says, which is what it is called by. A call whose outcomes name none only states it, as older entries do."""
+    says, which is what it is called by: an outcome's entry holds the document's hash alone, so one that is not there is not proven.
+    A call whose outcomes name none only states it, as older entries do."""
     proofs: dict[str, set[str]] = {}
     names: dict[str, str] = {}
     proven = 0
@@ -546,7 +547,8 @@ def _mappings(pack: Pack, found: Found, calls: set[str], mapped: dict[Any, dict[
     for digest in sorted(names.keys() | {n.split("/")[1] for n in pack.files if n.startswith("mappings/")}):
         place = f"mappings/{digest}"
         if not any(n.startswith(f"{place}/") for n in pack.files):
-            found.lines.append(f"• {names[digest]}: không có trong gói / not in the pack")
+            name = names[digest].rpartition("@")[0]
+            found.unproven.append(f"{place} ({name}): không có trong gói / not in the pack")
             continue
         document = pack.raw(f"{place}/mapping.json")
         if sha256(document).hex() != digest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +11,12 @@ import pytest
 from hub.evidence import verify
 from hub.evidence.pack import pack
 from hub.kernel.access import EVERYWHERE
-from hub.kernel.ledger import evidence, history, operations, replays
+from hub.kernel.ledger import corrections, evidence, history, operations, replays
 from hub.kernel.lifecycle import State
 from mappings.catalogue import base
 from mappings.fieldmap import load_field_maps
 from mappings.versions import version_of
-from tests.scenario.dispatch.packs import changed, forged, opened
+from tests.scenario.dispatch.packs import changed, forged, opened, verified
 
 
 def _of(files: dict[str, bytes]) -> dict[str, str]:
@@ -65,11 +66,31 @@ def test_what_mapped_a_request_is_in_the_pack_and_proven(made: Any) -> None:
             verify.check(forged(files, silent))
         with pytest.raises(verify.Altered, match="not what the request was mapped by"):
             verify.check(forged(files, changed(files, call, mapping="public_service.filing@1+2")))
-        # One beside it that no entry speaks of is not proven; without its files the pack says so.
+        # One beside it that no entry speaks of is not proven.
         found = verify.check(forged(files, moved))
         assert set(found.unproven) == set(moved)
-        found = verify.check(forged(files, {}, *mapping))
-        assert found.state == "proven" and any("not in the pack" in line for line in found.lines)
+
+    made(work)
+
+
+def test_a_mapping_that_is_not_in_the_pack_is_not_proven_whatever_it_is_called(made: Any, tmp_path: Path) -> None:
+    """The entry holds the hash of its document alone: without that, its name is anybody's."""
+
+    async def work(s: Any, data: bytes, record: int) -> None:
+        files = opened(data)
+        (call,) = (n for n in files if n.endswith("/call.json"))
+        mapping = [n for n in files if n.startswith("mappings/")]
+        digest = verify.json.loads(files[call])["mapping"].partition("@")[2]
+        for name in ("public_service.filing", "ministry.learner"):
+            bare = forged(files, changed(files, call, mapping=f"{name}@{digest}"), *mapping)
+            (what,) = verify.check(bare).unproven
+            assert digest in what and "not in the pack" in what
+            with pytest.raises(verify.NotProven):
+                verify.check(bare, str(verify.check(bare).anchor))
+            code, told = verified(bare, tmp_path)
+            assert code == 3 and f"mappings/{digest} ({name})" in told and "✔ ĐÃ CHỨNG MINH" not in told, told
+        with pytest.raises(verify.Altered, match="the calls name another map"):
+            verify.check(forged(files, changed(files, call, mapping=f"ministry.learner@{digest}")))
 
     made(work)
 
@@ -98,6 +119,45 @@ def test_an_approved_code_makes_another_version_and_each_request_keeps_its_own(s
                 approvals = verify.json.loads(files[f"mappings/{mapping.partition('@')[2]}/approvals.json"])
                 versions.append((mapping, [a["code"] for a in approvals]))
             assert versions[0][0] != versions[1][0] and [v[1] for v in versions] == [[], ["Người Hành Tinh"]], versions
+
+    asyncio.run(go())
+
+
+def test_a_wrong_approval_is_corrected_by_a_later_one_and_each_request_tells_what_it_went_by(
+    stage: Any, items: Any
+) -> None:
+    async def go() -> None:
+        async with stage() as s:
+            await s.ministry()
+            went: list[tuple[str, list[tuple[str, str]]]] = []
+            for count, canonical in enumerate(("01", "02"), 1):
+                await operations.approve_code(
+                    s.core, "lan", "vn-ethnicity", "Xa lạ", "vn-ethnicity", canonical, "thử nghiệm"
+                )
+                key = f"310000000{count}"
+                await s.push("learner", items.learner(key, ethnicity="Xa lạ"))
+                await s.work()
+                await s.settled(delivered=count)
+                record = await evidence.find(s.core, key, "learner")
+                found = await evidence.gather(s.core, record, EVERYWHERE)
+                assert found is not None
+                data = pack(found)
+                assert verify.check(data).state == "proven", verify.told(verify.check(data))
+                files = opened(data)
+                (mapping,) = set(_of(files).values())
+                approvals = verify.json.loads(files[f"mappings/{mapping.partition('@')[2]}/approvals.json"])
+                learner = verify.json.loads(files["record/canonical.json"])
+                went.append((learner["ethnicity"]["canonical"], [(a["code"], a["canonical"]) for a in approvals]))
+            assert went == [("01", [("Xa lạ", "01")]), ("02", [("Xa lạ", "02")])], went
+            assert await s.led.value("SELECT count(*) FROM approved_codes") == 2
+            # What came before keeps its meaning until it is corrected: as it was pushed is enough.
+            first = await evidence.find(s.core, "3100000001", "learner")
+            pushed = corrections.as_pushed((await corrections.original(s.core, first))["body"])
+            await corrections.edit_and_resend(s.core, "lan", first, pushed, "thử nghiệm lại", EVERYWHERE)
+            await s.settled(delivered=3)
+            last = await evidence.find(s.core, "3100000001", "learner")
+            body = (await corrections.original(s.core, last))["body"]
+            assert last != first and body["ethnicity"]["canonical"] == "02"
 
     asyncio.run(go())
 

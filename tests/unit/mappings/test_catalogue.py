@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,32 @@ def test_the_newest_approval_wins() -> None:
         approved = base().with_overlay(given)
         assert approved.standardise("vn-sex", "X9", "vn-sex", TODAY).code == "female"
         assert approved.standardise("vn-sex", "X9", "vn-sex", date(2026, 2, 1)).code == "male"
+
+
+def test_of_approvals_from_the_same_day_the_later_one_wins() -> None:
+    """A wrong approval is corrected by approving anew, also where the code is spelled with other spaces."""
+    for day in (None, date(2026, 1, 1)):
+        wrong, right = (("vn-sex", code, "vn-sex", to, day, "a") for code, to in (("X9", "male"), (" X9", "female")))
+        approved = base().with_overlay([wrong, right])
+        assert approved.standardise("vn-sex", "X9", "vn-sex", TODAY).code == "female"
+        assert approved.with_overlay([right, wrong]).standardise("vn-sex", "X9", "vn-sex", TODAY).code == "male"
+        again = approved.with_overlay([wrong, right, wrong])
+        assert again.standardise("vn-sex", "X9", "vn-sex", TODAY).code == "male"
+    # From the first day there is, and from always, is the same.
+    first = [("vn-sex", "X9", "vn-sex", to, day, "a") for to, day in (("male", date.min), ("female", None))]
+    assert base().with_overlay(first).standardise("vn-sex", "X9", "vn-sex", TODAY).code == "female"
+
+
+def test_catalogues_that_answer_otherwise_have_another_version() -> None:
+    rows = [("vn-sex", "X9", "vn-sex", to, day, "a") for to in ("male", "female") for day in (None, date(2026, 6, 1))]
+    told: dict[str, set[tuple[str | None, ...]]] = {}
+    for given in permutations(rows):
+        one = base().with_overlay(given)
+        days = (date(2026, 2, 1), TODAY)
+        told.setdefault(one.version, set()).add(
+            tuple(one.standardise("vn-sex", "X9", "vn-sex", day).code for day in days)
+        )
+    assert len(told) == 4 and all(len(answers) == 1 for answers in told.values()), told
 
 
 def test_a_wrong_approval_is_refused() -> None:

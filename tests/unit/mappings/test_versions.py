@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,27 @@ def test_it_changes_with_an_approved_entry_that_can_count_and_names_nobody() -> 
     ]
     other = base().with_overlay([("x", "1", "dvc-linhvuc", "2", None, "a")])
     assert version_of(MAPS["ministry.learner"], other).name == plain
+
+
+def test_entries_that_map_otherwise_have_another_name_in_whatever_order_they_were_approved() -> None:
+    """And the entries named in it map alone as all that were approved did."""
+    learner, day = MAPS["ministry.learner"], date(2026, 11, 23)
+    rows = [("x", "1", "vn-ward", to, since, "a") for to in ("10798", "10804") for since in (None, date(2026, 6, 1))]
+    told: dict[str, tuple[str | None, ...]] = {}
+
+    def answers(catalogue: Catalogue) -> tuple[str | None, ...]:
+        return tuple(catalogue.standardise("x", "1", "vn-ward", on).code for on in (date(2026, 2, 1), day))
+
+    for given in permutations(rows):
+        catalogue = base().with_overlay(given)
+        version = version_of(learner, catalogue)
+        assert told.setdefault(version.name, answers(catalogue)) == answers(catalogue), given
+        named = json.loads(version.parts[bytes.fromhex(document(version)["files"]["approvals.json"])])
+        again = [
+            (e["system"], e["code"], e["target"], e["canonical"], d and date.fromisoformat(d), "a")
+            for e in named
+            for d in [e["effective_from"]]
+        ]
+        for entries in (again, again[::-1]):
+            assert answers(base().with_overlay(entries)) == answers(catalogue), given
+    assert len(told) == len(set(told.values())) == 4
