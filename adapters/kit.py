@@ -161,7 +161,7 @@ def http_outcome(call: Call, reply: Reply, subject: str, certain: Collection[int
     of_exchange = exchange.outcome(reply)
     if of_exchange is not None:
         return of_exchange
-    status, told = reply.status, Unknown(reason=f"HTTP {reply.status}")
+    status, told = reply.status, Unknown(reason=f"HTTP {reply.status}", after_s=retry_after(reply))
     if 200 <= status < 300 or status in _READ:
         return None
     proven = call.idempotent or status in certain

@@ -67,7 +67,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.SENDING, _S.WAITING, "try_later", "worker", True, "certainly not taken; due again later"),
     Transition(_S.SENDING, _S.WAITING, "harmless", "worker", True, "may have been taken, but a repeat does no harm"),
     Transition(_S.SENDING, _S.WAITING, "in_progress", "worker", True, "taken up there; asked again when due"),
-    Transition(_S.SENDING, _S.READY, "released", "worker", True, "given back unsent (shutdown, pause, quota)"),
+    Transition(_S.SENDING, _S.READY, "released", "worker", True, "given back unsent (shutdown, pause, quota, breaker)"),
     Transition(_S.SENDING, _S.READY, "lease_lost", "ticker", False, "the lease ended and nothing had been sent"),
     Transition(_S.SENDING, _S.UNCERTAIN, "lease_lost_intent", "ticker", False, "the lease ended after an intent"),
     Transition(_S.SENDING, _S.UNCERTAIN, "unknown", "worker", True, "it may have been taken"),
@@ -103,7 +103,14 @@ TRANSITIONS: tuple[Transition, ...] = (
         False,
         "two inquiries apart found nothing: resend the same bytes",
     ),
-    Transition(_S.UNCERTAIN, _S.PARKED, "unsettled", "worker", False, "no inquiry could settle it"),
+    Transition(
+        _S.UNCERTAIN,
+        _S.PARKED,
+        "unsettled",
+        "worker",
+        False,
+        "no inquiry could settle it, or it was sent as often as may be",
+    ),
 )
 
 _BY_MOVE = {(t.source, t.target, t.cause): t for t in TRANSITIONS}

@@ -22,6 +22,8 @@ log = logging.getLogger("hub.dispatch")
 _MOST, _FEW = 500, 100
 _GATHER_S = 0.01
 """How long a small batch waits for more while calls are out: a transaction costs the same for few as for many."""
+_BROUGHT_BACK = frozenset({State.WAITING, State.UNCERTAIN})
+"""Where a fault of the counterparty's leaves what somebody has to bring back."""
 _START = (1, _MOST)
 """How many conclusions each of the writers waits for: the second begins only where there is a full batch beside the first's."""
 
@@ -29,7 +31,7 @@ _START = (1, _MOST)
 class Concluder:
     """One per dispatcher. `hand`: what the dispatcher holds, from which the concluded goes; `more_coming`: whether calls
     are out; `after`: told after every batch that there is room again; `on_fault`: told (connector, reason) when deliveries begin to
-    wait for a fault of the connector's own."""
+    wait, or are in doubt, for a fault of the connector's own."""
 
     def __init__(
         self,
@@ -131,6 +133,6 @@ class Concluder:
         self._pace.note(len(conclusions), time.monotonic())
         # Only now: a leader that looks finds what it is to bring back.
         fault = next((t.fault for t in taken if t.fault), None)
-        if fault is not None and any(c.target is State.WAITING for c in conclusions):
+        if fault is not None and any(c.target in _BROUGHT_BACK for c in conclusions):
             await self._on_fault(self._target.name, fault)
         self._after()

@@ -33,7 +33,7 @@ from hub.worker.wire import Wire
 
 log = logging.getLogger("hub.dispatch")
 
-_LAST_STEP_S, _CANCEL_S, _FINISH_S = 2.0, 0.3, 5.2
+_LAST_STEP_S, _CANCEL_S, _FINISH_S = 1.5, 0.3, 4.5
 """How long an end waits for a claim or an inquiry under way, and for calls on the wire: within the ten seconds a process is given."""
 _CONVERSATION_MAX = 5
 
@@ -184,13 +184,16 @@ class Dispatcher:
 
     async def _permit(self) -> Permit | None:
         """The breaker's leave. While it is not closed, a probe is asked for only when there is something to send."""
-        spare, self._spare = self._spare, None
-        if spare is not None and self.target.breaker.state == "half_open":
+        if (spare := self._taken_spare()) is not None:
             return spare
         if self.target.breaker.state != "closed" and not await ledger.anything_ready(self.core, self.target.number):
             return None
         permit = await self.target.breaker.allow()
         return permit if permit.ok else None
+
+    def _taken_spare(self) -> Permit | None:
+        spare, self._spare = self._spare, None
+        return spare if spare is not None and self.target.breaker.stands(spare) else None
 
     def _hold(self, deliveries: list[Claimed], asked_at: float) -> None:
         # From before the claim was asked for: a process stopped meanwhile must not believe in a lease that has ended.
@@ -348,16 +351,30 @@ class Dispatcher:
                 await asyncio.sleep(self.poll_s)
                 continue
             try:
+                permit = await self._leave_to_ask()
+                if permit is None:
+                    await asyncio.sleep(self.poll_s)
+                    continue
                 policy = self.target.policy
-                found = await ledger.claim_uncertain(self.core, self.target.number, policy.concurrency, policy.lease_s)
-                await asyncio.gather(*(self._settle(d) for d in found))
+                most = 1 if permit.probe else policy.concurrency
+                found = await ledger.claim_uncertain(self.core, self.target.number, most, policy.lease_s)
+                if not found:
+                    self._keep(permit)
+                await asyncio.gather(*(self._settle(d, permit) for d in found))
             except TRANSIENT as error:
                 log.warning("%s: settling failed: %s", self.target.name, error)
                 found = []
             if not found:
                 await asyncio.sleep(self.poll_s)
 
-    async def _settle(self, d: Claimed) -> None:
+    async def _leave_to_ask(self) -> Permit | None:
+        """The breaker's leave for inquiries. Where it wants a probe an inquiry is the best there is: it does nothing there."""
+        if (spare := self._taken_spare()) is not None:
+            return spare
+        permit = await self.target.breaker.allow()
+        return permit if permit.ok else None
+
+    async def _settle(self, d: Claimed, permit: Permit) -> None:
         number = self.target.number
         if not self.target.inquires or d.intent is None:
             self._finish(Done([judge.conclude_unaskable(d, number)], []))
@@ -373,12 +390,13 @@ class Dispatcher:
         if not await self._wire.permitted():
             return  # its claim ends, and it is asked about then
         (exchange,) = await self._wire.number([(inquiry, mapping, d)])
-        settlement, reason, stop = await self._wire.ask(exchange)
+        settlement, reason, stop, after_s = await self._wire.ask(exchange)
+        await self.target.breaker.record(permit, settlement is not None or stop is not None)
         if stop is not None:
             await self._pause(stop.cause, stop.message)
         conclusion = judge.conclude_settlement(
-            d, settlement, reason, self.target.policy, number, call=exchange.id, elapsed_ms=exchange.elapsed_ms
-        )
+            d, settlement, reason, self.target.policy, number, call=exchange.id, elapsed_ms=exchange.elapsed_ms, after_s=after_s,
+        )  # fmt: skip
         self._finish(Done([conclusion], [exchange]))
 
     # ------------------------------------------------------------------------------------------ concluding
@@ -387,7 +405,9 @@ class Dispatcher:
         self._concluder.put(done)
 
     def _release(self, job: Job) -> None:
-        """Give back a call that was not begun: its deliveries are ready again, its attempt does not count."""
+        """Give back a call that was not begun: its deliveries are ready again, its attempt does not count, and its leave for a probe
+        is another's."""
+        self._keep(job.permit)
         held = [self._hand[d].delivery for d in job.exchange.call.deliveries if d in self._hand]
         if held:
             moves = [Conclusion(delivery=d, target=State.READY, cause="released", outcome="released") for d in held]

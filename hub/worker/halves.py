@@ -12,6 +12,8 @@ from hub.kernel.ports import NeedsPerson, NeverTry, Reading
 
 WHOLE = frozenset({400, 413, 422})
 """HTTP's words for *this request as it stands is wrong*, or too large: nothing of it was taken."""
+_UNREAD = frozenset({413})
+"""The one of them that nobody reads more of than itself: what stands in front may say it, whatever was done behind."""
 
 
 def allowance(records: int) -> int:
@@ -22,6 +24,8 @@ def allowance(records: int) -> int:
 def refused_whole(exchange: Exchange, reading: Reading) -> bool:
     """Whether a batch was refused as one: a status that says so, and the very same final outcome for every record."""
     reply, call = exchange.reply, exchange.call
+    if reply is not None and reply.status in _UNREAD and not call.idempotent:
+        return False  # a person looks before a part of it goes again
     if reply is None or reply.status not in WHOLE or len(call.deliveries) < 2 or reading.next is not None:
         return False
     first = reading.outcomes.get(call.deliveries[0])

@@ -86,14 +86,15 @@ def conclude_outcome(
             task = TaskSpec(connector=connector, cause=outcome.cause, subject=outcome.subject, text=outcome.message)
             return move(State.PARKED, "needs_person", reason=f"{outcome.cause}: {outcome.subject}", task=task)
         case Unknown() if not idempotent:
-            return move(State.UNCERTAIN, "unknown", reason=outcome.reason, after_s=policy.settle_after_s)
+            after = max(policy.settle_after_s, outcome.after_s or 0.0)
+            return move(State.UNCERTAIN, "unknown", reason=outcome.reason, after_s=after)
         case TryLater() | Unknown() if exhausted:
             task = TaskSpec(
                 connector=connector, cause="retries_exhausted", subject=outcome.reason[:100], text=_EXHAUSTED
             )
             return move(State.PARKED, "needs_person", reason=outcome.reason, task=task)
         case Unknown():
-            after = policy.wait_s(delivery.attempts, call=call)
+            after = policy.wait_s(delivery.attempts, outcome.after_s, call)
             return move(State.WAITING, "harmless", reason=outcome.reason, after_s=after)
         case TryLater():
             after = policy.wait_s(delivery.attempts, outcome.after_s, call)
@@ -169,8 +170,10 @@ def conclude_settlement(
     *,
     call: int | None,
     elapsed_ms: float | None,
+    after_s: float | None = None,
 ) -> Conclusion:
-    """What an inquiry makes of an uncertain delivery. `settlement` None: the inquiry itself failed, ask again later."""
+    """What an inquiry makes of an uncertain delivery. `settlement` None: the inquiry itself failed, ask again later, and not before
+    `after_s`."""
     verdict = settlement.verdict if settlement else "unanswered"
 
     def move(target: State, cause: str, **more: Any) -> Conclusion:
@@ -192,12 +195,16 @@ def conclude_settlement(
     if settlement is not None and settlement.verdict == "present":
         return move(State.DELIVERED, "present", reference=settlement.reference, detail=settlement.detail)
     if settlement is not None and settlement.verdict == "absent":
+        if delivery.absent >= 1 and delivery.attempts >= policy.max_attempts:
+            task = TaskSpec(connector=connector, cause="retries_exhausted", subject=reason[:100], text=_EXHAUSTED)
+            return move(State.PARKED, "unsettled", task=task)
         if delivery.absent >= 1:
             return move(State.READY, "absent_twice", resend=delivery.intent, absent=0)
         return move(State.UNCERTAIN, "unknown", absent=1, after_s=policy.absent_gap_s, stay=True)
     if settlement is not None and delivery.age_s > policy.unclear_for_s:
         return move(State.PARKED, "unsettled", task=unsettled_task(connector, delivery))
-    return move(State.UNCERTAIN, "unknown", absent=delivery.absent, after_s=policy.settle_after_s, stay=True)
+    after = max(policy.settle_after_s, after_s or 0.0)
+    return move(State.UNCERTAIN, "unknown", absent=delivery.absent, after_s=after, stay=True)
 
 
 def unsettled_task(connector: int, delivery: Claimed) -> TaskSpec:

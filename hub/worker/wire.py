@@ -11,6 +11,7 @@ import time
 
 from msgspec.structs import replace
 
+from adapters.kit import retry_after
 from connectors.errors import Refused
 from hub.kernel.failpoints import reach
 from hub.kernel.firewall import clean
@@ -26,6 +27,9 @@ from hub.worker.render import Rendered, restored
 from hub.worker.target import Target
 
 log = logging.getLogger("hub.dispatch")
+
+_BUSY = frozenset({408, 425, 429})
+"""Statuses below 500 by which a counterparty says nothing of what it was asked."""
 
 
 class Wire:
@@ -149,19 +153,21 @@ class Wire:
             )
         ]  # fmt: skip
 
-    async def ask(self, exchange: Exchange) -> tuple[Settlement | None, str, NeedsPerson | None]:
+    async def ask(self, exchange: Exchange) -> tuple[Settlement | None, str, NeedsPerson | None, float | None]:
         """Send an inquiry, for which a permit was taken. None: it was not answered; an answer that cannot be read is
-        *unclear*. The third: what a person must do before asking again makes sense."""
+        *unclear*. The third: what a person must do before asking again makes sense; the fourth: seconds the counterparty asked for
+        before it is asked again."""
         inquiry = exchange.call
         reach("settle.before")
         started = time.monotonic()
         settlement: Settlement | None = None
         stop: NeedsPerson | None = None
+        after_s: float | None = None
         try:
             exchange.reply = self._cleaned(await self.target.connector.send(inquiry, self.target.policy.timeout_s))
-            if exchange.reply.status >= 500 or exchange.reply.status == 429:
+            if exchange.reply.status >= 500 or exchange.reply.status in _BUSY:
                 # A counterparty that is ill has not said anything unclear: it has not answered.
-                reason = f"HTTP {exchange.reply.status}"
+                reason, after_s = f"HTTP {exchange.reply.status}", retry_after(exchange.reply)
             else:
                 settlement = self.target.adapter.settle(inquiry, exchange.reply)  # type: ignore[attr-defined]
                 reason = settlement.detail or settlement.verdict
@@ -178,7 +184,7 @@ class Wire:
                 self.quota.answered()
         exchange.elapsed_ms = (time.monotonic() - started) * 1000
         reach("settle.after")
-        return settlement, reason, stop
+        return settlement, reason, stop, after_s
 
     def _refusal(self, error: Refused) -> NeedsPerson:
         """The task of a connector that is turned down, whatever it was about to say."""

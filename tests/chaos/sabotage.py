@@ -75,7 +75,7 @@ def no_intake_key() -> None:
 def no_inquiry() -> None:
     """What is uncertain is sent again without asking."""
 
-    async def settle(self: Any, d: Any) -> None:
+    async def settle(self: Any, d: Any, _permit: Any) -> None:
         again = Conclusion(
             delivery=d,
             target=State.READY,

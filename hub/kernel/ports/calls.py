@@ -92,9 +92,10 @@ class NeedsPerson(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Unknown(Struct, frozen=True, kw_only=True, tag=True):
-    """It may or may not have been taken."""
+    """It may or may not have been taken. `after_s`: not to be asked about, or sent again, before."""
 
     reason: str
+    after_s: float | None = None
 
 
 class InProgress(Struct, frozen=True, kw_only=True, tag=True):

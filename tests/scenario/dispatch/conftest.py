@@ -62,7 +62,13 @@ class Stage:
         )
         return twin
 
-    async def portal(self, policy: dict[str, Any] | None = None, password: str = PASSWORD, **options: Any) -> Portal:
+    async def portal(
+        self,
+        policy: dict[str, Any] | None = None,
+        password: str = PASSWORD,
+        adapter: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Portal:
         twin = Portal(**options)
         url = await twin.start()
         self.twins["public_service"] = twin
@@ -77,7 +83,7 @@ class Stage:
             {"kind": "rest", "base_url": url},
             auth,
             {"password": password},
-            {"agency": "000.00.12.H24"},
+            {"agency": "000.00.12.H24", **(adapter or {})},
             policy,
         )
         return twin

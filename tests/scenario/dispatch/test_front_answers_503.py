@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from adapters import manifest as manifests
-from adapters.twin import Fault
+from adapters import twin as twins
+from adapters.twin import Fault, Say
 from tests.scenario.dispatch.conftest import SCHOOL
 
 NUMBER = "000.00.12.H24-261122-0001"
@@ -99,7 +100,74 @@ def test_an_outage_leaves_few_in_doubt_and_all_arrive_once(stage: Any, items: An
             doubted = await s.led.value("SELECT count(DISTINCT delivery) FROM attempts WHERE outcome = 'Unknown'")
             assert 0 < doubted < 120, "one claim and the probes: what was not begun is in no doubt"
             assert await s.led.value("SELECT count(*) FROM tasks") == 0
+            assert await s.led.value("SELECT count(*) FROM journal WHERE kind = 'recovery_opened'") >= 1, (
+                "it shows as an outage"
+            )
             await s.rest()
+
+    asyncio.run(work())
+
+
+def _front(monkeypatch: pytest.MonkeyPatch, status: int, headers: dict[str, str]) -> None:
+    """What stands in front answers so where the twin says 503."""
+    real = twins._response
+
+    def response(say: Say) -> Any:
+        return real(Say(status, b"<html>front</html>", "text/html", headers) if say.status == 503 else say)
+
+    monkeypatch.setattr(twins, "_response", response)
+
+
+def test_who_is_asked_to_come_back_in_an_hour_is_not_asked_meanwhile(
+    stage: Any, items: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for what is in doubt nor for anything else: an inquiry is a probe like any other."""
+    _front(monkeypatch, 503, {"Retry-After": "3600"})
+
+    async def work() -> None:
+        async with stage() as s:
+            policy = {"breaker": {"failures": 3, "open_s": 20.0, "open_max_s": 20.0}}
+            twin = await s.portal(policy, takes_twice=True)
+            await s.work()
+            await s.push("filing", items.filing())
+            await s.settled(delivered=1)
+            before = twin.requests
+            twin.set_fault(Fault(kind="down_503", for_s=300))
+            await s.push("filing", *(items.filing(f"000.00.12.H24-261122-{n:04d}") for n in range(2, 42)))
+            await asyncio.sleep(5)
+            assert twin.requests - before <= 3 + 4 + 2, "failures that open it, what was under way, and a probe or two"
+            due = await s.led.rows(
+                "SELECT extract(epoch FROM due_at - clock_timestamp())::float8 AS left FROM deliveries WHERE state = 6"
+            )
+            assert due and min(r["left"] for r in due) > 3000, "asked about when the portal said"
+            assert await s.led.value("SELECT count(*) FROM deliveries WHERE state = 2") > 25, (
+                "the rest has not been begun"
+            )
+
+    asyncio.run(work())
+
+
+def test_a_batch_of_notices_that_a_front_calls_too_large_goes_to_a_person_not_in_halves(
+    stage: Any, items: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _front(monkeypatch, 413, {})
+
+    async def work() -> None:
+        async with stage() as s:
+            twin = await s.portal(adapter={"progress_batch": 10}, takes_twice=True)
+            await s.work()
+            other = "000.00.12.H24-261122-0002"
+            for number in (NUMBER, other):
+                await s.push("filing", items.filing(number))
+            await s.settled(delivered=2)
+            twin.set_fault(Fault(kind="committed_503", count=1, match=NOTICE))
+            second = _notice()
+            second["data"]["file_number"] = other
+            await s.push("filing_progress", _notice(), second)
+            await s.settled(20, delivered=2, parked=2)
+            assert twin.summary()["doubles"] == []
+            assert [e.type for e in twin.books.effects].count("progress") == 2
+            assert await s.led.value("SELECT count(*) FROM calls WHERE operation = 'progress'") == 1
 
     asyncio.run(work())
 

@@ -101,6 +101,25 @@ def test_settlements(
     assert c.resend == (77 if cause == "absent_twice" else None)
 
 
+def test_what_never_arrives_is_a_persons_in_the_end() -> None:
+    """Sent as often as the policy allows, and each time two inquiries found nothing: somebody in between takes it out."""
+    d = claimed(state=State.UNCERTAIN, intent=77, absent=1, attempts=POLICY.max_attempts)
+    c = judge.conclude_settlement(d, Settlement(verdict="absent"), "r", POLICY, 1, call=None, elapsed_ms=None)
+    assert (c.target, c.cause) == (State.PARKED, "unsettled") and c.task is not None
+    assert c.task.cause == "retries_exhausted" and c.resend is None
+    check(State.UNCERTAIN, c.target, c.cause)
+
+
+def test_nobody_is_asked_before_the_time_the_counterparty_named() -> None:
+    later = judge.conclude_outcome(
+        claimed(), Unknown(reason="HTTP 503", after_s=3600.0), POLICY, 1, idempotent=False, call=None, elapsed_ms=None
+    )
+    assert (later.target, later.after_s) == (State.UNCERTAIN, 3600.0)
+    asked = claimed(state=State.UNCERTAIN, intent=77)
+    again = judge.conclude_settlement(asked, None, "HTTP 429", POLICY, 1, call=None, elapsed_ms=None, after_s=3600.0)
+    assert again.stay and again.after_s == 3600.0
+
+
 def test_an_inquiry_that_fails_never_counts_as_absent() -> None:
     c = judge.conclude_settlement(
         claimed(state=State.UNCERTAIN, absent=1), None, "r", POLICY, 1, call=None, elapsed_ms=None
