@@ -20,8 +20,7 @@ from hub.kernel.filings import ZONE, WorkCalendar
 from hub.kernel.firewall_names import NO_REASON, stated
 from hub.kernel.ledger import filing_watch
 from hub.kernel.ledger.core import TRANSIENT
-from hub.kernel.ledger.operations import note
-from hub.kernel.ledger.pulls import PullBusy
+from hub.kernel.ledger.pulls import Accepting, PullBusy
 from hub.kernel.ports import Text, said
 from hub.kernel.store.db import sql
 
@@ -36,7 +35,7 @@ _NO_CONNECTOR = Text("Không có kết nối này.", "There is no such connector
 
 class PullOrder(BaseModel):
     """`key` names the run, e.g. the schedule's own run id: the same key pulls once. `accept_removals`: a person saw that
-    much of the list is really gone, and `why` says how they know; it goes into the journal."""
+    much of the list is really gone, and `why` says how they know; it is journaled with what it lets go, and only then."""
 
     model_config = ConfigDict(extra="forbid")
     key: str = Field(min_length=1, max_length=200)
@@ -57,7 +56,7 @@ def _json(content: Any, status: int = 200) -> Response:
 
 @router.post("/connectors/{name}/pull/{what}")
 async def pull(request: Request, name: str, what: str, order: PullOrder) -> Response:
-    """Pull for some seconds: `{what, run, page, done, records, unchanged, rejected, changes, fault, after_s}`.
+    """Pull for some seconds: `{what, run, page, done, records, unchanged, rejected, changes, removals_accepted, fault, after_s}`.
 
     While `done` is false, call again with the same key, after `after_s` seconds where that is given. 409 while another
     process is at it.
@@ -83,12 +82,8 @@ async def pull(request: Request, name: str, what: str, order: PullOrder) -> Resp
             AddressPolicy(hub.settings.outward.allow_private, hub.settings.outward.folders),
             hub.core.worker,
         )
-        if order.accept_removals:
-            async with hub.core.pool.acquire() as connection, connection.transaction():
-                await note(
-                    hub.core, connection, "control", "pull", connector=row["id"], what=what, key=order.key, accepted_removals=True, why=why,
-                )  # fmt: skip
-        standing = await work.run(order.key, order.for_s, even_if_shrunk=order.accept_removals)
+        accepting = Accepting("control", why) if order.accept_removals and why is not None else None
+        standing = await work.run(order.key, order.for_s, accepting=accepting)
     except UnknownPull as error:
         raise Problem(404, "unknown_list", said(error)) from error
     except PullBusy as error:

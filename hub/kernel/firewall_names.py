@@ -7,6 +7,9 @@ never keep more of such content than its beginning.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterator
+from itertools import accumulate
 
 from hub.kernel.firewall_text import Cut, scan_text
 from hub.kernel.ports import Text
@@ -28,13 +31,29 @@ NO_REASON = Text(
     f"Give the reason: a sentence of {PURPOSE_LEAST} to {PURPOSE_MOST} characters, without anybody's personal, identity card or phone number.",
 )
 
-# 12 digits; an old identity card's 9, but not the end of a serial number (CGXH201460231); a mobile or landline number.
-_PHONE = r"(?:\+?84|0)(?:[35789]\d{8}|2\d{9})"
-_IN_ONE = re.compile(rf"(?<!\d)(?:\d{{12}}|{_PHONE})(?!\d)|(?:(?<!\w)|(?<=cmnd)|(?<=cmt))\d{{9}}(?!\w)", re.I)
-# The same in groups. A personal number begins with 0 as a phone number does: neither a day with its time nor an address does.
-_GROUPS = re.compile(r"(?<!\d)(?<!\d[ .-])(?:\(?\+84\)?|\(?0\d{1,5}\)?)([ .-])\d{1,9}(?:\1\d{1,9})*+(?![ .-]?\d)")
-_GROUPED = re.compile(rf"0\d{{11}}|{_PHONE}")
-_THREES = re.compile(r"(?<!\w)(?<!\d[ .-])\d{3}([ -])\d{3}\1\d{3}(?![ .-]?\d|\w)")
+_SOMEBODYS = re.compile(
+    r"0(?:0[1-9]|[1-8]\d|9[0-6])\d{9}"  # a personal number: twelve digits behind a province's code, 001 to 096
+    r"|(?:(?:00)?840?|0)(?:[35789]\d{8}|2\d{9})"  # a mobile or landline number
+)
+_MOST = 15
+"""Digits of the longest of them: 0084, a 0 and a landline's ten."""
+# Nine digits are an old card's only in a text that speaks of cards (else a transaction's, or an amount), and so are twelve behind
+# the code of a country, for who was born abroad.
+_CARDS = (
+    r"(?:(?<![^\W\d_])(?:cmnd|cmtnd|cmt|cccd)|ch[ứu]ng minh|c[ăa]n c[ưu][ớo]c|(?:id|identity|identification) ?card)"
+)
+_CARD, _CARD_BEFORE = re.compile(_CARDS), re.compile(rf"{_CARDS}$")
+_ON_CARDS = re.compile(r"\d{9}|[1-9]\d\d[0-3]\d{8}")
+# A day is none of them, nor part of one.
+_DAY = re.compile(
+    "|".join(
+        rf"(?<!\d)(?<!\d{s})(?:0?[1-9]|[12]\d|3[01]){s}(?:0?[1-9]|1[0-2]){s}(?:19|20)\d\d(?!{s}?\d)"
+        for s in (r"\.", "-", "/", " ")
+    )
+)
+# Digits in groups, as people part them. A colon, or a comma with a blank, parts two things.
+_CHAIN = re.compile(r"\d+(?:(?:,|(?:[^\w:;,%]|_){1,3})\d+)*+")
+_GROUP = re.compile(r"\d+")
 
 
 def shown(name: str) -> str:
@@ -58,10 +77,40 @@ def stated(purpose: str) -> str | None:
 
 
 def holds_number(said: str) -> bool:
-    """Whether a text holds what looks like somebody's personal number, old identity card or phone number, also in groups."""
-    if _IN_ONE.search(said) or _THREES.search(said):
-        return True
-    return any(_GROUPED.fullmatch(re.sub(r"[^\d+]", "", found[0])) for found in _GROUPS.finditer(said))
+    """Whether a text holds what looks like somebody's personal number, old identity card or phone number, in whatever digits and
+    however they are parted; also beside other groups of digits."""
+    plain = _DAY.sub(":", _plain(said))
+    cards = _CARD.search(plain) is not None
+    return any(
+        any(_SOMEBODYS.fullmatch(digits) for digits in _joined(groups))
+        or (cards and _on_card(plain[max(0, chain.start() - 20) : chain.start()], groups))
+        for chain in _CHAIN.finditer(plain)
+        if (groups := _GROUP.findall(chain[0]))
+    )
+
+
+def _plain(said: str) -> str:
+    """A text in small letters, whatever stands for a digit as that digit, blanks made single."""
+    one = "".join(str(unicodedata.decimal(c, c)) for c in unicodedata.normalize("NFKC", said))
+    return " ".join(one.lower().split())
+
+
+def _joined(groups: list[str]) -> Iterator[str]:
+    """Each run of neighbouring groups put together, as far as a number may reach."""
+    for first in range(len(groups)):
+        digits = ""
+        for group in groups[first:]:
+            digits += group
+            if len(digits) > _MOST:
+                break
+            yield digits
+
+
+def _on_card(before: str, groups: list[str]) -> bool:
+    """Whether groups are, or begin with, a card's number; not so the end of a serial number (CGXH201460231)."""
+    if before[-1:].isalpha() and not _CARD_BEFORE.search(before):
+        return False
+    return any(_ON_CARDS.fullmatch(digits) for digits in (*groups, *accumulate(groups[:_MOST])))
 
 
 def holds_image(said: str) -> bool:

@@ -29,7 +29,7 @@ from hub.kernel.firewall import clean
 from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ledger import operations, pulls, quotas
 from hub.kernel.ledger.core import TRANSIENT, Core
-from hub.kernel.ledger.pulls import Page, PullLost, Run, Shrunk
+from hub.kernel.ledger.pulls import Accepting, Page, PullLost, Run, Shrunk
 from hub.kernel.ledger.quotas import SHARE_S, Ask, Grant
 from hub.kernel.ports import (
     Call,
@@ -76,6 +76,7 @@ class Standing(Struct, kw_only=True):
     unchanged: int
     rejected: int
     changes: int
+    removals_accepted: bool = False
     fault: Text | None = None
     after_s: float | None = None
 
@@ -217,14 +218,14 @@ class Pull(Asking):
         self._owner = owner
         self._declared: DeclaredPull = declared
 
-    async def run(self, key: str, for_s: float, *, even_if_shrunk: bool = False) -> Standing:
-        """Pull for at most about `for_s` seconds. Raises `PullBusy` when another process is at it."""
+    async def run(self, key: str, for_s: float, *, accepting: Accepting | None = None) -> Standing:
+        """Pull for at most about `for_s` seconds, `accepting` that much may be gone. Raises `PullBusy` when another process is at it."""
         until = time.monotonic() + for_s
         try:
             run = await pulls.begin(self._core, self._row["id"], self._what, key, self._owner, _LEASE_S)
             try:
                 while not run.done and time.monotonic() < until:
-                    run = await self._page(run, key, even_if_shrunk)
+                    run = await self._page(run, key, accepting)
             except Stopped as stopped:
                 await pulls.fault(self._core, run, self._owner, stopped.text, over=stopped.over)
                 return _standing(run, stopped.text, stopped.after_s)
@@ -235,7 +236,7 @@ class Pull(Asking):
         finally:
             await self.close()
 
-    async def _page(self, run: Run, key: str, even_if_shrunk: bool) -> Run:
+    async def _page(self, run: Run, key: str, accepting: Accepting | None) -> Run:
         at = self._core.moment()
         call = run.next if run.next is not None else self._adapter.pull(self._what, run.cursor, at)
         page, body, content_type = await self.ask(call)
@@ -254,7 +255,7 @@ class Pull(Asking):
             arrival=arrival, drafts=drafts, at=at, cursor=page.cursor, next=page.next, complete=self._declared.complete
         )
         try:
-            await pulls.store_page(self._core, run, self._owner, stored, _LEASE_S, even_if_shrunk=even_if_shrunk)
+            await pulls.store_page(self._core, run, self._owner, stored, _LEASE_S, accepting=accepting)
         except PullLost:
             # Ours by an answer that was lost, or another's: where it stands now is what counts.
             return await pulls.begin(self._core, run.connector, run.what, key, self._owner, _LEASE_S)
@@ -272,7 +273,8 @@ class Pull(Asking):
 def _standing(run: Run, fault: Text | None, after_s: float | None) -> Standing:
     return Standing(
         what=run.what, run=run.number, page=run.page, done=run.done, records=run.records, unchanged=run.unchanged,
-        rejected=run.rejected, changes=run.changes, fault=fault, after_s=after_s,
+        rejected=run.rejected, changes=run.changes,
+        removals_accepted=run.removals_accepted, fault=fault, after_s=after_s,
     )  # fmt: skip
 
 

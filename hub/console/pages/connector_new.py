@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from hub.connector_settings import MADE, TAKEN, told
 from hub.console import forms
 from hub.console.guard import Refused, Visitor, core_of, hub_of, needs, purpose, reason, taken, text
-from hub.console.pages.connectors import checked, schema_of, unplaced, ways
+from hub.console.pages.connectors import asked_again, checked, schema_of, unplaced, ways
 from hub.console.render import redirect, respond
 from hub.kernel.firewall_names import NO_REASON
 from hub.kernel.ledger import operations
@@ -93,4 +93,4 @@ async def make(request: Request, visitor: Visitor) -> Response:
         if made is not None:
             return redirect(f"/connectors/{name}", done="done.added")
         errors = {"/name": TAKEN}
-    return _page(request, visitor, chosen, name, data, errors, text(form, "why", 250))
+    return _page(request, visitor, chosen, name, data, asked_again(secrets, errors), text(form, "why", 250))

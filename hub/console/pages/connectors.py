@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -232,6 +233,18 @@ def _edit_page(
     )  # fmt: skip
 
 
+_AGAIN = Text("Bí mật vừa nhập không được giữ lại: hãy nhập lại.", "The secret just typed was not kept: type it again.")
+
+
+def asked_again(typed: Iterable[str], errors: dict[str, Text]) -> dict[str, Text]:
+    """What is wrong with a refused form, and beside each secret that was `typed` in it that it must be typed again: it is not shown."""
+    asked = {}
+    for pointer in (f"/secrets/{name}" for name in typed):
+        wrong = errors.get(pointer)
+        asked[pointer] = Text(f"{wrong.vi} {_AGAIN.vi}", f"{wrong.en} {_AGAIN.en}") if wrong else _AGAIN
+    return errors | asked
+
+
 def unplaced(schema: dict[str, Any], errors: dict[str, Text]) -> list[Text]:
     """What is wrong that has no field of its own in the form."""
     return [error for pointer, error in errors.items() if not _placed(schema, pointer)]
@@ -312,6 +325,7 @@ async def save(request: Request, visitor: Visitor, name: str) -> Response:
     if purpose(form, "why") is None:
         errors["/why"] = NO_REASON
     if why is None or errors:
+        errors = asked_again(typed, errors)
         return _edit_page(request, visitor, row, schema, data, errors, kind, scheme, text(form, "why", 250))
     # What is set by pausing and resuming is not part of what is edited here.
     stored["state"] = row["settings"].get("state", "active")

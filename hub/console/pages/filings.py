@@ -21,8 +21,8 @@ from hub.console.render import redirect, respond
 from hub.kernel import filings as states
 from hub.kernel.intake import order_hash
 from hub.kernel.ledger import callback_keys, filing_watch
-from hub.kernel.ledger.operations import because, note
-from hub.kernel.ledger.pulls import PullBusy
+from hub.kernel.ledger.operations import note
+from hub.kernel.ledger.pulls import Accepting, PullBusy
 from hub.kernel.store.db import sql
 
 router = APIRouter(prefix="/filings")
@@ -211,17 +211,17 @@ async def pull(request: Request, visitor: Visitor, connector: str, what: str) ->
             core.worker,
         )
         found = await work.run(
-            f"{visitor.person.name}-{datetime.now(UTC):%Y%m%d%H%M%S}", _PULL_S, even_if_shrunk=shrunk
+            f"{visitor.person.name}-{datetime.now(UTC):%Y%m%d%H%M%S}",
+            _PULL_S,
+            accepting=Accepting(visitor.person.name, why) if shrunk else None,
         )
     except UnknownPull as error:
         raise Refused(404, "error.missing") from error
     except PullBusy:
         return redirect("/filings/portal", done="done.pull_busy")
-    async with core.pool.acquire() as connection, connection.transaction():
-        await note(
-            core, connection, visitor.person.name, "pull", connector=row["id"], what=what, run=found.run, accepted_removals=shrunk,
-            **because(why),
-        )  # fmt: skip
+    if not found.removals_accepted:  # where they were, the line stands with what was let go
+        async with core.pool.acquire() as connection, connection.transaction():
+            await note(core, connection, visitor.person.name, "pull", connector=row["id"], what=what, run=found.run)
     done = "done.pulled" if found.done else "done.pull_failed" if found.fault else "done.pull_goes_on"
     return redirect("/filings/portal", done=done, n=found.changes)
 

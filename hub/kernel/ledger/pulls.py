@@ -17,6 +17,7 @@ from hub.kernel.failpoints import reach
 from hub.kernel.intake import Accepted, Arrival
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.intake import accept_within
+from hub.kernel.ledger.operations import note
 from hub.kernel.ports import Call, Draft, Text
 from hub.kernel.store.db import Connection, sql
 
@@ -39,6 +40,13 @@ class Shrunk(Exception):
     """Danh mục mới thiếu quá nhiều mục so với lần trước; cần người xác nhận. / The new list lacks too much of the last one; a person must confirm."""
 
 
+class Accepting(Struct, frozen=True):
+    """Somebody's word, with their reason, that what is gone from a list is really gone."""
+
+    actor: str
+    why: str
+
+
 class Run(Struct, kw_only=True):
     """A run of one list in a caller's hands, or the finished one its key already names."""
 
@@ -55,6 +63,8 @@ class Run(Struct, kw_only=True):
     unchanged: int = 0
     rejected: int = 0
     changes: int = 0
+    removals_accepted: bool = False
+    """Whether removals too many to be believed were taken on somebody's word, in these hands."""
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -107,15 +117,16 @@ async def begin(core: Core, connector: int, what: str, key: str, owner: str, lea
 
 
 async def store_page(
-    core: Core, run: Run, owner: str, page: Page, lease_s: float, *, even_if_shrunk: bool = False
+    core: Core, run: Run, owner: str, page: Page, lease_s: float, *, accepting: Accepting | None = None
 ) -> Accepted:
     """One page: its records, its entries, what changed, and where the run goes on. Moves `run` along.
 
-    Raises `PullLost` when the run is another's by now, `Shrunk` when the last page of a complete list leaves too much out.
+    Raises `PullLost` when the run is another's by now, `Shrunk` when the last page of a complete list leaves too much out and
+    nobody accepts that. Who does, and why, is journaled in the same transaction, and only where it is needed.
     """
     ids: list[int] = []
 
-    async def once() -> tuple[Accepted, list[Change]]:
+    async def once() -> tuple[Accepted, list[Change], bool]:
         source = await core.source_id(page.arrival.source)
         async with core.pool.acquire() as connection:
             if not ids:
@@ -125,7 +136,9 @@ async def store_page(
                 if await connection.fetchval(sql.pull_held, *held) is None:
                     raise PullLost(run.what)
                 page.withdraw.clear()
-                changes = await _entries(connection, run, page, even_if_shrunk) if page.complete else []
+                changes, taken = (
+                    await _entries(core, connection, run, page, accepting) if page.complete else ([], False)
+                )
                 page.arrival.drafts = [*page.drafts, *page.withdraw]
                 (accepted,) = await accept_within(core, connection, [page.arrival], ids, [source])
                 if changes and not run.first:
@@ -139,21 +152,25 @@ async def store_page(
                 )  # fmt: skip
                 reach("pull.inside")
             reach("pull.after")
-            return accepted, changes
+            return accepted, changes, taken
 
-    accepted, changes = await core.again(once)
+    accepted, changes, taken = await core.again(once)
     run.page, run.next, run.cursor = run.page + 1, page.next, page.cursor or run.cursor
     run.done = page.next is None
     run.records += accepted.records
     run.unchanged += accepted.unchanged
     run.rejected += len(accepted.rejects)
     run.changes += 0 if run.first else len(changes)
+    run.removals_accepted = run.removals_accepted or taken
     core.on_commit("ready")
     return accepted
 
 
-async def _entries(connection: Connection, run: Run, page: Page, even_if_shrunk: bool) -> list[Change]:
-    """Note what this page holds, and with the last one what no page held."""
+async def _entries(
+    core: Core, connection: Connection, run: Run, page: Page, accepting: Accepting | None
+) -> tuple[list[Change], bool]:
+    """Note what this page holds, and with the last one what no page held; and whether that had to be accepted."""
+    taken = False
     mine = {d.key: d.body for d in page.drafts}
     before = {r["key"]: r for r in await connection.fetch(sql.entries_of, run.connector, run.what, sorted(mine))}
     changes: list[Change] = []
@@ -173,8 +190,14 @@ async def _entries(connection: Connection, run: Run, page: Page, even_if_shrunk:
     if page.next is None:
         missing = await connection.fetch(sql.entries_missing, run.connector, run.what, run.number)
         held_now = await connection.fetchval(sql.entries_held, run.connector, run.what)
-        if len(missing) > max(_FEW, held_now * _SHARE) and not even_if_shrunk:
-            raise Shrunk(f"{len(missing)}/{held_now}")
+        if len(missing) > max(_FEW, held_now * _SHARE):
+            if accepting is None:
+                raise Shrunk(f"{len(missing)}/{held_now}")
+            taken = True
+            await note(
+                core, connection, accepting.actor, "pull", connector=run.connector, what=run.what, run=run.number,
+                accepted_removals=True, missing=len(missing), held=held_now, why=accepting.why,
+            )  # fmt: skip
         if missing:
             await connection.execute(sql.entries_gone, run.connector, run.what, [r["key"] for r in missing])
         for r in missing:
@@ -182,7 +205,7 @@ async def _entries(connection: Connection, run: Run, page: Page, even_if_shrunk:
             page.withdraw.append(
                 Draft(type=page.arrival.type, key=r["key"], body=r["body"], event="CANCEL", updated_at=page.at)
             )
-    return changes
+    return changes, taken
 
 
 async def fault(core: Core, run: Run, owner: str, text: Text, *, over: bool) -> None:

@@ -76,6 +76,49 @@ def test_a_transport_or_scheme_that_does_not_fit_is_refused_beside_its_field(led
     asyncio.run(go())
 
 
+def test_a_secret_typed_in_a_form_that_is_refused_is_asked_for_again(ledger: Any, tmp_path: Path) -> None:
+    sent = {
+        "kind": "rest", "scheme": "bearer", "/transport/base_url": "https://bo.example.vn/", "/adapter/province_code": "31", "/adapter/source": "S",
+    }  # fmt: skip
+    place, secret = "f-secrets-token-e", "mới-và-riêng"
+    given = {
+        "name": "ministry", "system": "ministry", "transport": {"kind": "rest", "base_url": sent["/transport/base_url"]}, "auth": {"scheme": "bearer"},
+        "adapter": {"province_code": "31", "source": "S"},
+    }  # fmt: skip
+
+    async def go() -> None:
+        known = {"ministry": manifests.load("ministry")}
+        async with ledger() as led, console(led, tmp_path, None, manifests=known) as client:
+            stored = connector_settings.dump(connector_settings.validate(given))
+            await led.connector("ministry", "ministry", stored, {"token": "bi-mat"})
+            form = sent | {"csrf": await led.value("SELECT csrf FROM sessions"), "why": "Bộ đổi khóa truy cập"}
+            edit = ("/connectors/ministry/edit", form | {"revision": "1"})
+            new = ("/connectors/new", form | {"system": "ministry", "name": "bo-khac"})
+            for lang, told in (
+                ("vi", "Bí mật vừa nhập không được giữ lại: hãy nhập lại."),
+                ("en", "The secret just typed was not kept: type it again."),
+            ):
+                client.cookies = {"lt_session": client.cookies["lt_session"], "lt_lang": lang}
+                for path, whole in (edit, new):
+                    for wrong in (
+                        {"why": "ngắn"},
+                        {"/transport/base_url": "khong"},
+                        {"/policy/quota/per_second": "nhiều"},
+                    ):
+                        answer = await client.post(path, data=whole | wrong | {"/secrets/token": secret})
+                        assert answer.status_code == 422 and field_error(answer.text, place) == told, (path, wrong)
+                        assert secret not in answer.text, "it is never shown again"
+                for wrong in ({"why": "ngắn"}, {"revision": "7"}):
+                    answer = await client.post(edit[0], data=edit[1] | wrong)
+                    assert answer.status_code == 422 and not field_error(answer.text, place), "none was typed"
+                answer = await client.post(edit[0], data=edit[1] | {"revision": "7", "/secrets/token": secret})
+                assert field_error(answer.text, place) == told
+            assert await led.value("SELECT revision FROM connectors") == 1
+            assert (await client.post(edit[0], data=edit[1] | {"/secrets/token": secret})).status_code == 303
+
+    asyncio.run(go())
+
+
 def signature(**more: Any) -> Signature:
     return Signature(
         form="PAdES", signer="<b>Trần Thị Ví Dụ</b>", issuer="CA thử", serial="1", signed_at="2026-09-07T08:00:00+07:00", **more
