@@ -187,7 +187,14 @@ def test_a_page_that_has_the_form_no_more_still_says_what_was_wrong() -> None:
     def shown(path: str) -> str:
         helpers = _Helpers("en", Sent(path=path, values={"why": "short"}, wrong=True))
         names = {name: getattr(helpers, name) for name in dir(helpers) if not name.startswith("_")}
-        more = {"request": _request(path), "path": path, "visitor": None, "link": None, "tongue": "vi", "tongues": {"vi": "Tiếng Việt"}}
+        more = {
+            "request": _request(path),
+            "path": path,
+            "visitor": None,
+            "link": None,
+            "tongue": "vi",
+            "tongues": {"vi": "Tiếng Việt"},
+        }
         return str(page.render(names | more))
 
     here, gone = shown("/x"), shown("/y")
