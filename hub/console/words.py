@@ -268,6 +268,12 @@ _PAGES: dict[str, tuple[str, str]] = {
     "codes.walks": ("Bảng chuyển đổi", "Crosswalks"),
     "codes.assumed": ("giả định", "assumed"),
     "codes.approved": ("Mã đã duyệt", "Approved codes"),
+    "codes.superseded": ("đã thay", "superseded"),
+    "codes.correct": ("Sửa", "Correct"),
+    "codes.correct_note": (
+        "Từ nay mã này có nghĩa mới. Bản ghi đã nhận giữ nghĩa cũ; hãy sửa chúng ở trang của chúng.",
+        "From now on the code means this. Records already taken keep what it meant; correct them on their own pages.",
+    ),
     "codes.search": ("Tìm theo mã hoặc tên", "Find by code or name"),
     "policy.keep": ("giữ nguyên", "keep as it is"),
     "policy.fixed": ("giá trị cố định", "a fixed value"),

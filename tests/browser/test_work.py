@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from tests.browser.seed import person
+from tests.browser.test_pages import OVERFLOW, UNREADABLE
 
 
 def test_masked_until_a_purpose_is_stated(site, sign_in) -> None:
@@ -92,6 +94,33 @@ def test_code_approval_releases_exactly_what_waited(site, sign_in) -> None:
     assert site.sql("SELECT count(*) FROM deliveries WHERE state = 5")[0][0] == other
     approved = site.sql("SELECT * FROM approved_codes")
     assert [(r["code"], r["canonical"], r["actor"]) for r in approved] == [("Ki-nh", "01", "vanhanh")]
+
+
+@pytest.mark.parametrize("lang", ["vi", "en"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_wrong_approval_is_corrected_on_the_page(site, sign_in, lang: str, width: int) -> None:
+    """Behind the approval above: a later one counts, the older one stays and says that it does not."""
+    page = sign_in("vanhanh", width=width, lang=lang)
+    page.goto("/codes")
+    before = site.sql("SELECT count(*) FROM approved_codes WHERE code = 'Ki-nh'")[0][0]
+    row = page.locator("tr", has_text="Ki-nh").first
+    row.locator("summary").click()
+    row.locator("[name=other]").fill("999")
+    row.locator("[name=note]").fill("Duyệt nhầm, xem lại danh mục")
+    row.get_by_role("button").click()
+    assert page.locator(".flash.bad").count() == 1, "a code that is none"
+    row = page.locator("tr", has_text="Ki-nh").first
+    assert row.locator("[name=other]").input_value() == "999", "given back as it was typed"
+    row.locator("[name=other]").fill("02")
+    row.get_by_role("button").click()
+    rows = site.sql("SELECT canonical, note FROM approved_codes WHERE code = 'Ki-nh' ORDER BY id")
+    assert len(rows) == before + 1 and tuple(rows[-1]) == ("02", "Duyệt nhầm, xem lại danh mục")
+    told = page.locator("tr", has_text="Ki-nh")
+    assert told.count() == before + 1 and told.locator("summary").count() == 1
+    assert told.locator(".chip").count() == before
+    assert page.evaluate(OVERFLOW) <= 0 and page.evaluate(UNREADABLE) == []
+    if folder := os.environ.get("CONSOLE_SHOTS"):
+        page.screenshot(path=f"{folder}/codes-corrected-{lang}-{width}.png", full_page=True)
 
 
 def test_a_code_that_is_none_is_not_approved(site, sign_in) -> None:

@@ -76,10 +76,13 @@ async def _page(request: Request, visitor: Guest, error: str | None = None) -> R
     async with core.pool.acquire() as connection:
         approved = await connection.fetch(sql.console_approved)
     catalogue = core.catalogue
+    newest: dict[tuple[str, str, str], int] = {}
+    for place, row in enumerate(approved):  # the last approved comes first
+        newest.setdefault((row["source_system"], row["code"], row["target_system"]), place)
     return respond(
         request, "codes.html", status=422 if error else 200, visitor=visitor, error=error, inbox=await inbox(request, visitor),
         systems=sorted(catalogue.systems.values(), key=lambda s: s.system), walks=sorted(catalogue.crosswalks.values(), key=lambda w: w.id),
-        version=catalogue.version, approved=approved, title=catalogue.title, schools=core.directory,
+        version=catalogue.version, approved=approved, holding=set(newest.values()), title=catalogue.title, schools=core.directory,
     )  # fmt: skip
 
 
