@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hub.kernel.ledger import dispatch
+from hub.kernel.ledger import dispatch, mappings
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.operations import code_subject
 from hub.kernel.ledger.shapes import Conclusion, Exchange, TaskSpec
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Call, Reply, Text
+from mappings.engine import load_field_maps
+from mappings.versions import version_of
 
 
 async def send(
@@ -46,12 +48,14 @@ async def send(
         operation="push", deliveries=tuple(d.id for d in mine), body=json.dumps(body, ensure_ascii=False).encode(), content_type="application/json",
         idempotent=idempotent, path="/api/v1/goi-du-lieu", headers={"Accept": "application/json"}, key=mine[0].key,
     )  # fmt: skip
+    version = version_of(load_field_maps()["ministry.learner"], core.catalogue)
+    await mappings.keep(core, [version])
     exchange = Exchange(
         id=call_id,
         klass=klass,
         connector=connector,
         call=call,
-        mapping=f"ministry.learner@{'0f' * 32}",
+        mapping=version.name,
         reply=reply,
         error=error,
         elapsed_ms=41.5,
