@@ -91,7 +91,7 @@ class NeedsPerson(Struct, frozen=True, kw_only=True, tag=True):
     scope: Literal["delivery", "connector"] = "delivery"
 
 
-class Unknown(Struct, frozen=True, kw_only=True, tag=True):
+class Unknown(Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     """It may or may not have been taken. `after_s`: not to be asked about, or sent again, before."""
 
     reason: str

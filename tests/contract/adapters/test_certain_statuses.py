@@ -21,9 +21,9 @@ def said(status: int, *, idempotent: bool, certain: frozenset[int] = frozenset()
 def test_later_is_for_what_may_be_repeated_or_is_named(status: int) -> None:
     later = TryLater(reason=f"HTTP {status}", after_s=20.0)
     assert said(status, idempotent=True) == later
-    assert said(status, idempotent=False) == Unknown(reason=f"HTTP {status}")
+    assert said(status, idempotent=False) == Unknown(reason=f"HTTP {status}", after_s=20.0)
     assert said(status, idempotent=False, certain=frozenset({status})) == later
-    assert said(status, idempotent=False, certain=frozenset({401})) == Unknown(reason=f"HTTP {status}")
+    assert said(status, idempotent=False, certain=frozenset({401})) == Unknown(reason=f"HTTP {status}", after_s=20.0)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 401, 403, 404, 405, 407, 410])
