@@ -124,7 +124,9 @@ def item_of(call: Call, delivery: int) -> tuple[int, list[Any]]:
     raise KeyError(delivery)
 
 
-_LATER, _ACCOUNT, _ADDRESS = frozenset({408, 425, 429, 503}), frozenset({401, 403, 407}), frozenset({404, 405, 410})
+LATER = frozenset({408, 425, 429, 503})
+"""Statuses by which nothing is said but that it is to be tried again."""
+_ACCOUNT, _ADDRESS = frozenset({401, 403, 407}), frozenset({404, 405, 410})
 _READ = frozenset({400, 409, 422})
 """Statuses whose body says more than they do."""
 
@@ -145,7 +147,7 @@ def not_carried_out(profile: Mapping[str, Any]) -> frozenset[int]:
     Raises KeyError where it has no `not_carried_out`, ValueError for a line that is wrong or names a status it cannot decide."""
     named = msgspec.convert(profile["not_carried_out"], list[_Named])
     statuses: frozenset[int] = frozenset().union(*(one.statuses for one in named))
-    if idle := sorted(s for s in statuses if not (s in _LATER | _ACCOUNT | _ADDRESS or 300 <= s < 400)):
+    if idle := sorted(s for s in statuses if not (s in LATER | _ACCOUNT | _ADDRESS or 300 <= s < 400)):
         raise ValueError(f"not_carried_out: {idle} không quyết định được gì / decide nothing")
     return statuses
 
@@ -165,7 +167,7 @@ def http_outcome(call: Call, reply: Reply, subject: str, certain: Collection[int
     if 200 <= status < 300 or status in _READ:
         return None
     proven = call.idempotent or status in certain
-    if status in _LATER:
+    if status in LATER:
         return TryLater(reason=told.reason, after_s=retry_after(reply)) if proven else told
     if status in _ACCOUNT:
         wrong = NeedsPerson(cause="credentials", subject=subject, message=CREDENTIALS, scope="connector")

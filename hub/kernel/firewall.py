@@ -38,6 +38,7 @@ from hub.kernel.firewall_text import (
     scan_text,
     unwanted,
 )
+from hub.kernel.firewall_wide import beneath, from_utf16
 from hub.kernel.ports import Hasher, Removed
 
 MAX_DEPTH = 64
@@ -51,9 +52,6 @@ EMBEDDING = 64
 
 EMBEDDING_NAMED = 16
 """The same inside a field named after biometrics, where landmarks and boxes are shorter."""
-
-_WIDE = 20
-"""So many NULs before a text is read without them."""
 
 _B64_LINE = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
 _DATA_URIS = ("data:", "DATA:", "Data:")
@@ -260,13 +258,8 @@ def _clean_other(payload: bytes, hasher: Hasher) -> Cleaned:
         return Cleaned(MARK.encode(), [Removed("", hasher(payload), len(payload), "document")])
     wide = from_utf16(payload)
     found: list[Cut] = []
-    if wide is not None:
-        # Two bytes before it say that it is wide: it may not be, or not all of it.
-        scan_fields(scan_text(payload, found), found)
-    elif payload.count(b"\0") >= _WIDE:
-        # Wide text that nothing says so of: what it holds stands with a NUL between its letters, wherever they begin.
-        narrow = payload.replace(b"\0", b"")
-        scan_fields(scan_text(narrow, found), found)
+    if (below := beneath(payload, wide)) is not None:
+        scan_fields(scan_text(below, found), found)
     if found:
         return Cleaned(MARK.encode(), [Removed("", hasher(payload), len(payload), found[0].reason)])
     if wide is not None:
@@ -313,23 +306,6 @@ def _clean_lines(payload: bytes, hasher: Hasher) -> Cleaned | None:
 def report(cuts: list[Cut], hasher: Hasher) -> list[Removed]:
     """Cuts as they are noted: a keyed hash, a size, a reason and the place in the bytes."""
     return [Removed(f"@{cut.offset}", hasher(cut.content), len(cut.content), cut.reason) for cut in cuts]
-
-
-def from_utf16(payload: bytes) -> bytes | None:
-    """UTF-16 and UTF-32 text as UTF-8; None for anything else. Only these hide ASCII from the byte rules."""
-    head = payload[:4]
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encoding = "utf-32" if head == b"\xff\xfe\x00\x00" else "utf-16"
-    elif len(head) == 4 and head[0] and not head[1] and head[2] and not head[3]:
-        encoding = "utf-16-le"
-    elif len(head) == 4 and head[1] and not head[0] and head[3] and not head[2]:
-        encoding = "utf-16-be"
-    else:
-        return None
-    try:
-        return payload.decode(encoding).encode()
-    except (UnicodeDecodeError, UnicodeEncodeError):
-        return None
 
 
 def dump(tree: Any) -> bytes:
@@ -401,7 +377,6 @@ __all__ = [
     "clean",
     "dump",
     "escape",
-    "from_utf16",
     "harmless_names",
     "report",
     "spaced",

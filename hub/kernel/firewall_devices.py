@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
-from hub.kernel.firewall import EMBEDDING_NAMED, Cleaned, clean, dump, escape, from_utf16, report, spaced
+from hub.kernel.firewall import EMBEDDING_NAMED, Cleaned, clean, dump, escape, report, spaced
 from hub.kernel.firewall_text import MARK, Cut, cut_documents, left, levels
+from hub.kernel.firewall_wide import beneath, from_utf16
 from hub.kernel.ports import Hasher, Removed
 
 VECTOR = 48
@@ -98,13 +99,15 @@ def clean_device(payload: bytes, hasher: Hasher) -> Cleaned:
     if len(body) >= _ENCLOSED_FROM:
         cleaned = _without_documents(cleaned, hasher)
         body = cleaned.body
-    if not body.startswith(_USUAL) and (narrow := from_utf16(body)) is not None:
-        if hidden := _text(Cleaned(body, []), True, hasher).removed:
-            # As in `clean`: what says that it is wide and holds what is not.
+    if not body.startswith(_USUAL) or body.find(b"\0") >= 0:
+        wide = from_utf16(body)
+        below = beneath(body, wide)
+        if below is not None and (hidden := _text(Cleaned(below, []), True, hasher).removed):
             gone = Removed("", hasher(body), len(body), hidden[0].reason)
             return Cleaned(MARK.encode(), [*cleaned.removed, gone])
-        found = clean_device(narrow, hasher)
-        return found if found.removed else cleaned
+        if wide is not None:
+            found = clean_device(wide, hasher)
+            return found if found.removed else cleaned
     # `find`, not `in`: bytes are asked whether they are a number first, which costs more than the search.
     find = body.find
     escaped = find(b"\\") >= 0

@@ -21,13 +21,15 @@ from hub.kernel.ledger.shapes import Batch, Claimed, Conclusion, Exchange
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import NeedsPerson, Reading, Text, Unknown
 from hub.worker import judge, leases
+from hub.worker.asker import Asker
 from hub.worker.concluder import Concluder
 from hub.worker.guard import Guard
 from hub.worker.halves import allowance, refused_whole
+from hub.worker.leave import Leave
 from hub.worker.lookups import Desk
 from hub.worker.parts import parts_of
 from hub.worker.policy import Pace
-from hub.worker.render import Rendered, Renderer, root_of
+from hub.worker.render import Rendered, Renderer
 from hub.worker.target import Done, InHand, Job, Target
 from hub.worker.wire import Wire
 
@@ -64,12 +66,14 @@ class Dispatcher:
         """Conversations under way."""
         self._stopping = False
         self._stop_asked = asyncio.Event()
-        self._spare: Permit | None = None
-        """Leave for a probe that led to no call: it is kept for the next batch, for there are few."""
+        self._leave = Leave(target.breaker)
         self._pace = Pace(target.policy)
         self._renderer = Renderer(core, target)
         self._wire = Wire(core, target)
         self._desk = Desk(target, self._wire, self._hand, lambda done: self._concluder.put(done))
+        self._asker = Asker(
+            core, target, self._wire, self._leave, lambda done: self._concluder.put(done), self._pause, poll_s
+        )
         self._guard = Guard(core, target.number, target.name, target.guard, self._pause)
         self._concluder = Concluder(
             core, target, self._hand, self._pace, more_coming=lambda: self._out > 0, after=self.bell.set, on_fault=on_fault
@@ -82,7 +86,10 @@ class Dispatcher:
         keeper = asyncio.create_task(leases.keep(self.core, self._hand, self.target.policy.lease_s))
         lanes = [asyncio.create_task(self._lane()) for _ in range(self.target.policy.concurrency)]
         concluder = asyncio.create_task(self._concluder.run())
-        loops = [asyncio.create_task(self._claimer()), asyncio.create_task(self._asker())]
+        loops = [
+            asyncio.create_task(self._claimer()),
+            asyncio.create_task(self._asker.run(lambda: self._stopping, lambda: self.paused)),
+        ]
         asked = asyncio.create_task(self._stop_asked.wait())
         parts = [*loops, *lanes, concluder, keeper]
         try:
@@ -140,7 +147,7 @@ class Dispatcher:
                 if self.paused or room < max(1, high // 2) or not self.target.open_now():
                     await self._rest(self.poll_s)
                     continue
-                permit = await self._permit()
+                permit = await self._leave.take(lambda: ledger.anything_ready(self.core, self.target.number))
                 if permit is None:
                     await self._rest(self.poll_s)
                     continue
@@ -156,7 +163,7 @@ class Dispatcher:
             if quota is not None and batch.grant is not None:
                 quota.granted(batch.grant, asked_at)
             if not batch.deliveries:
-                self._keep(permit)
+                self._leave.keep(permit)
                 await self._rest(self.poll_s)
                 continue
             self._hold(batch.deliveries, asked_at)
@@ -177,23 +184,6 @@ class Dispatcher:
     def _let_go(self, batch: Batch) -> None:
         for d in batch.deliveries:
             self._hand.pop(d.id, None)
-
-    def _keep(self, permit: Permit) -> None:
-        if permit.probe:
-            self._spare = permit
-
-    async def _permit(self) -> Permit | None:
-        """The breaker's leave. While it is not closed, a probe is asked for only when there is something to send."""
-        if (spare := self._taken_spare()) is not None:
-            return spare
-        if self.target.breaker.state != "closed" and not await ledger.anything_ready(self.core, self.target.number):
-            return None
-        permit = await self.target.breaker.allow()
-        return permit if permit.ok else None
-
-    def _taken_spare(self) -> Permit | None:
-        spare, self._spare = self._spare, None
-        return spare if spare is not None and self.target.breaker.stands(spare) else None
 
     def _hold(self, deliveries: list[Claimed], asked_at: float) -> None:
         # From before the claim was asked for: a process stopped meanwhile must not believe in a lease that has ended.
@@ -219,7 +209,7 @@ class Dispatcher:
                     self._hand.pop(number, None)
         jobs = self._desk.served(jobs)
         if not jobs:
-            self._keep(permit)
+            self._leave.keep(permit)
         for job in jobs:
             self._jobs.put_nowait(job)
 
@@ -263,7 +253,7 @@ class Dispatcher:
     def _barred(self, job: Job) -> bool:
         """Whether a call must not begin any more. While the breaker is not closed only a probe may: what was claimed before it opened
         is given back."""
-        if self.paused or self._stopping or (self.target.breaker.state != "closed" and not job.permit.probe):
+        if self.paused or self._stopping or not self._leave.holds(job.permit):
             return True
         return self._guard.bars(job.exchange, self._hand)
 
@@ -306,7 +296,7 @@ class Dispatcher:
                     rounds += 1
                     going_on = [(following, exchange.mapping, by_id[following.deliveries[0]])]
             # Only now that what was said is noted: this may fail.
-            await self.target.breaker.record(job.permit, fault is None)
+            await self._leave.told(job.permit, fault is None)
             if going_on:
                 waiting.extend(reversed(await self._wire.number(going_on)))
 
@@ -342,63 +332,6 @@ class Dispatcher:
                 return False
         return self._wire.quota is None or await self._wire.quota.take()
 
-    # ------------------------------------------------------------------------------------------ inquiring
-
-    async def _asker(self) -> None:
-        """Settle uncertain deliveries whose time has come, as many at a time as calls may be."""
-        while not self._stopping:
-            if self.paused or not self.target.open_now():
-                await asyncio.sleep(self.poll_s)
-                continue
-            try:
-                permit = await self._leave_to_ask()
-                if permit is None:
-                    await asyncio.sleep(self.poll_s)
-                    continue
-                policy = self.target.policy
-                most = 1 if permit.probe else policy.concurrency
-                found = await ledger.claim_uncertain(self.core, self.target.number, most, policy.lease_s)
-                if not found:
-                    self._keep(permit)
-                await asyncio.gather(*(self._settle(d, permit) for d in found))
-            except TRANSIENT as error:
-                log.warning("%s: settling failed: %s", self.target.name, error)
-                found = []
-            if not found:
-                await asyncio.sleep(self.poll_s)
-
-    async def _leave_to_ask(self) -> Permit | None:
-        """The breaker's leave for inquiries. Where it wants a probe an inquiry is the best there is: it does nothing there."""
-        if (spare := self._taken_spare()) is not None:
-            return spare
-        permit = await self.target.breaker.allow()
-        return permit if permit.ok else None
-
-    async def _settle(self, d: Claimed, permit: Permit) -> None:
-        number = self.target.number
-        if not self.target.inquires or d.intent is None:
-            self._finish(Done([judge.conclude_unaskable(d, number)], []))
-            return
-        stored = await ledger.stored_calls(self.core, {d.intent: d.klass})
-        call, mapping = stored[d.intent]
-        try:
-            inquiry = self.target.adapter.inquire(root_of(call, d.id), call)  # type: ignore[attr-defined]
-        except Exception:
-            log.exception("%s: no inquiry could be made for %s", self.target.name, d.id)
-            self._finish(Done([judge.conclude_unaskable(d, number)], []))
-            return
-        if not await self._wire.permitted():
-            return  # its claim ends, and it is asked about then
-        (exchange,) = await self._wire.number([(inquiry, mapping, d)])
-        settlement, reason, stop, after_s = await self._wire.ask(exchange)
-        await self.target.breaker.record(permit, settlement is not None or stop is not None)
-        if stop is not None:
-            await self._pause(stop.cause, stop.message)
-        conclusion = judge.conclude_settlement(
-            d, settlement, reason, self.target.policy, number, call=exchange.id, elapsed_ms=exchange.elapsed_ms, after_s=after_s,
-        )  # fmt: skip
-        self._finish(Done([conclusion], [exchange]))
-
     # ------------------------------------------------------------------------------------------ concluding
 
     def _finish(self, done: Done) -> None:
@@ -407,7 +340,7 @@ class Dispatcher:
     def _release(self, job: Job) -> None:
         """Give back a call that was not begun: its deliveries are ready again, its attempt does not count, and its leave for a probe
         is another's."""
-        self._keep(job.permit)
+        self._leave.keep(job.permit)
         held = [self._hand[d].delivery for d in job.exchange.call.deliveries if d in self._hand]
         if held:
             moves = [Conclusion(delivery=d, target=State.READY, cause="released", outcome="released") for d in held]

@@ -11,9 +11,9 @@ from hub.kernel.ledger.shapes import Exchange
 from hub.kernel.ports import NeedsPerson, NeverTry, Reading
 
 WHOLE = frozenset({400, 413, 422})
-"""HTTP's words for *this request as it stands is wrong*, or too large: nothing of it was taken."""
-_UNREAD = frozenset({413})
-"""The one of them that nobody reads more of than itself: what stands in front may say it, whatever was done behind."""
+"""HTTP's words for *this request as it stands is wrong*, or too large."""
+_UNREAD = 413
+"""The one of them whose body says no more than it: what stands in front may say it, whatever was done behind."""
 
 
 def allowance(records: int) -> int:
@@ -24,10 +24,10 @@ def allowance(records: int) -> int:
 def refused_whole(exchange: Exchange, reading: Reading) -> bool:
     """Whether a batch was refused as one: a status that says so, and the very same final outcome for every record."""
     reply, call = exchange.reply, exchange.call
-    if reply is not None and reply.status in _UNREAD and not call.idempotent:
-        return False  # a person looks before a part of it goes again
     if reply is None or reply.status not in WHOLE or len(call.deliveries) < 2 or reading.next is not None:
         return False
+    if reply.status == _UNREAD and not call.idempotent:
+        return False  # a person looks before a part of it goes again
     first = reading.outcomes.get(call.deliveries[0])
     refused = isinstance(first, NeverTry) or (isinstance(first, NeedsPerson) and first.scope == "delivery")
     return refused and all(reading.outcomes.get(d) == first for d in call.deliveries)

@@ -11,7 +11,7 @@ import time
 
 from msgspec.structs import replace
 
-from adapters.kit import retry_after
+from adapters.kit import LATER, retry_after
 from connectors.errors import Refused
 from hub.kernel.failpoints import reach
 from hub.kernel.firewall import clean
@@ -27,9 +27,6 @@ from hub.worker.render import Rendered, restored
 from hub.worker.target import Target
 
 log = logging.getLogger("hub.dispatch")
-
-_BUSY = frozenset({408, 425, 429})
-"""Statuses below 500 by which a counterparty says nothing of what it was asked."""
 
 
 class Wire:
@@ -165,7 +162,7 @@ class Wire:
         after_s: float | None = None
         try:
             exchange.reply = self._cleaned(await self.target.connector.send(inquiry, self.target.policy.timeout_s))
-            if exchange.reply.status >= 500 or exchange.reply.status in _BUSY:
+            if exchange.reply.status >= 500 or exchange.reply.status in LATER:
                 # A counterparty that is ill has not said anything unclear: it has not answered.
                 reason, after_s = f"HTTP {exchange.reply.status}", retry_after(exchange.reply)
             else:

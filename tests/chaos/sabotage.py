@@ -19,6 +19,7 @@ from hub.kernel.ledger.dispatch import Conclusion
 from hub.kernel.lifecycle import State
 from hub.kernel.store.db import sql
 from hub.worker import targets
+from hub.worker.asker import Asker
 from hub.worker.bridge import Bridge
 from hub.worker.dispatch import Dispatcher
 from hub.worker.target import Done
@@ -75,7 +76,7 @@ def no_intake_key() -> None:
 def no_inquiry() -> None:
     """What is uncertain is sent again without asking."""
 
-    async def settle(self: Any, d: Any, _permit: Any) -> None:
+    async def settle(self: Any, d: Any, *_: Any) -> None:
         again = Conclusion(
             delivery=d,
             target=State.READY,
@@ -85,9 +86,9 @@ def no_inquiry() -> None:
             resend=d.intent,
             absent=0,
         )
-        self._finish(Done([again], []))
+        self._put(Done([again], []))
 
-    Dispatcher._settle = settle  # type: ignore[method-assign]
+    Asker._settle = settle  # type: ignore[method-assign]
 
 
 def no_settle_after() -> None:

@@ -87,6 +87,12 @@ async def anything_ready(core: Core, connector: int) -> bool:
         return bool(await connection.fetchval(sql.anything_ready, connector))
 
 
+async def anything_uncertain(core: Core, connector: int) -> bool:
+    """Whether a connector has a delivery in doubt whose time to inquire has come."""
+    async with core.pool.acquire() as connection:
+        return bool(await connection.fetchval(sql.anything_uncertain, connector))
+
+
 async def claim_uncertain(core: Core, connector: int, limit: int, lease_s: float) -> list[Claimed]:
     """Take uncertain deliveries whose time to inquire has come. Their state does not change."""
     token = new_claim()

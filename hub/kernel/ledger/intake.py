@@ -18,7 +18,7 @@ from hub.kernel.leaves import message_leaf, rooted
 from hub.kernel.ledger import gate_sightings, given_codes, punches
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.records import Found, Work, ask, early, look, place, retention_class
-from hub.kernel.ledger.rows import Rows
+from hub.kernel.ledger.rows import NO_PASSAGES, Rows
 from hub.kernel.ledger.stored import SHOWN, stored
 from hub.kernel.ledger.turns import Turn
 from hub.kernel.ports import Reject, Text
@@ -230,9 +230,8 @@ async def _journal(core: Core, connection: Connection, rows: Rows) -> None:
 async def warm(connection: Connection) -> None:
     """Take a new connection through an intake of nothing: statements and types it has to learn would hold up the first."""
     await connection.fetchrow(sql.intake_look, [], [], [], [], [], [], [], [])
-    await connection.execute(sql.intake_write, [], [], [], [], [])
+    await connection.execute(sql.intake_write, *([],) * 5, *NO_PASSAGES)
     await connection.fetchrow(sql.intake_look_passages, *([],) * 14, timedelta())
-    await connection.execute(sql.intake_write_passages, *([],) * 5, *punches.NOTHING)
     await punches.warm(connection)
 
 

@@ -112,21 +112,22 @@ async def _hash(password: str) -> str:
         return await asyncio.to_thread(_hasher.hash, password)
 
 
-async def _matches(stored: str, password: str) -> bool:
+@cache
+def _spare() -> str:
+    """What is verified against when there is no such user, so that the answer takes as long. Made by whoever signs in first."""
+    return _hasher.hash(secrets.token_hex(16))
+
+
+async def _matches(stored: str | None, password: str) -> bool:
     def verify() -> bool:
         try:
-            return _hasher.verify(stored, password)
+            spare = _spare()  # asked for whoever it is
+            return _hasher.verify(stored or spare, password)
         except (VerificationError, InvalidHashError):
             return False
 
     async with _at_once:
         return await asyncio.to_thread(verify)
-
-
-@cache
-def _spare() -> str:
-    """What is verified against when there is no such user, so that the answer takes as long. Made by whoever signs in first."""
-    return _hasher.hash(secrets.token_hex(16))
 
 
 async def sign_in(core: Core, name: str, password: str, session_s: float) -> tuple[str, Person]:
@@ -140,9 +141,7 @@ async def sign_in(core: Core, name: str, password: str, session_s: float) -> tup
         waiting = None if row else await connection.fetchval(sql.user_blocked_s, name)
     if waiting:
         raise SignInBlocked(float(waiting))
-    async with _at_once:
-        spare = await asyncio.to_thread(_spare)
-    if not await _matches(row["password_hash"] if row else spare, password) or row is None:
+    if not await _matches(row["password_hash"] if row else None, password) or row is None:
         if row is not None and row["failed"] >= _FREE_TRIES:
             async with core.pool.acquire() as connection, connection.transaction():
                 await note(core, connection, name, "sign_in_blocked", failed=row["failed"])

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from hub.kernel.ledger.core import Core
+from hub.kernel.ledger.rows import NO_PASSAGES
 from hub.kernel.ports import Draft
 from hub.kernel.presence import CLOCK, PERSON, Punch, Spot
 from hub.kernel.store.db import Connection, sql
@@ -194,11 +195,7 @@ class Sieve(Struct):
             await connection.execute(sql.passages_write, *rows)
 
 
-NOTHING: tuple[Any, ...] = ([],) * 16
-"""`Sieve.rows` of nothing, as the statement takes it."""
-
-
 async def warm(connection: Connection) -> None:
     """Have a new connection learn the statements above, with nothing to look at or to write."""
     await connection.fetchrow(sql.passage_look, *([],) * 6, timedelta())
-    await connection.execute(sql.passages_write, *NOTHING)
+    await connection.execute(sql.passages_write, *NO_PASSAGES)

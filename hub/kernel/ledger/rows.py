@@ -36,6 +36,10 @@ FEW = 64
 """Up to here one statement with arrays is cheaper than a COPY for each table; above it COPY is, ever more so."""
 
 
+NO_PASSAGES: tuple[Any, ...] = ([],) * 16
+"""`Rows.passages` of nothing, as statements take it."""
+
+
 class Rows(Struct):
     """What one transaction of intake writes, table by table, in the tables' columns."""
 
@@ -56,13 +60,10 @@ class Rows(Struct):
     async def write(self, connection: Connection) -> None:
         """Write everything. The order keys and entities spoken of must be locked."""
         if max(len(self.messages), len(self.records), len(self.deliveries)) <= FEW:
-            rows = (
-                self.messages, self.journal, self.records, [*self.new_streams, *self.streams], [tuple(d) for d in self.deliveries],
+            await connection.execute(
+                sql.intake_write, self.messages, self.journal, self.records, [*self.new_streams, *self.streams],
+                [tuple(d) for d in self.deliveries], *(self.passages or NO_PASSAGES),
             )  # fmt: skip
-            if self.passages:
-                await connection.execute(sql.intake_write_passages, *rows, *self.passages)
-            else:
-                await connection.execute(sql.intake_write, *rows)
             many: tuple[tuple[str, Sequence[Any], tuple[str, ...]], ...] = ()
         else:
             if self.passages:
@@ -76,11 +77,11 @@ class Rows(Struct):
                 ("messages", self.messages, MESSAGE_COLUMNS),
                 ("journal", self.journal, LEAVED_COLUMNS),
             )
-        for table, lines, columns in (
+        for table, rows, columns in (
             *many,
             ("message_results", self.results, RESULT_COLUMNS),
             ("rejects", self.rejects, REJECT_COLUMNS),
             ("inbox", self.inbox, ("message", "class")),
         ):
-            if lines:
-                await connection.copy_records_to_table(table, records=lines, columns=columns)
+            if rows:
+                await connection.copy_records_to_table(table, records=rows, columns=columns)

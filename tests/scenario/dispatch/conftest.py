@@ -196,12 +196,20 @@ def filing(number: str = "000.00.12.H24-261122-0001", **data: Any) -> dict[str, 
     return {"data": full | data}
 
 
+def progress(number: str, at: str = "2026-11-21T09:00:00+07:00", status: str = "4", **data: Any) -> dict[str, Any]:
+    body = {
+        "file_number": number, "handler": "Lê Thị Thử", "handled_at": at, "content": "Bước xử lý", "status": status,
+        "department": "Phòng Giáo dục trung học", "school_code": SCHOOL,
+    }  # fmt: skip
+    return {"data": body | data}
+
+
 @pytest.fixture
 def items() -> Any:
     class Items:
         pass
 
-    Items.learner, Items.filing = staticmethod(learner), staticmethod(filing)
+    Items.learner, Items.filing, Items.progress = staticmethod(learner), staticmethod(filing), staticmethod(progress)
     return Items
 
 

@@ -11,7 +11,6 @@ from aiohttp import web
 
 from adapters.public_service.simulator import PASSWORD, USERNAME
 from adapters.public_service.simulator import Simulator as Portal
-from tests.scenario.dispatch.conftest import SCHOOL
 from tests.scenario.dispatch.test_ways_in import Forwarder, standing
 
 NUMBER = "000.00.12.H24-261122-0001"
@@ -36,14 +35,6 @@ class Losing(Forwarder):
         return web.json_response(told, status=500, headers={"X-Road-Error": self.code})
 
 
-def _notice() -> dict[str, Any]:
-    data = {
-        "file_number": NUMBER, "handler": "Lê Thị Thử", "handled_at": "2026-11-21T09:00:00+07:00", "content": "Bước xử lý",
-        "status": "4", "department": "Phòng Giáo dục trung học", "school_code": SCHOOL,
-    }  # fmt: skip
-    return {"data": data}
-
-
 @pytest.mark.parametrize("code", ["Server.ClientProxy.IOError", "server.clientproxy.network_error"])
 def test_what_the_exchange_passed_on_before_it_failed_stands_once(stage: Any, items: Any, code: str) -> None:
     async def work() -> None:
@@ -61,7 +52,7 @@ def test_what_the_exchange_passed_on_before_it_failed_stands_once(stage: Any, it
                 await s.connect("public_service", transport, auth, secrets, adapter, None)
                 await s.work()
                 await s.push("filing", items.filing(NUMBER))
-                await s.push("filing_progress", _notice())
+                await s.push("filing_progress", items.progress(NUMBER))
                 await s.settled(30, delivered=2)
                 assert between.to_lose == [] and between.refused == []
                 assert [(e.type, e.event) for e in twin.books.effects] == [("filing", "NEW"), ("progress", "NOTICE")]

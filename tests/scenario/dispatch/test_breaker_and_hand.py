@@ -6,10 +6,9 @@ import asyncio
 import time
 from typing import Any
 
-from adapters.ministry.simulator import TOKEN
 from adapters.twin import Fault
 from hub.worker.main import Worker
-from tests.scenario.dispatch.counting import Counting
+from tests.scenario.dispatch.counting import counting_ministry
 
 FAILURES, CONCURRENCY, LEARNERS, OPEN_S = 4, 4, 600, 2.0
 
@@ -17,17 +16,11 @@ FAILURES, CONCURRENCY, LEARNERS, OPEN_S = 4, 4, 600, 2.0
 def test_what_is_in_hand_stays_there_when_the_breaker_opens(stage: Any, items: Any) -> None:
     async def go() -> None:
         async with stage() as s:
-            twin = Counting()
-            url = await twin.start()
-            s.twins["ministry"] = twin
             policy = {
                 "concurrency": CONCURRENCY, "batch_max": 1, "retry": {"base_s": 0.05, "cap_s": 0.1}, "quick_tries": {"attempts": 1},
                 "breaker": {"failures": FAILURES, "ratio": 0.001, "open_s": OPEN_S, "open_max_s": OPEN_S, "probes": 1, "close_after": 1},
             }  # fmt: skip
-            transport = {"kind": "rest", "base_url": url}
-            await s.connect(
-                "ministry", transport, {"scheme": "bearer"}, {"token": TOKEN}, {"source": "000.00.12.H24"}, policy
-            )
+            twin = await counting_ministry(s, policy)
             worker = Worker(s.house, None)
             task = asyncio.create_task(worker.run())
             try:

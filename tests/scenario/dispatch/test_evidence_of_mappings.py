@@ -25,6 +25,17 @@ def _of(files: dict[str, bytes]) -> dict[str, str]:
     return {str(c["id"]): c["mapping"] for c in told}
 
 
+async def _packed(s: Any, key: str) -> tuple[dict[str, bytes], str, list[dict[str, Any]]]:
+    """The files of a learner's pack, which is proven; what mapped it, and the approved entries that counted."""
+    found = await evidence.gather(s.core, await evidence.find(s.core, key, "learner"), EVERYWHERE)
+    assert found is not None
+    data = pack(found)
+    assert verify.check(data).state == "proven", verify.told(verify.check(data))
+    files = opened(data)
+    (mapping,) = set(_of(files).values())
+    return files, mapping, verify.json.loads(files[f"mappings/{mapping.partition('@')[2]}/approvals.json"])
+
+
 def test_what_mapped_a_request_is_in_the_pack_and_proven(made: Any) -> None:
     async def work(s: Any, data: bytes, record: int) -> None:
         files = opened(data)
@@ -109,14 +120,7 @@ def test_an_approved_code_makes_another_version_and_each_request_keeps_its_own(s
             await s.settled(delivered=2)
             versions = []
             for key in ("3100000001", "3100000002"):
-                record = await evidence.find(s.core, key, "learner")
-                found = await evidence.gather(s.core, record, EVERYWHERE)
-                assert found is not None
-                data = pack(found)
-                assert verify.check(data).state == "proven", verify.told(verify.check(data))
-                files = opened(data)
-                (mapping,) = set(_of(files).values())
-                approvals = verify.json.loads(files[f"mappings/{mapping.partition('@')[2]}/approvals.json"])
+                _, mapping, approvals = await _packed(s, key)
                 versions.append((mapping, [a["code"] for a in approvals]))
             assert versions[0][0] != versions[1][0] and [v[1] for v in versions] == [[], ["Người Hành Tinh"]], versions
 
@@ -138,14 +142,7 @@ def test_a_wrong_approval_is_corrected_by_a_later_one_and_each_request_tells_wha
                 await s.push("learner", items.learner(key, ethnicity="Xa lạ"))
                 await s.work()
                 await s.settled(delivered=count)
-                record = await evidence.find(s.core, key, "learner")
-                found = await evidence.gather(s.core, record, EVERYWHERE)
-                assert found is not None
-                data = pack(found)
-                assert verify.check(data).state == "proven", verify.told(verify.check(data))
-                files = opened(data)
-                (mapping,) = set(_of(files).values())
-                approvals = verify.json.loads(files[f"mappings/{mapping.partition('@')[2]}/approvals.json"])
+                files, _, approvals = await _packed(s, key)
                 learner = verify.json.loads(files["record/canonical.json"])
                 went.append((learner["ethnicity"]["canonical"], [(a["code"], a["canonical"]) for a in approvals]))
             assert went == [("01", [("Xa lạ", "01")]), ("02", [("Xa lạ", "02")])], went

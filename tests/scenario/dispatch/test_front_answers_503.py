@@ -11,19 +11,10 @@ import pytest
 from adapters import manifest as manifests
 from adapters import twin as twins
 from adapters.twin import Fault, Say
-from tests.scenario.dispatch.conftest import SCHOOL
 
 NUMBER = "000.00.12.H24-261122-0001"
 FILING, NOTICE = "DongBoHoSoMC", "CapNhatTienDoHoSoMC"
 BREAKER = {"breaker": {"failures": 3, "open_s": 0.3, "open_max_s": 0.5}}
-
-
-def _notice() -> dict[str, Any]:
-    data = {
-        "file_number": NUMBER, "handler": "Lê Thị Thử", "handled_at": "2026-11-21T09:00:00+07:00", "content": "Bước xử lý",
-        "status": "4", "department": "Phòng Giáo dục trung học", "school_code": SCHOOL,
-    }  # fmt: skip
-    return {"data": data}
 
 
 async def _attempts(s: Any) -> list[tuple[str, str]]:
@@ -37,7 +28,7 @@ def test_what_was_done_behind_a_503_is_asked_about_and_stands_once(stage: Any, i
             for service in (FILING, NOTICE):
                 twin.set_fault(Fault(kind="committed_503", count=1, match=service))
             await s.push("filing", items.filing(NUMBER))
-            await s.push("filing_progress", _notice())
+            await s.push("filing_progress", items.progress(NUMBER))
             await s.work()
             await s.settled(30, delivered=2)
             assert [(e.type, e.event) for e in twin.books.effects] == [("filing", "NEW"), ("progress", "NOTICE")]
@@ -161,9 +152,7 @@ def test_a_batch_of_notices_that_a_front_calls_too_large_goes_to_a_person_not_in
                 await s.push("filing", items.filing(number))
             await s.settled(delivered=2)
             twin.set_fault(Fault(kind="committed_503", count=1, match=NOTICE))
-            second = _notice()
-            second["data"]["file_number"] = other
-            await s.push("filing_progress", _notice(), second)
+            await s.push("filing_progress", items.progress(NUMBER), items.progress(other))
             await s.settled(20, delivered=2, parked=2)
             assert twin.summary()["doubles"] == []
             assert [e.type for e in twin.books.effects].count("progress") == 2

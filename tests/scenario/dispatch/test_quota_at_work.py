@@ -6,14 +6,13 @@ import asyncio
 import time
 from typing import Any
 
-from adapters.ministry.simulator import TOKEN
 from adapters.twin import Ask, Say
 from hub.bell import Bell
 from hub.kernel.ledger.core import Core
 from hub.kernel.router import Router, load_flows
 from hub.wiring import FLOWS, House
 from hub.worker.main import Worker
-from tests.scenario.dispatch.counting import Counting
+from tests.scenario.dispatch.counting import counting_ministry
 
 
 def busiest(times: list[float]) -> int:
@@ -23,14 +22,8 @@ def busiest(times: list[float]) -> int:
 def test_two_workers_keep_a_quota_together_and_a_days_calls_exactly(stage: Any, items: Any) -> None:
     async def go() -> None:
         async with stage() as s:
-            twin = Counting()
-            url = await twin.start()
-            s.twins["ministry"] = twin
             policy = {"concurrency": 4, "batch_max": 1, "quota": {"per_second": 20, "per_day": 70}}
-            transport = {"kind": "rest", "base_url": url}
-            await s.connect(
-                "ministry", transport, {"scheme": "bearer"}, {"token": TOKEN}, {"source": "000.00.12.H24"}, policy
-            )
+            twin = await counting_ministry(s, policy)
             await s.push("learner", *(items.learner(f"31{n:08d}") for n in range(90)))
             await s.work()
             core = Core(s.core.pool, Router(load_flows(FLOWS), {}), s.core.catalogue, s.core.hasher, worker="second")

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from adapters.ministry.simulator import TOKEN
 from adapters.twin import Fault
 from hub.kernel.ledger import dispatch
-from tests.scenario.dispatch.counting import Counting
+from tests.scenario.dispatch.counting import counting_ministry
 
 QUOTA = 20
 
@@ -35,17 +34,11 @@ def test_the_backlog_of_an_outage_comes_back_at_the_quota_and_never_above_it(
 
     async def go() -> None:
         async with stage() as s:
-            twin = Counting()
-            url = await twin.start()
-            s.twins["ministry"] = twin
             policy = {
                 "concurrency": 4, "batch_max": 1, "quota": {"per_second": QUOTA},
                 "breaker": {"failures": 3, "open_s": 0.3, "open_max_s": 0.5},
             }  # fmt: skip
-            transport = {"kind": "rest", "base_url": url}
-            await s.connect(
-                "ministry", transport, {"scheme": "bearer"}, {"token": TOKEN}, {"source": "000.00.12.H24"}, policy
-            )
+            twin = await counting_ministry(s, policy)
             twin.set_fault(Fault(kind="down_503"))
             await s.push("learner", *(items.learner(f"31{n:08d}") for n in range(160)))
             await s.work()

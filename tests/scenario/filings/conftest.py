@@ -8,7 +8,7 @@ import pytest
 
 from tests.scenario.api.conftest import gateway
 from tests.scenario.dispatch import conftest as dispatching
-from tests.scenario.dispatch.conftest import stage
+from tests.scenario.dispatch.conftest import progress, stage
 
 __all__ = ["filing", "gateway", "items", "progress", "stage"]
 
@@ -18,14 +18,6 @@ def filing(
 ) -> dict[str, Any]:
     found: dict[str, Any] = dispatching.filing(number, **data)
     return found | {"updated_at": at}
-
-
-def progress(number: str, at: str, status: str, **data: Any) -> dict[str, Any]:
-    body = {
-        "file_number": number, "handler": "Lê Thị Thử", "handled_at": at, "content": "Bước xử lý", "status": status,
-        "department": "Phòng Giáo dục trung học", "school_code": dispatching.SCHOOL,
-    }  # fmt: skip
-    return {"data": body | data}
 
 
 @pytest.fixture

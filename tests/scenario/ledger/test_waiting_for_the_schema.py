@@ -16,7 +16,7 @@ from hub.kernel.store.migrate import SchemaBehind, migrate
 from hub.settings import Settings
 from hub.wiring import open_house
 
-NAME = "lt_unmade"
+NAME, ASIDE = "lt_unmade", "lt_unmade_aside"
 
 
 async def _as_admin(postgres: EmbeddedPostgres, *statements: str, database: str = "postgres") -> None:
@@ -26,6 +26,14 @@ async def _as_admin(postgres: EmbeddedPostgres, *statements: str, database: str 
             await admin.execute(statement)
     finally:
         await admin.close()
+
+
+async def _create(postgres: EmbeddedPostgres, name: str) -> None:
+    await _as_admin(postgres, f"CREATE DATABASE {name} OWNER {OWNER}", f"GRANT CONNECT ON DATABASE {name} TO {APP}")
+
+
+async def _drop(postgres: EmbeddedPostgres) -> None:
+    await _as_admin(postgres, *(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (NAME, ASIDE)))
 
 
 def _settings(postgres: EmbeddedPostgres, folder: Path) -> Settings:
@@ -43,19 +51,22 @@ def test_nobody_works_before_the_schema_is_whole(postgres: EmbeddedPostgres, tmp
             assert house.core.connectors == {}
 
     async def go() -> None:
-        await _as_admin(postgres, f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
+        await _drop(postgres)
         waiting = asyncio.create_task(process())
         await asyncio.sleep(0.5)
         assert not waiting.done(), "there is no database yet"
-        await _as_admin(postgres, f"CREATE DATABASE {NAME} OWNER {OWNER}", f"GRANT CONNECT ON DATABASE {NAME} TO {APP}")
+        await _create(postgres, NAME)
         await asyncio.sleep(0.5)
         assert not waiting.done(), "it is empty yet"
-        await migrate(postgres.dsn(NAME, OWNER).url)
+        # Made aside, so that it is at no moment seen whole.
+        await _create(postgres, ASIDE)
+        await migrate(postgres.dsn(ASIDE, OWNER).url)
         await _as_admin(
             postgres,
             "UPDATE hub.migrations SET name = '-' || name WHERE name = (SELECT max(name) FROM hub.migrations)",
-            database=NAME,
+            database=ASIDE,
         )
+        await _as_admin(postgres, f"DROP DATABASE {NAME} WITH (FORCE)", f"ALTER DATABASE {ASIDE} RENAME TO {NAME}")
         await asyncio.sleep(0.5)
         assert not waiting.done() and not opened, "it lacks one migration yet"
         await _as_admin(
@@ -66,7 +77,7 @@ def test_nobody_works_before_the_schema_is_whole(postgres: EmbeddedPostgres, tmp
     try:
         asyncio.run(go())
     finally:
-        asyncio.run(_as_admin(postgres, f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)"))
+        asyncio.run(_drop(postgres))
     assert opened
 
 
@@ -76,10 +87,8 @@ def test_patience_ends_and_says_what_is_missing(
     monkeypatch.setattr(wiring, "_DATABASE_PATIENCE_S", 0.5)
 
     async def go() -> Any:
-        await _as_admin(
-            postgres, f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)", f"CREATE DATABASE {NAME} OWNER {OWNER}"
-        )
-        await _as_admin(postgres, f"GRANT CONNECT ON DATABASE {NAME} TO {APP}")
+        await _drop(postgres)
+        await _create(postgres, NAME)
         async with open_house(_settings(postgres, tmp_path), "test"):
             pass
 
@@ -87,4 +96,4 @@ def test_patience_ends_and_says_what_is_missing(
         with pytest.raises(SchemaBehind, match="0001_ledger"):
             asyncio.run(go())
     finally:
-        asyncio.run(_as_admin(postgres, f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)"))
+        asyncio.run(_drop(postgres))

@@ -121,6 +121,11 @@ WHERE id = $1 AND state = 'active' RETURNING id
 UPDATE connectors SET state = 'active', pause_cause = NULL, pause_message = NULL, paused_at = NULL, updated_at = clock_timestamp()
 WHERE id = $1 AND state = 'paused' RETURNING id
 
+-- name: anything_uncertain
+SELECT EXISTS (
+  SELECT 1 FROM deliveries
+  WHERE connector = $1 AND state = 6 AND due_at <= clock_timestamp() AND (lease_until IS NULL OR lease_until < clock_timestamp()))
+
 -- name: anything_ready
 SELECT EXISTS (
   SELECT 1 FROM deliveries d WHERE connector = $1 AND state = 2 AND rank < 1152921504606846976

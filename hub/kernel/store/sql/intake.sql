@@ -12,25 +12,7 @@ SELECT i.*, p.* FROM intake_look($1, $2, $3, $4, $5, $6, $7, $8) i
 CROSS JOIN LATERAL passage_look($9, $10, $11, $12, $13, $14, $15, i.taken) p
 
 -- name: intake_write
--- A few messages with all that belongs to them in one round trip; many go by COPY.
-WITH m AS (
-  INSERT INTO messages (id, class, source, type, school, content_type, digest, body, removed, attributes, upload, chunk, duplicate_of,
-    outcome, items, rejected, records)
-  SELECT * FROM unnest($1::intake_message[])),
-j AS (
-  INSERT INTO journal (id, class, actor, kind, connector, subject, ids, data, leaves) SELECT * FROM unnest($2::intake_line[])),
-r AS (
-  INSERT INTO records (id, class, message, pointer, type, key, event, version, updated_at, school, body, content, catalogue, disposition, due)
-  SELECT * FROM unnest($3::intake_record[])),
-s AS (
-  INSERT INTO streams (type, key, version, event, content, identity, record, school) SELECT * FROM unnest($4::intake_stream[])
-  ON CONFLICT (type, key) DO UPDATE SET version = excluded.version, event = excluded.event, content = excluded.content,
-    identity = excluded.identity, record = excluded.record, school = excluded.school)
-INSERT INTO deliveries (id, record, connector, class, state, order_key, rank, due_at, flow, key, school, cause, replay_of)
-SELECT * FROM unnest($5::intake_delivery[])
-
--- name: intake_write_passages
--- The same, and what `passages_write` writes.
+-- A few messages with all that belongs to them in one round trip, what `passages_write` writes with them; many go by COPY.
 WITH m AS (
   INSERT INTO messages (id, class, source, type, school, content_type, digest, body, removed, attributes, upload, chunk, duplicate_of,
     outcome, items, rejected, records)
