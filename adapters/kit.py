@@ -144,7 +144,12 @@ class _Named(Struct, frozen=True, forbid_unknown_fields=True):
 def not_carried_out(profile: Mapping[str, Any]) -> frozenset[int]:
     """The statuses a profile names as certain: a call answered by one was not carried out.
 
-    Raises KeyError where it has no `not_carried_out`, ValueError for a line that is wrong or names a status it cannot decide."""
+    Raises ValueError where it has no `not_carried_out`, for a line that is wrong, and for a status it cannot decide."""
+    if "not_carried_out" not in profile:
+        raise ValueError(
+            f"{profile.get('profile')}: hồ sơ thiếu 'not_carried_out'; không gì chắc chắn thì ghi []"
+            " / the profile lacks 'not_carried_out'; [] where nothing is certain"
+        )
     named = msgspec.convert(profile["not_carried_out"], list[_Named])
     statuses: frozenset[int] = frozenset().union(*(one.statuses for one in named))
     if idle := sorted(s for s in statuses if not (s in LATER | _ACCOUNT | _ADDRESS or 300 <= s < 400)):

@@ -45,8 +45,8 @@ def test_what_the_body_or_a_person_decides_needs_no_name(idempotent: bool) -> No
 def test_a_profile_says_what_is_certain_and_whence() -> None:
     assert not_carried_out({"not_carried_out": [LINE, LINE | {"statuses": [401, 429]}]}) == {401, 429, 503}
     assert not_carried_out({"not_carried_out": []}) == frozenset()
-    with pytest.raises(KeyError):
-        not_carried_out({})
+    with pytest.raises(ValueError, match=r"x-assumed.*lacks 'not_carried_out'"):
+        not_carried_out({"profile": "x-assumed"})
     for wrong in (200, 400, 409, 413, 500, 502, 504):
         with pytest.raises(ValueError, match=str(wrong)):
             not_carried_out({"not_carried_out": [LINE | {"statuses": [wrong]}]})
