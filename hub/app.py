@@ -62,8 +62,11 @@ from hub.worker.lasting import lasting
 _GATES_GAP_S = 0.01, 0.04
 """Least and most between batches of gates' events that are not full: gates wait for seconds, and a small commit costs as much as a large."""
 
-_CONNECTIONS = 3
-"""Kept open from the start: a commit, the tables read again and a page at once shall not wait for a new one."""
+_SECOND = 16
+"""So many pushes waiting are worth a second commit beside the first."""
+
+_CONNECTIONS = 4
+"""Kept open from the start: two commits, the tables read again and a page at once shall not wait for a new one."""
 
 _END_S = 1.0
 """How long an end waits for the database, once requests were given their time."""
@@ -124,7 +127,7 @@ def create(settings: Settings) -> FastAPI:
             def accept(arrivals: list[Arrival]) -> Awaitable[list[Accepted]]:
                 return ledger.accept(house.core, arrivals)
 
-            app.state.group = GroupCommit(accept, batch=settings.intake.batch)
+            app.state.group = GroupCommit(accept, batch=settings.intake.batch, second=_SECOND)
             app.state.gates_group = GroupCommit(accept, batch=settings.intake.batch, gap=Gap(*_GATES_GAP_S))
             hours = settings.pictures.hours
             app.state.album = Album(house.core, house.keys.encrypt, hours) if hours else None

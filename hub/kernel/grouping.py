@@ -53,16 +53,20 @@ class GroupCommit:
         *,
         batch: int = 200,
         committers: int = 4,
+        second: int | None = None,
         most_waiting: int = 5000,
         gap: Gap | None = None,
     ) -> None:
-        """`gap`: how far apart batches that are not full are begun. Whoever comes alone does not wait."""
+        """`gap`: how far apart batches that are not full are begun. Whoever comes alone does not wait. `second`: with so many
+        waiting a second committer begins, so that the next batch is placed while the database writes this one; further ones,
+        and without it the second as well, begin for full batches alone."""
         self._accept = accept
         self._gap = gap
         self._begun = float("-inf")
         self._batch = batch
         self._most = most_waiting
         self._committers = committers
+        self._second = batch if second is None else min(second, batch)
         self._running = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: list[tuple[Arrival, asyncio.Future[Accepted]]] = []
@@ -83,17 +87,21 @@ class GroupCommit:
             raise Overloaded
         future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         self._waiting.append((arrival, future))
-        # Another committer only for a full batch: two half-empty commits cost the machine nearly twice as much as one.
-        if not self._running or (self._running < self._committers and len(self._waiting) >= self._batch):
+        if self._running < self._committers and self._worth(self._running):
             self._running += 1
             task = asyncio.create_task(self._commit())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await future
 
+    def _worth(self, others: int) -> bool:
+        """Whether what waits is worth a commit beside so many: two half-empty ones cost the machine nearly twice as much as one."""
+        enough = 1 if not others else self._second if others == 1 else self._batch
+        return len(self._waiting) >= enough
+
     async def _commit(self) -> None:
         try:
-            while self._waiting:
+            while self._worth(self._running - 1):
                 wait = self._begun + self._gap.seconds - time.monotonic() if self._gap is not None else 0.0
                 if wait > 0 and len(self._waiting) < self._batch:
                     await asyncio.sleep(wait)

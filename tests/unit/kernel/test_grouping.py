@@ -28,6 +28,45 @@ def test_many_share_a_commit_and_each_gets_its_own_answer() -> None:
     asyncio.run(go())
 
 
+def test_a_second_commit_goes_beside_the_first_for_many_and_ends_when_few_come() -> None:
+    """Each commit lasts until it is let go."""
+    under_way: list[tuple[list[int], asyncio.Event]] = []
+
+    async def accept(arrivals: list[Any]) -> list[Accepted]:
+        under_way.append((arrivals, asyncio.Event()))
+        await under_way[-1][1].wait()
+        return [Accepted(message=a) for a in arrivals]
+
+    async def go() -> None:
+        group = GroupCommit(accept, batch=10, second=3)
+        answers: list[asyncio.Task[Accepted]] = []
+
+        async def came(*numbers: int) -> list[list[int]]:
+            for n in numbers:
+                answers.append(asyncio.create_task(group.put(n)))  # type: ignore[arg-type]
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return [taken for taken, gone in under_way if not gone.is_set()]
+
+        assert await came(0) == [[0]], "whoever comes alone goes at once"
+        assert await came(1, 2) == [[0]], "a few wait for it"
+        assert await came(3) == [[0], [1, 2, 3]], "many do not"
+        assert await came(4, 5, 6) == [[0], [1, 2, 3]], "a third is for a full batch"
+        under_way[1][1].set()
+        assert await came() == [[0], [4, 5, 6]]
+        await came(7)
+        under_way[2][1].set()
+        assert await came() == [[0]], "one is not worth a commit beside the other"
+        under_way[0][1].set()
+        assert await came() == [[7]], "which takes it up"
+        assert await came(*range(8, 18), *range(18, 28)) == [[7], [*range(8, 18)], [*range(18, 28)]]
+        for _, gone in under_way:
+            gone.set()
+        assert sorted(a.message for a in await asyncio.gather(*answers)) == list(range(28)) and not group.waiting
+
+    asyncio.run(go())
+
+
 def test_a_failed_commit_fails_its_own_and_the_next_go_on() -> None:
     async def accept(arrivals: list[Any]) -> list[Accepted]:
         await asyncio.sleep(0)
