@@ -29,6 +29,7 @@ _LINK, _HASH, _NUMBER = 80, 67, 22
 """Bytes in a pack of a link of the chain, of the hash of an entry beside those shown, of an id in an entry's content. A record
 told of on a busy day leads through thousands of links to its anchor, and many times that when it was delivered days later."""
 _AT_ONCE = 25  # records read in one go, with all their bodies
+_SEALED_WITHIN_S = 10.0  # so long somebody who asks for evidence waits for another process's seal
 _ROWS = 5_000  # rows of the journal or the chain read in one go
 _COPY = 4  # disposition of a copy kept when its record's day was dropped: the same version under another number
 _NAMING = frozenset({"intake", "decoded", "judged_again", "conclude", "carried"})
@@ -153,7 +154,7 @@ async def heard(core: Core, message: int) -> Any | None:
 async def gather(core: Core, record: int, scope: Scope) -> Gathered | None:
     """All about a record within the asker's scope; None when there is none such. What is not sealed yet is sealed first. Of a
     copy kept when a day was dropped: about the record it was made of, while that is there; else what remains of it."""
-    await upkeep.seal(core)
+    await upkeep.seal(core, _SEALED_WITHIN_S)
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         record = await connection.fetchval(sql.evidence_original, record) or record
         found = await _of(core, connection, [record], scope)
@@ -163,7 +164,7 @@ async def gather(core: Core, record: int, scope: Scope) -> Gathered | None:
 async def gather_whole(core: Core, record: int, scope: Scope) -> Gathered | Whole | None:
     """The same, but of a filing everything: each of its versions and each step told of it, of which `gather` gives the record's
     own alone. One snapshot; at most `RECORDS` of them and about `BYTES`, the newest, but the record itself always."""
-    await upkeep.seal(core)
+    await upkeep.seal(core, _SEALED_WITHIN_S)
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         record = await connection.fetchval(sql.evidence_original, record) or record
         found = await _of(core, connection, [record], scope)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from datetime import date
 from typing import Any
 
@@ -204,15 +205,31 @@ async def forget_keys(core: Core, after_days: int) -> int:
                 return gone
 
 
-async def seal(core: Core) -> int:
-    """Chain the journal's finished transactions since the last seal. Returns how many entries were sealed.
+async def seal(core: Core, wait_s: float = 0.0) -> int:
+    """Chain the journal's finished transactions since the last seal. Returns how many entries were sealed. One process seals at
+    a time: while another does, its end is waited for for `wait_s` seconds, and what is then left is sealed.
 
     Rows are taken by transaction id below the oldest one still running, so none can appear behind the seal. Each
     retention class and day among them gets a seal of its own: they go together when their day is dropped.
     """
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            sealed = await _seal(core)
+        except asyncpg.UniqueViolationError:
+            sealed = None  # another ended between what we see and our lock
+        if sealed is not None:
+            return sealed
+        if time.monotonic() >= until:
+            return 0
+        await asyncio.sleep(0.05)
+
+
+async def _seal(core: Core) -> int | None:
+    """None: another process is at it."""
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
         if not await connection.fetchval(sql.seal_lock):
-            return 0
+            return None
         last = await connection.fetchrow(sql.seal_last)
         start = last["to_tx"] if last else "0"
         rows = await connection.fetch(sql.seal_rows, start, timeout=300)

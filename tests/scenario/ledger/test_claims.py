@@ -15,6 +15,7 @@ from hub.kernel.ledger.intake import accept
 from hub.kernel.ledger.shapes import Claimed, Conclusion, Exchange, TaskSpec
 from hub.kernel.lifecycle import ForbiddenTransition, State
 from hub.kernel.ports import Call, Reply, Text
+from hub.kernel.store.db import sql
 
 OVER = "UPDATE deliveries SET lease_until = clock_timestamp() - interval '1 second' WHERE state = 3"
 """Every lease has ended."""
@@ -320,5 +321,48 @@ def test_the_time_of_day_is_the_databases_whatever_a_host_believes(ledger: Any) 
                     assert abs(datetime.now(UTC) - there) > timedelta(hours=23)
                     # What it takes in has its turn among what others take in, neither first nor last for a day.
                     assert abs(led.core.ranks.next(1, "31HP0123001", 0.0) / 1e6 - there.timestamp()) < 5
+
+    run(go())
+
+
+def test_who_seals_beside_another_seals_what_is_left_and_breaks_nothing(
+    ledger: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment is forced by waiting for the lock: what is seen then is older than what the other sealed meanwhile."""
+    tries = sql.seal_lock
+
+    async def go() -> None:
+        async with ledger() as led:
+            await prepared(led, make, "A1")
+            async with led.core.pool.acquire() as other:
+                turn = other.transaction()
+                await turn.start()
+                assert await other.fetchval(tries)
+                assert await upkeep.seal(led.core) == 0, "not beside it, and without a wait not after it"
+                waiting = asyncio.create_task(upkeep.seal(led.core, 10.0))
+                await asyncio.sleep(0.2)
+                assert not waiting.done()
+                await turn.rollback()
+                assert await asyncio.wait_for(waiting, 5) > 0
+
+                await operations.pause(led.core, "lan", "ministry", Text("nghỉ", "rest"))
+                turn = other.transaction()
+                await turn.start()
+                assert await other.fetchval(tries)
+                monkeypatch.setitem(
+                    sql._texts, "seal_lock", "SELECT true FROM (SELECT pg_advisory_xact_lock(7002)) AS held"
+                )
+                late = [asyncio.create_task(upkeep.seal(led.core, wait_s)) for wait_s in (0.0, 10.0)]
+                while await led.value(
+                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                ) < len(late):
+                    await asyncio.sleep(0.01)
+                monkeypatch.undo()
+                await other.execute(
+                    "INSERT INTO seals (number, from_tx, to_tx, entries, root, chain, class, day)"
+                    " SELECT number + 1, to_tx, to_tx, 0, root, chain, class, day FROM seals ORDER BY number DESC LIMIT 1"
+                )
+                await turn.commit()
+                assert await asyncio.wait_for(asyncio.gather(*late), 5) == [0, 1]
 
     run(go())
