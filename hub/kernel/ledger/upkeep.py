@@ -25,6 +25,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 _MANY = 2_000
 """Journal entries whose hashes would hold up everything else in the process: then a thread computes them."""
 _WITH_BODIES = ("messages", "calls", "replies")
+_PARTITION_TRIES, _PARTITION_REST_S = 10, 0.5
+"""For what is being read, in all that is to be made."""
 _BITE = 5_000
 """Bodies erased in one transaction: what one statement that runs out of time can cost."""
 
@@ -60,11 +62,25 @@ async def end_leases(core: Core) -> int:
 
 
 async def make_partitions(core: Core, ahead_days: int) -> tuple[int, int]:
-    """Make the coming days' partitions. Returns how many were made, and how many rows stand in DEFAULT ones (an alarm)."""
+    """Make the coming days' partitions. Returns how many were made, and how many rows stand in DEFAULT ones (an alarm).
+
+    Each is made in a transaction of its own, which waits for nobody: what somebody is reading now is made in the next second or
+    the next hour, and nobody who writes ever waits behind it.
+    """
+    made, tries = 0, _PARTITION_TRIES
     async with core.pool.acquire() as connection:
-        made = await connection.fetchval(sql.make_partitions, ahead_days, timeout=300)
+        while tries:
+            try:
+                name = await connection.fetchval(sql.make_partition, ahead_days, timeout=300)
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                tries -= 1
+                await asyncio.sleep(_PARTITION_REST_S)
+                continue
+            if name is None:
+                break
+            made += 1
         strays = await connection.fetchval(sql.default_rows, timeout=300)
-    return int(made), int(strays)
+    return made, int(strays)
 
 
 async def today(core: Core) -> date:

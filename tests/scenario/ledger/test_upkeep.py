@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hub.kernel.access import EVERYWHERE, Scope
 from hub.kernel.intake import Accepted
@@ -234,5 +236,56 @@ def test_intake_keys_are_forgotten_after_their_own_time(ledger: Any, make: Any) 
             assert await upkeep.forget_keys(led.core, 30) == 0
             await led.owner.execute("UPDATE intake_keys SET at = now() - interval '31 days'")
             assert await upkeep.forget_keys(led.core, 30) == 1
+
+    run(go())
+
+
+AHEAD = 30
+"""Days, more than any other test makes."""
+MADE_OF = """
+SELECT regexp_replace(relname, '_[0-9]{8}', '') AS what, array_agg(told ORDER BY told) AS told FROM (
+  SELECT c.relname, format('column %s %s %s %s %s %s', a.attname, a.atttypid::regtype, a.attnotnull, a.attstorage, a.attstattarget,
+    pg_get_expr(e.adbin, e.adrelid)) AS told
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  LEFT JOIN pg_attrdef e ON e.adrelid = c.oid AND e.adnum = a.attnum
+  UNION ALL
+  SELECT c.relname, format('index of %s: %s', h.inhparent::regclass, regexp_replace(pg_get_indexdef(i.indexrelid), '.* USING', ''))
+  FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid LEFT JOIN pg_inherits h ON h.inhrelid = i.indexrelid
+  UNION ALL
+  SELECT c.relname, format('constraint %s %s %s', k.contype, k.coninhcount,
+    replace(pg_get_constraintdef(k.oid), ' NOT VALID', ''))
+  FROM pg_class c JOIN pg_constraint k ON k.conrelid = c.oid
+  UNION ALL
+  SELECT c.relname, format('in %s, %s, %s', h.inhparent::regclass, c.relpersistence, c.reloptions)
+  FROM pg_class c JOIN pg_inherits h ON h.inhrelid = c.oid
+) x WHERE relname ~ ('_' || $1 || '$') GROUP BY relname"""
+
+
+def test_days_are_made_while_somebody_reads_for_long_and_nobody_who_writes_waits(ledger: Any, make: Any) -> None:
+    async def go() -> None:
+        async with ledger() as led:
+            await led.connector("ministry", "ministry")
+            await led.school(make.draft().school)
+            assert (await upkeep.make_partitions(led.core, AHEAD - 1))[1] == 0
+            async with led.core.pool.acquire() as reader:
+                long = reader.transaction(isolation="repeatable_read", readonly=True)
+                await long.start()
+                for table in ("journal", "records", "messages"):
+                    await reader.fetchval(f"SELECT count(*) FROM {table}")
+                making = asyncio.create_task(upkeep.make_partitions(led.core, AHEAD))
+                for n in range(20):
+                    passage = replace(make.arrival(), type="checkin")  # of another class, whose days are others
+                    await asyncio.wait_for(accept(led.core, [make.arrival(make.draft(f"A{n}")), passage]), 2.0)
+                    await asyncio.sleep(0.05)
+                made, strays = await asyncio.wait_for(making, 20)
+                assert made < 27 and not strays, "what is being read is left for later"
+                await long.rollback()
+            assert await upkeep.make_partitions(led.core, AHEAD) == (27 - made, 0)
+            last, before = [f"{await upkeep.today(led.core) + timedelta(days=n):%Y%m%d}" for n in (AHEAD, 14)]
+            new = {r["what"]: r["told"] for r in await led.rows(MADE_OF, last)}
+            old = {r["what"]: r["told"] for r in await led.rows(MADE_OF, before)}
+            assert {k: sorted({*v} ^ {*old[k]}) for k, v in new.items() if v != old[k]} == {} and len(new) == 27, (
+                "as those made by the first migration"
+            )
 
     run(go())

@@ -1,5 +1,5 @@
--- name: make_partitions
-SELECT make_partitions($1)
+-- name: make_partition
+SELECT make_partition($1)
 
 -- name: default_rows
 SELECT default_rows()
