@@ -18,19 +18,15 @@ _CLASSES = (1, 2, 3)
 _AGE_DAYS = 400
 _AGED = """
 DO $$
-DECLARE t record; c int; part text; d date := date '{day}';
+DECLARE base text := '{base}'; part text := '{base}_{day:%Y%m%d}'; d date := date '{day}';
 BEGIN
-  PERFORM pg_advisory_xact_lock(7001);
-  FOR t IN SELECT * FROM hub.partitioned() LOOP
-    FOR c IN 1..3 LOOP
-      part := format('%s_c%s_%s', t.name, c, to_char(d, 'YYYYMMDD'));
-      CONTINUE WHEN to_regclass('hub.' || part) IS NOT NULL;
-      EXECUTE format('CREATE TABLE hub.%I PARTITION OF hub.%I FOR VALUES FROM (%s) TO (%s)',
-                     part, t.name || '_c' || c, hub.id_day(d), hub.id_day(d + 1));
-    END LOOP;
-  END LOOP;
+  IF to_regclass('hub.' || part) IS NULL THEN
+    EXECUTE format('CREATE TABLE hub.%I (LIKE hub.%I INCLUDING ALL)', part, base);
+    EXECUTE format('ALTER TABLE hub.%I ATTACH PARTITION hub.%I FOR VALUES FROM (%s) TO (%s)', base, part, hub.id_day(d), hub.id_day(d + 1));
+  END IF;
 END $$"""
-"""A day of long ago, with nothing in it: what is dropped is a table all the same."""
+"""A table of a day of long ago, with nothing in it: what is dropped is a table all the same. One in a transaction, as the hub makes
+those of the days to come."""
 
 
 async def kept_up(world: World) -> str | None:
@@ -42,7 +38,9 @@ async def kept_up(world: World) -> str | None:
     async def aged() -> None:
         owner = await asyncpg.connect(address)
         try:
-            await owner.execute(_AGED.format(day=day.isoformat()))
+            for name in [r["name"] for r in await owner.fetch("SELECT name FROM hub.partitioned()")]:
+                for klass in _CLASSES:
+                    await owner.execute(_AGED.format(base=f"{name}_c{klass}", day=day))
         finally:
             await owner.close()
 
