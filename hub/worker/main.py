@@ -25,6 +25,7 @@ from hub.kernel.ledger.core import TRANSIENT, Core
 from hub.kernel.ledger.pulls import PullBusy
 from hub.kernel.ports import Reject, Text
 from hub.kernel.store.db import sql
+from hub.last_resort import gone_within
 from hub.settings import Settings
 from hub.wiring import House, open_house
 from hub.worker import pulls, retime, sweep
@@ -42,8 +43,8 @@ log = logging.getLogger("hub.worker")
 _ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 _PULL_S = 40.0
 _PICK_S = 5.0
-_END_S = 7.5
-"""How long an end waits for the database: while calls on the wire are waited for it is still needed."""
+_END_S, _GONE_S = 7.5, 9.0
+"""How long an end waits for the database: while calls on the wire are waited for it is still needed. And for anything at all."""
 
 
 class Worker:
@@ -304,6 +305,7 @@ async def main(settings: Settings, airflow: Any | None = None) -> None:
         def end() -> None:
             worker.stop()
             house.end_within(_END_S)
+            gone_within(_GONE_S)
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end)
