@@ -29,19 +29,55 @@ asyncio.run(main())
 """
 
 
+_WORKER = """
+import asyncio, contextlib, os, signal
+from types import SimpleNamespace
+from hub.worker import main
+
+@contextlib.asynccontextmanager
+async def house(*_):
+    yield SimpleNamespace(end_within=lambda seconds: print("cut after", seconds, flush=True))
+
+class Hangs:
+    def __init__(self, *_): ...
+    def stop(self): ...
+    async def run(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(60)
+
+assert main._END_S < main._GONE_S < 10
+main.open_house, main.Worker, main._GONE_S = house, Hangs, 0.5
+asyncio.run(main.main(None))
+"""
+
+
+def _run(code: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    return done, time.monotonic() - began
+
+
 @pytest.mark.parametrize(
     ("then", "code", "said"),
     [
-        ("task.cancel(); await task", 1, "in held"),  # it swallows every cancellation
-        ("time.sleep(60)", 1, "held for good"),  # the loop itself stands still
+        ("task.cancel(); await task", 1, "held (<string>:"),  # it swallows every cancellation
+        ("time.sleep(60)", 1, "held for good still waited"),  # the loop itself stands still
         ("import os; os._exit(0)", 0, ""),
     ],
 )
 def test_whatever_holds_it_it_is_gone_in_time(then: str, code: int, said: str) -> None:
-    began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", _WAITS.format(then=then)], capture_output=True, text=True, timeout=30, check=False
-    )
-    assert done.returncode == code and time.monotonic() - began < 20
+    done, took_s = _run(_WAITS.format(then=then))
+    assert done.returncode == code and took_s < 20
     assert said in done.stderr, done.stderr
     assert ("0.5 s after it was to end" in done.stderr) == bool(said)
+
+
+def test_a_worker_that_is_told_to_end_has_a_last_resort() -> None:
+    done, took_s = _run(_WORKER)
+    assert done.returncode == 1 and took_s < 30, done.stderr
+    assert (
+        "cut after 7.5" in done.stdout
+        and "main (main.py:" in done.stderr
+        and "> Hangs.run (" in done.stderr
+        and "> sleep (" in done.stderr
+    )
