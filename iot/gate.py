@@ -48,6 +48,13 @@ class Entry(Struct, kw_only=True):
     """Text within every picture sent with it: must be found nowhere afterwards."""
     published: int = 0
     acks: int = 0
+    acked_at: datetime | None = None
+    """True time of the first acknowledgement."""
+
+    def acknowledge(self) -> None:
+        """The hub has said at device level that it has it, once more."""
+        self.acks += 1
+        self.acked_at = self.acked_at or datetime.now(UTC)
 
     @property
     def acked(self) -> bool:
@@ -142,7 +149,7 @@ class Gate(ABC):
     def _acknowledged(self, event: str) -> None:
         entry = self._entries.get(event)
         if entry is not None:
-            entry.acks += 1
+            entry.acknowledge()
             self._acked.set()
 
     def _picture(self, entry: Entry) -> str:

@@ -77,7 +77,8 @@ class WebGate(ABC):
             yes = await self._send(entries)
             for entry in entries:
                 entry.published += 1
-                entry.acks += int(yes)
+                if yes:
+                    entry.acknowledge()
             return yes
 
     async def _ask(self, method: str, path: str, **more: Any) -> tuple[int, bytes]:

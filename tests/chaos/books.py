@@ -44,8 +44,7 @@ class Push(Struct, kw_only=True):
     """An answer that says no for good: in these runs always a fault of the hub's."""
     again: list[str] = field(default_factory=list)
     """Receipt codes of pushes repeated on purpose after the acknowledgement."""
-    sent_at: float = 0.0
-    acked_at: float = 0.0
+    acked_at: datetime | None = None
 
 
 class Passage(Struct, frozen=True, kw_only=True):
@@ -57,6 +56,9 @@ class Passage(Struct, frozen=True, kw_only=True):
     clock_right: bool
     overtaken: bool = False
     """Said for the first time after a later one of the same gate."""
+    way: str | None = None
+    """`verdict.MQTT` or `verdict.HTTP`; None for what is found in a list."""
+    acked_at: datetime | None = None
 
 
 class Sighting(Struct, frozen=True, kw_only=True):
@@ -82,7 +84,9 @@ class Books(Struct, kw_only=True):
     """Ids of events a portal told and was thanked for."""
     first: datetime | None = None
     last: datetime | None = None
-    """Between these the sources sent without pause."""
+    """Between these the sources pushed without pause."""
+    gates_until: datetime | None = None
+    """From `first` to this, gates had new passages to tell without pause."""
 
 
 def read_effects(path: Path) -> list[Effect]:

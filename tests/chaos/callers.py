@@ -24,7 +24,7 @@ from hub.api.callbacks import callback_secrets, signature
 from hub.api.workbooks import XLSX
 from tests.chaos.books import Push
 from tests.chaos.load import CLIENTS, Source
-from tests.chaos.world import SCHOOL
+from tests.chaos.world import SCHOOL, now
 
 _LOCAL = timezone(timedelta(hours=7))
 _HEADINGS = ["Mã lớp", "Mã học sinh", "Họ tên", "Ngày sinh (dd/mm/yyyy)", "Giới tính", "Dân tộc", "Trạng thái HS"]
@@ -50,7 +50,6 @@ async def file(source: Source, name: str, *, archived: bool) -> None:
         kind="learner",
         items=[(code, 1) for code in codes],
         idempotency=name,
-        sent_at=time.monotonic(),
     )
     source.books.pushes.append(push)
     headers = {
@@ -64,7 +63,7 @@ async def file(source: Source, name: str, *, archived: bool) -> None:
         push.receipt = one.get("receipt")
         if push.receipt is None or one["rejected"]:
             push.refused = orjson.dumps(one).decode()[:300]
-    push.acked_at = time.monotonic()
+    push.acked_at = now()
 
 
 async def person(source: Source, gate: str, name: str, *, away: bool = False) -> None:
@@ -74,12 +73,11 @@ async def person(source: Source, gate: str, name: str, *, away: bool = False) ->
     key = f"{gate}/{name}"
     push = Push(
         client=CLIENTS[0], kind="gate_person", items=[(key, 2 if away else 1)], idempotency=f"{key}/{away:d}",
-        sent_at=time.monotonic(),
     )  # fmt: skip
     source.books.pushes.append(push)
     source.books.at_gates[key] = not away
     push.receipt = await source._until_acknowledged(push, body, False)
-    push.acked_at = time.monotonic()
+    push.acked_at = now()
 
 
 async def event(source: Source, name: str, number: str) -> None:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from tests.chaos.books import Books, Effect
-from tests.chaos.verdict import Verdict, Window
+from tests.chaos.verdict import HTTP, MQTT, PUSHES, Verdict, Window
 
 CALLS = 8
 """Calls to one counterparty that can be on their way at once (two workers with four each): what one fault of its leaves unclear."""
@@ -172,19 +172,35 @@ def _spans(window: Window) -> Iterator[tuple[datetime, datetime]]:
     return pairwise(marks)
 
 
+def _ways_in(books: Books) -> dict[str, list[datetime]]:
+    """When something was acknowledged for the first time, by way in."""
+    found: dict[str, list[datetime]] = {PUSHES: [p.acked_at for p in books.pushes if p.acked_at is not None]}
+    for passage in books.passages:
+        if passage.way is not None:
+            times = found.setdefault(passage.way, [])
+            if passage.acked_at is not None:
+                times.append(passage.acked_at)
+    return found
+
+
 def progress(books: Books, effects: dict[str, list[Effect]], windows: list[Window], verdict: Verdict) -> None:
-    """While one thing was hurt, each system with a healthy path was made to do something; and how long none did at most, from the
-    first push to the last. Windows that reach beyond the time of steady pushes ask nothing."""
+    """While one thing was hurt, each system with a healthy path was made to do something, and by each way in that was left something
+    was acknowledged; and how long no system was made to do anything at most, from the first push to the last. Windows that reach
+    beyond the time of steady pushes ask nothing, nor of gates those beyond their plans, or where there were none."""
     times = {system: [e.at for e in found] for system, found in effects.items()}
+    ways = _ways_in(books)
     for w in windows:
         if books.first is None or books.last is None or w.start < books.first or w.end > books.last:
             continue
         verdict.windows += bool(w.healthy)
-        for system in w.healthy:
+        for path in w.healthy:
+            if path in (MQTT, HTTP) and (path not in ways or books.gates_until is None or w.end > books.gates_until):
+                continue
+            verdict.paths[path] = verdict.paths.get(path, 0) + 1
             for start, end in _spans(w):
-                if not any(start <= at <= end for at in times[system]):
+                if not any(start <= at <= end for at in (times | ways)[path]):
                     span = f"{(start - w.start).total_seconds():.1f}-{(end - w.start).total_seconds():.1f} s"
-                    verdict.wrong.append(f"no progress at {system} during “{w.name}” ({span} of it)")
+                    verdict.wrong.append(f"no progress at {path} during “{w.name}” ({span} of it)")
     if books.first is not None and books.last is not None:
         marks = sorted(at for found in times.values() for at in found if books.first <= at <= books.last)
         edges = [books.first, *marks, books.last]

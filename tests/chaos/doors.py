@@ -17,6 +17,7 @@ from iot.hikvision.simulator import HikvisionGate
 from iot.webgate import WebGate
 from iot.zkteco.simulator import ZkTecoGate
 from tests.chaos.books import Passage
+from tests.chaos.verdict import HTTP
 from tests.chaos.world import SCHOOL, SIGNING, World
 
 _KINDS = ("zkteco", "hikvision", "hanet", "hikvision", "zkteco", "face_http")
@@ -68,7 +69,14 @@ class Doors:
         """Wait until they have all they want, or their patience is over; what they know of their passages."""
         await asyncio.gather(*self._tasks)
         return [
-            Passage(device=g.options.device, person=e.plan.person, acked=e.acked, clock_right=True)
+            Passage(
+                device=g.options.device,
+                person=e.plan.person,
+                acked=e.acked,
+                clock_right=True,
+                way=HTTP,
+                acked_at=e.acked_at,
+            )
             for g in self._gates
             for e in g.books()
         ]

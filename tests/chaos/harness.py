@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from hub.kernel.failpoints import POINTS
@@ -24,7 +25,7 @@ from tests.chaos.report import Report
 from tests.chaos.scenarios import PLAYS, restored
 from tests.chaos.sweep import Sweep, Visit
 from tests.chaos.unheard import Unheard
-from tests.chaos.world import World, world
+from tests.chaos.world import World, now, world
 
 
 class Run:
@@ -54,6 +55,7 @@ class Run:
         source = self._source()
         playing = load.Gates(self.world, self.report.seed, prefix=f"cg{self._parts}", count=gates, crowd=crowd)
         await playing.start(seconds, 2.0, 60.0)
+        told_until = now() + timedelta(seconds=seconds)
         over_http = Doors(self.world, self.report.seed, prefix=f"cw{self._parts}")
         listed = Listed(self.world, prefix=f"cl{self._parts}")
         unheard = Unheard(self.world, self.report.seed, prefix=f"cu{self._parts}")
@@ -71,6 +73,7 @@ class Run:
         finishing = asyncio.gather(playing.still(), over_http.finish(), listed.finish())
         source.books.sightings = await unheard.finish() if doors else []
         source.books.passages = [p for part in await finishing for p in part]
+        source.books.gates_until = told_until
         self.report.injuries += hurting.log
         if injuries is None:  # the next part goes on where this one has ended
             self._deck, self.report.undealt = hurting.deck, sorted(hurting.deck.undealt)

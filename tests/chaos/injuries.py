@@ -28,7 +28,7 @@ from tests.chaos.comparing import EVERY_S
 from tests.chaos.deck import Deck
 from tests.chaos.disk import said_full
 from tests.chaos.keeping import kept_up
-from tests.chaos.verdict import Window
+from tests.chaos.verdict import HTTP, MQTT, PUSHES, Window
 from tests.chaos.world import HUB, LEASE_S, SYSTEMS, World, now
 
 _DAY_S = 86_400.0
@@ -179,7 +179,7 @@ class Injuries:
             if system == "public_service" and kind == "slow":
                 delay = 0.6  # a portal that carries an update out after the caller gave up has no order to keep: see README.md
             await self.world.fault(system, kind, for_s=for_s, delay_s=delay)
-            await self._window(f"{kind} at {system}", for_s, _others(system))
+            await self._window(f"{kind} at {system}", for_s, _healthy_without(system))
             if kind == "expired_session":
                 await self._let_in_again(system)
 
@@ -201,7 +201,7 @@ class Injuries:
             try:
                 await asyncio.sleep(1.0)  # so that the workers have heard
                 await self.world.fault(system, "slow", for_s=LONG_S, delay_s=LONG_S)
-                await self._window(f"{system} slow for {LONG_S:g} s", LONG_S, _others(system))
+                await self._window(f"{system} slow for {LONG_S:g} s", LONG_S, _healthy_without(system))
                 await asyncio.sleep(LONG_S)  # what was asked last is answered last
             finally:
                 await self.world.settings_of(system)
@@ -213,7 +213,7 @@ class Injuries:
         name = self.rng.choice(("worker-1", "worker-2"))
         self.world.freeze(name)
         try:
-            await self._window(f"{name} past its lease", LEASE_S + 2.0, ("ministry", "public_service"))
+            await self._window(f"{name} past its lease", LEASE_S + 2.0, (*_ASKED, *_WAYS_IN))
         finally:
             self.world.thaw(name)
 
@@ -239,7 +239,7 @@ class Injuries:
             ordering = asyncio.create_task(
                 self.world.patiently(lambda: replays.replay(self.world.house.core, "chaos", wanted, mode, "chaos"))
             )
-            await self._window("replay during an outage", 2.0, ("public_service",))
+            await self._window("replay during an outage", 2.0, _healthy_without("ministry"))
             queued: int = (await ordering).queued
         finally:
             await self.world.fault("ministry", "none")
@@ -293,15 +293,21 @@ _DELAY_S = {"slow": 1.6, "commit_then_timeout": 0.05, "half_open": 0.05}
 than an answer is waited for: for half a minute of it see `_slow`."""
 
 
-def _others(system: str) -> tuple[str, ...]:
-    return tuple(s for s in ("ministry", "public_service") if s != system)
+_ASKED = ("ministry", "public_service")
+"""Systems that are sent something without pause."""
+_WAYS_IN = (PUSHES, MQTT, HTTP)
+_HEALTHY: dict[str, tuple[str, ...]] = {
+    "gateway": ("ministry", MQTT),
+    "bridge": (*_ASKED, PUSHES, HTTP),
+    "mqtt": (*_ASKED, PUSHES, HTTP),
+    "redis": (*_ASKED, *_WAYS_IN),
+    "worker-1": ("ministry", *_WAYS_IN),
+    "worker-2": ("ministry", *_WAYS_IN),
+}
 
 
 def _healthy_without(name: str) -> tuple[str, ...]:
-    """Systems that a healthy path leads to while `name` stands still."""
+    """Systems and ways in to which a healthy path leads while `name` is hurt."""
     if name in SYSTEMS:
-        return _others(name)
-    return {
-        "redis": ("ministry", "public_service"), "mqtt": ("ministry", "public_service"), "bridge": ("ministry", "public_service"),
-        "worker-1": ("ministry",), "worker-2": ("ministry",),
-    }.get(name, ())  # fmt: skip
+        return (*(s for s in _ASKED if s != name), *_WAYS_IN)
+    return _HEALTHY.get(name, ())

@@ -22,6 +22,7 @@ from hub.simulate.places import places
 from iot.gate import GateOptions, PlannedCheckin
 from tests.chaos.books import Books, Passage, Push
 from tests.chaos.overtaking import SHARE, Overtaking, OvertakingFace, OvertakingNative
+from tests.chaos.verdict import MQTT
 from tests.chaos.world import SCHOOL, World, now
 
 CLIENTS = ("truong-a", "truong-b")
@@ -125,7 +126,7 @@ class Source:
         """The next version of each key (for `filing_progress`: a new step of each file), pushed until it is acknowledged."""
         push, body = self.entered(kind, *keys)
         push.receipt = await self._until_acknowledged(push, body, bulk)
-        push.acked_at = time.monotonic()
+        push.acked_at = now()
         if push.receipt is not None and self.rng.random() < 0.05:
             # A source that lost the answer: the same body with the same key.
             again = await self._until_acknowledged(push, body, bulk)
@@ -154,7 +155,6 @@ class Source:
             kind=kind,
             items=items,
             idempotency=name,
-            sent_at=time.monotonic(),
         )
         self.books.pushes.append(push)
         return push, b"\n".join(bodies)
@@ -305,6 +305,8 @@ class Gates:
                 acked=e.acked,
                 clock_right=g.options.device not in self.wrong,
                 overtaken=e.event in g.overtaken,
+                way=MQTT,
+                acked_at=e.acked_at,
             )
             for g in self._gates
             for e in g.books()

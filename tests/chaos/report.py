@@ -105,6 +105,8 @@ class Report(Struct, kw_only=True):
             told = f"{len(objections)} objections, e.g. {objections[0]}" if objections else "NOT CAUGHT"
             beside = self.beside.get(name)
             console.print(f"  {name}: {told}" + (f"; beside: {', '.join(beside[:3])}" if beside else ""))
+        if paths := sum((Counter(v.paths) for v in self.verdicts.values()), Counter()):
+            console.print("  went on meanwhile: " + ", ".join(f"{path} {n}x" for path, n in sorted(paths.items())))
         if self.undealt:
             console.print(f"  kinds not inflicted ({len(self.undealt)}): {', '.join(self.undealt)}")
         for line in (*self.skipped, *self.objections[:40]):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import time
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -23,7 +22,7 @@ from tests.chaos import callers, guests, load
 from tests.chaos.books import Passage
 from tests.chaos.doors import Doors
 from tests.chaos.listed import Listed
-from tests.chaos.world import World
+from tests.chaos.world import World, now
 
 CLAIM = ("tx3.before", "tx3.inside", "tx3.after")
 INTENT = ("intent.inside", "intent.after")
@@ -245,7 +244,7 @@ class Sweep:
         )  # fmt: skip
         (stored,) = await intake.accept(core, [arrival])
         push.receipt = receipt_code(keys.hmac("receipt"), stored.message)
-        push.acked_at = time.monotonic()
+        push.acked_at = now()
 
     async def _judged_again(self) -> None:
         """The latest passages are to be judged again, though nothing new is known of them."""

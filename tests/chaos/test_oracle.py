@@ -15,7 +15,7 @@ from hub.kernel.lifecycle import State
 from tests.chaos import comparing, oracle
 from tests.chaos.books import Books, Effect, Passage, Push, Sighting, read_effects
 from tests.chaos.deck import Deck
-from tests.chaos.verdict import Verdict, Window
+from tests.chaos.verdict import HTTP, MQTT, PUSHES, Verdict, Window
 
 _AT = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 
@@ -237,6 +237,32 @@ def test_a_healthy_system_must_go_on_while_another_is_hurt() -> None:
     assert "public_service" in verdict.wrong[0]
     assert verdict.longest_stall_s == 40.0
     assert verdict.windows == 1
+
+
+def test_each_way_in_that_is_left_must_go_on_while_one_thing_is_hurt() -> None:
+    def at(second: float) -> datetime:
+        return _AT + timedelta(seconds=second)
+
+    def told(way: str, *seconds: float) -> list[Passage]:
+        return [
+            Passage(device="d", person=f"{way}{n}", acked=True, clock_right=True, way=way, acked_at=at(n)) for n in seconds
+        ]  # fmt: skip
+
+    windows = [Window(name=f"{n}", start=at(n), end=at(n + 3), healthy=(MQTT, HTTP, PUSHES)) for n in (10, 20, 30, 40)]
+    pushed = [push("learner", "L", 1), push("learner", "L", 2)]
+    pushed[0].acked_at, pushed[1].acked_at = at(21), at(31)
+    books = Books(
+        first=at(0), last=at(60), gates_until=at(35), pushes=pushed,
+        passages=[*told(MQTT, 11, 32), Passage(device="d", person="never", acked=False, clock_right=True, way=MQTT)],
+    )  # fmt: skip
+    verdict = Verdict()
+    comparing.progress(books, {}, windows, verdict)
+    found = sorted(what.partition(" (")[0].removeprefix("no progress at ") for what in verdict.wrong)
+    assert found == ["gates over MQTT during “20”", "pushes during “10”", "pushes during “40”"]
+    assert verdict.paths == {MQTT: 3, PUSHES: 4}, "no gate came over HTTP; at 40 their plans are over"
+    books.passages += [Passage(device="w", person="never", acked=False, clock_right=True, way=HTTP)]
+    comparing.progress(books, {}, windows[:1], verdict := Verdict())
+    assert f"no progress at {HTTP} during “10” (0.0-3.0 s of it)" in verdict.wrong, "not one was ever acknowledged"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from tests.chaos import harness
 from tests.chaos.sweep import AGAIN, FEW
+from tests.chaos.verdict import HTTP, MQTT, PUSHES
 
 _INJURIES = [
     "two owners", "freeze redis", "kill worker-1", "fault commit_then_timeout at public_service", "kill bridge", "kill mqtt",
@@ -44,6 +45,7 @@ def test_a_short_run_under_fire_loses_and_doubles_nothing(tmp_path: Path) -> Non
     assert verdict.overtaken > 5, "at every gate now and then a later event came first"
     assert report.verdicts["herd"].overtaken > 0, "nor does the herd keep all its numbers in order"
     assert verdict.windows >= 1, "at least once others were seen to go on while one was hurt"
+    assert {PUSHES, MQTT, HTTP} <= verdict.paths.keys(), "and each way in"
     assert report.controls == {name: [] for name in _PLAYS}, "what spoils a play is the missing safety alone"
     assert all(report.caught[name] for name in _PLAYS), (
         "an oracle that does not object to a missing safety proves nothing"

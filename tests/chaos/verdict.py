@@ -9,6 +9,9 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
+PUSHES, MQTT, HTTP = "pushes", "gates over MQTT", "gates over HTTP"
+"""The ways in, as windows and objections call them: each goes on where a push, or a passage, is acknowledged."""
+
 
 class Verdict(Struct, kw_only=True):
     """What the oracle found. `objections` empty: nothing lost, nothing doubled, all in order."""
@@ -35,6 +38,8 @@ class Verdict(Struct, kw_only=True):
     """The longest time in which no counterparty was made to do anything, while the sources pushed without pause."""
     windows: int = 0
     """Times in which something was hurt and others had to go on, and were seen to or objected to."""
+    paths: dict[str, int] = field(default_factory=dict)
+    """Of these, how many asked it of each system and each way in."""
 
     @property
     def objections(self) -> list[str]:
@@ -44,7 +49,7 @@ class Verdict(Struct, kw_only=True):
 
 
 class Window(Struct, frozen=True, kw_only=True):
-    """A time in which something was hurt while a way to `healthy` systems stood open."""
+    """A time in which something was hurt while a way to `healthy` systems, and into the hub by `healthy` ways in, stood open."""
 
     name: str
     start: datetime
