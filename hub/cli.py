@@ -48,6 +48,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("zeep").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # While the database is away each pool says so again and again.
+    logging.getLogger("asyncpg.pool").addFilter(firewall_log.in_a_line)
 
 
 # ------------------------------------------------------------------------------------------------ processes

@@ -72,6 +72,15 @@ def _lines(error: BaseException, seen: set[int]) -> list[str]:
     return lines
 
 
+def in_a_line(record: logging.LogRecord) -> bool:
+    """A filter for who repeats itself: what it says and why stay, the forty lines of where do not. It lets everything through."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        record.msg = f"{record.getMessage()}: {type(error).__name__}: {plain(error)}"
+        record.args = record.exc_info = record.exc_text = None
+    return True
+
+
 def uncaught(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
     """`sys.excepthook`: what ends a process is told of as everything else."""
     if isinstance(error, KeyboardInterrupt):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hub.kernel.firewall_log import guard, plain, told
+from hub.kernel.firewall_log import guard, in_a_line, plain, told
 
 IMAGE = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(range(256)) * 2).decode()
 SECRETS = [
@@ -99,3 +99,19 @@ def test_an_exception_that_cannot_be_shown() -> None:
             raise ValueError(IMAGE)
 
     assert plain(Odd()) == "…" and IMAGE not in told(Odd())
+
+
+def test_who_repeats_itself_tells_why_in_a_line(written: io.StringIO) -> None:
+    logger = logging.getLogger("some.library")
+    logger.addFilter(in_a_line)
+    try:
+        try:
+            raise ConnectionRefusedError(111, f"refused: '{SECRETS[3]}'")
+        except ConnectionRefusedError:
+            logger.warning("the pool has no %s; retrying", "connection", exc_info=True)
+        logger.warning("and nothing more")
+    finally:
+        logger.removeFilter(in_a_line)
+    first, second = written.getvalue().splitlines()
+    assert first == "WARNING some.library: the pool has no connection; retrying: ConnectionRefusedError: … refused: …"
+    assert second == "WARNING some.library: and nothing more"
