@@ -1,6 +1,7 @@
 """Group commit: arrivals of many senders share one transaction, and each gets its own answer after the commit.
 
-While one batch commits, the next gathers; a timer is waited for only where a gap between batches was asked for. It must
+While one batch commits, the next gathers; a timer is waited for only where a gap between batches was asked for. A batch that
+waits for something of its own (a key that somebody holds who stands still) is not waited for by others. It must
 never answer before the commit, never let one sender's arrival spoil another's, and never hold more than `most_waiting`
 arrivals: beyond that it refuses, so that senders keep what they have.
 """
@@ -8,8 +9,9 @@ arrivals: beyond that it refuses, so that senders keep what they have.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from hub.kernel.intake import Accepted, Arrival, Overloaded
 from hub.kernel.ledger.core import TRANSIENT
@@ -42,6 +44,8 @@ class Gap:
 
 
 _NOW_S = 1.0
+_LATE_S = 0.25
+"""A commit that takes longer is left to itself: the next one begins as if it were not there."""
 
 
 class GroupCommit:
@@ -68,6 +72,8 @@ class GroupCommit:
         self._committers = committers
         self._second = batch if second is None else min(second, batch)
         self._running = 0
+        self._late = 0
+        """Of these, commits that take long."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: list[tuple[Arrival, asyncio.Future[Accepted]]] = []
 
@@ -87,17 +93,39 @@ class GroupCommit:
             raise Overloaded
         future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         self._waiting.append((arrival, future))
+        self._begin()
+        return await future
+
+    def _begin(self) -> None:
         if self._running < self._committers and self._worth(self._running):
             self._running += 1
             task = asyncio.create_task(self._commit())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await future
 
     def _worth(self, others: int) -> bool:
         """Whether what waits is worth a commit beside so many: two half-empty ones cost the machine nearly twice as much as one."""
-        enough = 1 if not others else self._second if others == 1 else self._batch
+        others -= self._late
+        enough = 1 if others <= 0 else self._second if others == 1 else self._batch
         return len(self._waiting) >= enough
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Around a commit: once it takes long, whoever waits behind it need not any more."""
+        noticed = False
+
+        def late() -> None:
+            nonlocal noticed
+            noticed = True
+            self._late += 1
+            self._begin()
+
+        timer = asyncio.get_running_loop().call_later(_LATE_S, late)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._late -= noticed
 
     async def _commit(self) -> None:
         try:
@@ -108,7 +136,8 @@ class GroupCommit:
                     continue  # who came meanwhile may have been a full batch, and gone with another committer
                 begun = self._begun = time.monotonic()
                 taken, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
-                await self._take(taken)
+                with self._watched():
+                    await self._take(taken)
                 if self._gap is not None:
                     self._gap.took(time.monotonic() - begun)
         finally:

@@ -19,7 +19,7 @@ from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.given_codes import kept_key
 from hub.kernel.ledger.mappings import digest_of, kept
 from hub.kernel.ledger.shapes import Chain, Seal
-from hub.kernel.store.db import Connection, sql
+from hub.kernel.store.db import Connection, patient, sql
 
 RECORDS = 200
 """Most records of one filing in a pack."""
@@ -156,6 +156,7 @@ async def gather(core: Core, record: int, scope: Scope) -> Gathered | None:
     copy kept when a day was dropped: about the record it was made of, while that is there; else what remains of it."""
     await upkeep.seal(core, _SEALED_WITHIN_S)
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        await patient(connection)
         record = await connection.fetchval(sql.evidence_original, record) or record
         found = await _of(core, connection, [record], scope)
         return (await _prove(connection, found))[0] if found else None
@@ -166,6 +167,7 @@ async def gather_whole(core: Core, record: int, scope: Scope) -> Gathered | Whol
     own alone. One snapshot; at most `RECORDS` of them and about `BYTES`, the newest, but the record itself always."""
     await upkeep.seal(core, _SEALED_WITHIN_S)
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        await patient(connection)
         record = await connection.fetchval(sql.evidence_original, record) or record
         found = await _of(core, connection, [record], scope)
         if not found:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.gate_ids import namespace_of
 from hub.kernel.ledger.operations import note
-from hub.kernel.store.db import sql
+from hub.kernel.store.db import patient, sql
 
 _PAGE = 20_000
 
@@ -93,5 +93,6 @@ async def checkins(
     """The check-ins of these schools received since a moment: device, person's code, device time as sent, how many
     records say the same, and when the first of them was stored. Reads a whole day's records: for checks, not for a hot path."""
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        await patient(connection)
         async for r in connection.cursor(sql.fleet_checkins, list(schools), since.isoformat(), prefetch=_PAGE):
             yield r["device"], r["person"], r["raw"], r["times"], r["stored_at"]

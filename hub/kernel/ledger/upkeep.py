@@ -19,7 +19,7 @@ from hub.kernel.leaves import carried_leaf, rooted
 from hub.kernel.ledger.core import Core
 from hub.kernel.ledger.rows import JOURNAL_COLUMNS
 from hub.kernel.lifecycle import State
-from hub.kernel.store.db import sql
+from hub.kernel.store.db import patient, sql
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _MANY = 2_000
@@ -246,6 +246,7 @@ async def _seal(core: Core) -> int | None:
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
         if not await connection.fetchval(sql.seal_lock):
             return None
+        await patient(connection)
         last = await connection.fetchrow(sql.seal_last)
         start = last["to_tx"] if last else "0"
         rows = await connection.fetch(sql.seal_rows, start, timeout=300)
@@ -272,6 +273,7 @@ async def verify_seals(core: Core, days: int | None = None) -> list[int]:
     """
     broken: list[int] = []
     async with core.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        await patient(connection)
         before = b""
         for s in await connection.fetch(sql.seals_all, days):
             whole = s["chain"] == _link(before, s["number"], s["root"])

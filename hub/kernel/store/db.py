@@ -73,6 +73,16 @@ _QUERIES = 5_000_000
 """A connection's life. By default the pool would end one after 50,000: at a peak each after a minute, in the middle of it."""
 
 
+SILENT_MS = 3_000
+"""How long a transaction may have nothing to say: a process that stands still in the middle of one holds keys that others wait for."""
+
+
+async def patient(connection: Connection) -> None:
+    """Let this transaction be silent for a minute. For those alone that compute much between statements, and hold nothing that
+    others wait for."""
+    await connection.execute(sql.patient)
+
+
 async def open_pool(
     dsn: str,
     *,
@@ -107,7 +117,7 @@ async def open_pool(
             "application_name": application,
             "timezone": "UTC",
             "jit": "off",
-            "idle_in_transaction_session_timeout": "15000",
+            "idle_in_transaction_session_timeout": str(SILENT_MS),
         },
     )
 

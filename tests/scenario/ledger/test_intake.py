@@ -11,12 +11,14 @@ import asyncpg
 import pytest
 
 from hub.kernel.access import Scope
-from hub.kernel.intake import Source
+from hub.kernel.grouping import GroupCommit
+from hub.kernel.intake import Source, order_hash
 from hub.kernel.ledger import upkeep
 from hub.kernel.ledger.accounting import account
 from hub.kernel.ledger.intake import accept, work_inbox
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Reject, Removed, Text
+from hub.kernel.store.db import SILENT_MS, sql
 
 
 def run(work: Any) -> Any:
@@ -300,5 +302,32 @@ def test_a_thousand_sources_met_at_once_are_one_question_and_two_processes_agree
             assert mine == theirs[::-1] and len(set(mine)) == 1000
             assert await one.core.source_ids(sources) == mine and len(asked) <= 2
             assert await one.value("SELECT count(*) FROM sources WHERE kind = 'device'") == 1000
+
+    run(go())
+
+
+def test_who_stands_still_with_a_key_in_hand_holds_up_that_key_alone_and_not_for_long(ledger: Any, make: Any) -> None:
+    """A worker stopped in the middle of concluding: the others' pushes go on, those of its keys once it has been silent too long."""
+
+    async def go() -> None:
+        async with ledger(high=8) as led:
+            await led.connector("ministry", "ministry")
+            await led.school(make.draft().school)
+            group = GroupCommit(lambda arrivals: accept(led.core, arrivals), second=16)
+            await group.put(make.arrival(make.draft("HS1")))
+            core = led.core
+            with pytest.raises(asyncpg.InterfaceError):
+                async with core.pool.acquire() as still, still.transaction():
+                    await still.fetchval(sql.order_locks, [order_hash("HS1")])
+                    began = asyncio.get_running_loop().time()
+                    stuck = asyncio.create_task(group.put(make.arrival(make.draft("HS1", "Tên mới"))))
+                    await asyncio.sleep(0.1)
+                    async with asyncio.timeout(2):
+                        await asyncio.gather(*(group.put(make.arrival(make.draft(f"HS{n}"))) for n in range(2, 6)))
+                    assert not stuck.done(), "whoever concludes it may promote what follows"
+                    async with asyncio.timeout(2 * SILENT_MS / 1000):
+                        assert (await stuck).records == 1
+                    assert asyncio.get_running_loop().time() - began > 0.9 * SILENT_MS / 1000
+                    await still.fetchval(sql.order_locks, [1])  # it wakes, and finds that it holds nothing any more
 
     run(go())

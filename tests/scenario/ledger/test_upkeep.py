@@ -17,6 +17,7 @@ from hub.kernel.ledger.intake import accept
 from hub.kernel.ledger.shapes import Conclusion
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Text
+from hub.kernel.store.db import patient
 
 SCHOOL = "31HP0000001"
 
@@ -270,6 +271,7 @@ def test_days_are_made_while_somebody_reads_for_long_and_nobody_who_writes_waits
             async with led.core.pool.acquire() as reader:
                 long = reader.transaction(isolation="repeatable_read", readonly=True)
                 await long.start()
+                await patient(reader)
                 for table in ("journal", "records", "messages"):
                     await reader.fetchval(f"SELECT count(*) FROM {table}")
                 making = asyncio.create_task(upkeep.make_partitions(led.core, AHEAD))

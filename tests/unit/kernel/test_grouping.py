@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hub.kernel import grouping
 from hub.kernel.grouping import Gap, GroupCommit
 from hub.kernel.intake import Accepted, Overloaded
 
@@ -142,6 +143,35 @@ def test_one_that_cannot_be_stored_fails_alone() -> None:
         assert [n for n, a in enumerate(answers) if isinstance(a, ValueError)] == [13]
         assert all(a.message == n for n, a in enumerate(answers) if isinstance(a, Accepted))
         assert len(tried) <= 14, "halves, not one by one"
+
+    asyncio.run(go())
+
+
+def test_a_commit_that_takes_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own batch waits, and only it: a few that came behind it go on although nobody comes any more."""
+    monkeypatch.setattr(grouping, "_LATE_S", 0.05)
+    held = asyncio.Event()
+    batches: list[list[int]] = []
+
+    async def accept(arrivals: list[Any]) -> list[Accepted]:
+        batches.append(arrivals)
+        if 0 in arrivals:
+            await held.wait()
+        return [Accepted(message=a) for a in arrivals]
+
+    async def go() -> None:
+        group = GroupCommit(accept, batch=10, second=5)
+        stuck = asyncio.create_task(group.put(0))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(2):
+            few = await asyncio.gather(*(group.put(n) for n in (1, 2, 3)))  # type: ignore[arg-type]
+            assert [a.message for a in few] == [1, 2, 3] and batches == [[0], [1, 2, 3]]
+            await group.put(4)  # type: ignore[arg-type]
+        assert not stuck.done()
+        held.set()
+        assert (await stuck).message == 0
+        await asyncio.gather(*(group.put(n) for n in (5, 6)))  # type: ignore[arg-type]
+        assert batches[2:] == [[4], [5, 6]], "with nothing late they share again"
 
     asyncio.run(go())
 

@@ -100,3 +100,6 @@ FROM seals s ORDER BY number
 SELECT id, tx::text AS tx, at, actor, kind, connector, subject, ids, data FROM journal
 WHERE tx >= $1::text::xid8 AND tx < $2::text::xid8
   AND ($3::smallint IS NULL OR class = $3 AND id >= id_day($4) AND id < id_day($4 + 1)) ORDER BY tx, id
+
+-- name: patient
+SELECT set_config('idle_in_transaction_session_timeout', '60000', true)
