@@ -36,7 +36,7 @@ class Policy(Struct, frozen=True, kw_only=True):
 class Pace:
     """How quickly one connector's deliveries are concluded, and so how many a worker should hold at a time."""
 
-    _HOLD_S, _MOST, _LOOK_S = 0.5, 2000, 0.25
+    _HOLD_S, _MOST, _LOOK_S = 0.5, 3000, 0.25
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
