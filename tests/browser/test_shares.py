@@ -38,6 +38,7 @@ def test_a_person_lets_it_go_on_and_that_is_on_record(site, sign_in, resting) ->
     page.goto("/connectors/ministry")
     page.fill("section.share [name=why]", "Trường đã sửa danh mục")
     page.click("section.share button")
+    page.wait_for_url("**done=done.share")
     assert page.locator("section.share").count() == 0 and "share goes on" in page.content()
     assert not site.sql("SELECT 1 FROM paused_shares")
     (line,) = site.sql("SELECT actor, data FROM journal WHERE kind = 'resume_share'")

@@ -20,6 +20,7 @@ from hub.kernel.intake import Arrival, Source, intake_key
 from hub.kernel.ledger import evidence, intake, upkeep
 from hub.kernel.lifecycle import State
 from hub.kernel.ports import Draft
+from hub.kernel.store.db import patient
 from tests.scenario.dispatch.packs import changed, forged, opened, verified
 
 
@@ -210,6 +211,7 @@ def test_a_pack_made_before_the_seal_says_so_and_proves_nothing(made: Any, items
         assert code == 4
         # The hub says the same of a pack made while an older transaction holds up the seal.
         async with s.core.pool.acquire() as held, held.transaction():
+            await patient(held)
             await held.fetchval("SELECT pg_current_xact_id()")
             await s.push("learner", items.learner("3100009999"))
             number = await evidence.find(s.core, "3100009999", "learner")

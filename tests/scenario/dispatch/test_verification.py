@@ -13,7 +13,7 @@ from adapters import manifest as manifests
 from adapters.population.people import Person
 from hub.kernel.ledger import lookups, verifications
 from hub.kernel.ledger.verifications import AlreadyRunning, KeyReused, NoConnector, NothingToAsk, Wanted
-from hub.kernel.store.db import sql
+from hub.kernel.store.db import patient, sql
 from hub.worker.kept import Kept
 
 SCHOOL = "31HP0123001"
@@ -174,6 +174,7 @@ def test_questions_are_given_out_as_the_days_quota_lets(stage: Any, items: Any) 
             assert (row["asked"], row["waiting"], row["state"]) == (5, 6, "open")
             # While a worker is at it: what a person decides waits its turn.
             async with s.core.pool.acquire() as busy, busy.transaction():
+                await patient(busy)
                 assert await busy.fetchrow(sql.verification_lock, number) is not None
                 cancelled = asyncio.create_task(verifications.cancel(s.core, "test", number))
                 done, _ = await asyncio.wait([cancelled], timeout=0.3)

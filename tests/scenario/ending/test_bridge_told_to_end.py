@@ -12,6 +12,7 @@ import paho.mqtt.client as paho
 import pytest
 
 from hub.kernel.ledger import parties
+from hub.kernel.store.db import patient
 from iot.native.host import STATE_TOPIC
 from tests.scenario.ending.children import Processes, until
 from tests.scenario.native.test_reference_publisher import Broker, pytestmark  # noqa: F401 - skips as it does
@@ -83,6 +84,7 @@ def test_a_batch_whose_commit_hangs_stays_with_the_broker(
                 locked = holder.transaction()
                 if where == "within":
                     await locked.start()
+                    await patient(holder)
                     await holder.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
                     gate.passes(6, 25)
                     await asyncio.sleep(1.0)

@@ -19,6 +19,7 @@ from hub.evidence import verify
 from hub.evidence.pack import pack
 from hub.kernel.access import EVERYWHERE, Scope
 from hub.kernel.ledger import evidence, upkeep
+from hub.kernel.store.db import patient
 
 N, OTHER = "000.00.12.H24-261122-0001", "000.00.12.H24-261122-00012"
 DAY = "2026-11-21T"
@@ -235,6 +236,7 @@ def test_a_step_of_today_is_not_anchored_yet_and_nothing_is_altered(made: Any, i
             verify.check(_written(_files(fresh) | {last: claimed}), before)
         # One that no seal holds yet, while an older transaction holds up the seal.
         async with s.core.pool.acquire() as held, held.transaction():
+            await patient(held)
             await held.fetchval("SELECT pg_current_xact_id()")
             await s.push("filing_progress", items.progress(N, f"{DAY}15:00:00+07:00", "4", content="Chuyển trả"))
             early = await whole()

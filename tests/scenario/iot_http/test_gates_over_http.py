@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from hub.api.control import control_token
+from hub.kernel.store.db import patient
 from iot.face_http.simulator import FaceHttpGate
 from iot.gate import GateOptions, PlannedCheckin, entries_by_mark
 from iot.hanet.simulator import HanetCamera
@@ -298,6 +299,7 @@ def test_a_database_that_hangs_gets_no_yes(gateway: Any, stored: Any) -> None:
             await gates[4].run(plan(1, 1))
             tries = len(gates[4].statuses)
             async with here.owner.acquire() as other, other.transaction():
+                await patient(other)
                 await other.execute("LOCK TABLE intake_keys IN ACCESS EXCLUSIVE MODE")
                 gates[4].options = msgspec.structs.replace(gates[4].options, patience_s=0)
                 await gates[4].run(plan(2, 1, copies=1))

@@ -15,7 +15,7 @@ from hub.kernel.ledger.intake import accept
 from hub.kernel.ledger.shapes import Claimed, Conclusion, Exchange, TaskSpec
 from hub.kernel.lifecycle import ForbiddenTransition, State
 from hub.kernel.ports import Call, Reply, Text
-from hub.kernel.store.db import sql
+from hub.kernel.store.db import patient, sql
 
 OVER = "UPDATE deliveries SET lease_until = clock_timestamp() - interval '1 second' WHERE state = 3"
 """Every lease has ended."""
@@ -250,6 +250,7 @@ def test_sealing_waits_for_transactions_still_open(ledger: Any, make: Any) -> No
         async with ledger() as led:
             await prepared(led, make, "A1")
             async with led.core.pool.acquire() as slow, slow.transaction():
+                await patient(slow)
                 await slow.execute("INSERT INTO journal (id, class, actor, kind) VALUES (1, 3, 'slow', 'late')")
                 await operations.pause(led.core, "lan", "ministry", Text("nghỉ", "rest"))
                 await upkeep.seal(led.core)
@@ -337,6 +338,7 @@ def test_who_seals_beside_another_seals_what_is_left_and_breaks_nothing(
             async with led.core.pool.acquire() as other:
                 turn = other.transaction()
                 await turn.start()
+                await patient(other)
                 assert await other.fetchval(tries)
                 assert await upkeep.seal(led.core) == 0, "not beside it, and without a wait not after it"
                 waiting = asyncio.create_task(upkeep.seal(led.core, 10.0))
@@ -348,6 +350,7 @@ def test_who_seals_beside_another_seals_what_is_left_and_breaks_nothing(
                 await operations.pause(led.core, "lan", "ministry", Text("nghỉ", "rest"))
                 turn = other.transaction()
                 await turn.start()
+                await patient(other)
                 assert await other.fetchval(tries)
                 monkeypatch.setitem(
                     sql._texts, "seal_lock", "SELECT true FROM (SELECT pg_advisory_xact_lock(7002)) AS held"

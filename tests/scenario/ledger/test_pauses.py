@@ -9,6 +9,7 @@ import pytest
 
 from hub.kernel.ledger import operations
 from hub.kernel.ports import Text
+from hub.kernel.store.db import patient
 
 GONE = Text("Bên nhận trả 410.", "The receiver answers 410.")
 
@@ -46,6 +47,7 @@ def test_the_connector_is_locked_before_its_task(ledger: Any) -> None:
         async with ledger() as led:
             task = await paused(led)
             async with led.owner.acquire() as first, first.transaction():
+                await patient(first)
                 # As `resume` does: the connector first. Who resolves meanwhile must wait for it with nothing in hand.
                 await first.execute("UPDATE connectors SET updated_at = now() WHERE name = 'ministry'")
                 other = asyncio.create_task(operations.resolve_task(led.core, "officer", task, "release", "now"))

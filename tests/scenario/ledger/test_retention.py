@@ -20,6 +20,7 @@ from hub.kernel.ledger.core import CLASSES
 from hub.kernel.ledger.intake import accept
 from hub.kernel.ledger.shapes import Conclusion
 from hub.kernel.lifecycle import State
+from hub.kernel.store.db import patient
 from hub.wiring import ROOT
 from mappings.engine import TYPES
 
@@ -170,6 +171,7 @@ def test_what_reads_the_whole_history_is_not_waited_for_and_holds_nobody_up(ledg
         async with ledger() as led:
             current = await _long_ago(led, make)
             async with led.core.pool.acquire() as reader, reader.transaction():
+                await patient(reader)
                 await reader.fetchval("SELECT count(*) FROM records")
                 dropping = asyncio.create_task(upkeep.drop_partitions(led.core, KLASS, before()))
                 await asyncio.sleep(0.3)

@@ -204,6 +204,7 @@ def test_an_expiry_broken_off_keeps_what_went_and_one_at_a_time_is_enough(
             led.core.pool = pool
             assert await led.value(_WITH_BODY) == calls[4:]
             async with led.owner.acquire() as other, other.transaction():
+                await patient(other)
                 await other.execute("SELECT pg_advisory_xact_lock(7026)")
                 assert await upkeep.expire_bodies(led.core, 2, 1) == 0, "another process is at it"
             assert await upkeep.expire_bodies(led.core, 2, 1) == 1
