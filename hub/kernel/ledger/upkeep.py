@@ -27,6 +27,8 @@ _MANY = 2_000
 _WITH_BODIES = ("messages", "calls", "replies")
 _PARTITION_TRIES, _PARTITION_REST_S = 10, 0.5
 """For what is being read, in all that is to be made."""
+_RETIRE_TRIES = 5
+"""For a day that is being read, before it is left to the next hour."""
 _BITE = 5_000
 """Bodies erased in one transaction: what one statement that runs out of time can cost."""
 
@@ -131,28 +133,37 @@ async def drop_partitions(core: Core, retention_class: int, before: date) -> lis
     """Drop a class's whole days before a date, each in a transaction of its own. Returns what was dropped.
 
     Kept are days that open deliveries need, and the journal's until it is sealed. Current versions are carried into today
-    first. A day somebody is reading now stays until the next time.
+    first. A day somebody reads now is tried a few times, and else stays until the next hour: nobody who writes waits behind it for longer
+    than its third of a second.
     """
     await carry_current(core, retention_class, before)
     async with core.pool.acquire() as connection:
         days = [r["day"] for r in await connection.fetch(sql.days_before, retention_class, before)]
     dropped: list[str] = []
     for day in days:
-        try:
-            async with core.pool.acquire() as connection, connection.transaction():
-                gone = list(await connection.fetchval(sql.retire_day, retention_class, day, timeout=300))
-                if gone:
-                    (note,) = await core.ids.take(connection, 1)
-                    said = {"class": retention_class, "day": day.isoformat(), "tables": gone}
-                    await connection.execute(sql.journal_note, note, 3, core.worker, "retired", None, said, None)
-        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-            # Somebody reads it, or writes to the tables in another order than they are dropped in.
-            continue
-        dropped += gone
+        for tried in range(_RETIRE_TRIES):
+            if tried:
+                await asyncio.sleep(_PARTITION_REST_S)
+            try:
+                dropped += await _retire(core, retention_class, day)
+                break
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                # Somebody reads it, or writes to the tables in another order than they are dropped in.
+                continue
     if dropped:
         async with core.pool.acquire() as connection:
             await connection.execute(sql.expired_forget, retention_class)
     return dropped
+
+
+async def _retire(core: Core, retention_class: int, day: date) -> list[str]:
+    async with core.pool.acquire() as connection, connection.transaction():
+        gone = list(await connection.fetchval(sql.retire_day, retention_class, day, timeout=300))
+        if gone:
+            (note,) = await core.ids.take(connection, 1)
+            said = {"class": retention_class, "day": day.isoformat(), "tables": gone}
+            await connection.execute(sql.journal_note, note, 3, core.worker, "retired", None, said, None)
+    return gone
 
 
 async def expire_bodies(core: Core, retention_class: int, after_days: int) -> int:
